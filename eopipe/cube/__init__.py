@@ -1,0 +1,1 @@
+"""The cube: snapshot x GeoBox to pixels. Sensors, reading with retries, masks, composites."""

@@ -1,0 +1,1 @@
+"""The engine: plan, tile, run, ledger, cluster."""

@@ -1,0 +1,92 @@
+"""The errors that eopipe raises on purpose: one flat list, each with its exit status.
+
+Every message is one line that says what was wrong, the value, and what to do.
+An exception that is not in this file and reaches the command line is a bug (exit status 1).
+"""
+
+from __future__ import annotations
+
+
+class EopipeError(Exception):
+    """Base of every error that a user can mend; ``exit_status`` is what the command line returns."""
+
+    exit_status = 2
+
+
+class SpecError(EopipeError):
+    """The run spec is wrong: an unknown key, a bad value, a missing file."""
+
+
+class AreaError(EopipeError):
+    """The area of interest cannot be placed on the grid."""
+
+
+class NoItemsError(EopipeError):
+    """The search matched nothing (``--allow-empty`` lets a run go on)."""
+
+
+class ItemError(EopipeError):
+    """A STAC item cannot be used: a band, a projection or an asset is missing."""
+
+
+class PlanError(EopipeError):
+    """The run cannot fit or cannot be placed: memory, shards, kernel against grid."""
+
+
+class WeightsError(EopipeError):
+    """Weights are missing, of the wrong sha256, or in an unsafe format."""
+
+
+class CatalogError(EopipeError):
+    """The catalog cannot be reached or answers with an error; try again later."""
+
+    exit_status = 4
+
+
+class ClusterError(EopipeError):
+    """The cluster cannot be had, or its workers failed the preflight."""
+
+    exit_status = 4
+
+
+class OutputError(EopipeError):
+    """The output cannot be written or read: denied, full, unreachable."""
+
+    exit_status = 4
+
+
+class LeaseError(EopipeError):
+    """Another run holds the output."""
+
+    exit_status = 5
+
+
+class DamageError(EopipeError):
+    """``validate`` found that the store, the ledger or the STAC documents disagree."""
+
+    exit_status = 6
+
+
+class TileFault(Exception):  # noqa: N818  (a fault is a value in the ledger, not a user's error)
+    """What stops one tile, and one tile only.
+
+    Args:
+        reason: The ledger's code, ``stage.cause``, such as ``read.http_429``, ``read.corrupt``,
+            ``kernel.out_of_memory`` or ``write.denied``.
+        detail: One line for people: the asset or array, and what was said. Never a signed URL.
+        transient: Whether trying again at once may help.
+    """
+
+    def __init__(self, reason: str, detail: str, *, transient: bool = False) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.transient = transient
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by arguments, since ``transient`` is keyword-only."""
+        return (_tile_fault, (self.reason, self.detail, self.transient))
+
+
+def _tile_fault(reason: str, detail: str, transient: bool) -> TileFault:
+    return TileFault(reason, detail, transient=transient)

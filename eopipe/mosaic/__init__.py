@@ -1,0 +1,1 @@
+"""The mosaic: sharded Zarr, pyramid, COGs, quicklook."""

@@ -1,0 +1,1 @@
+"""STAC in and out: search, signing, duplicates, and the documents a run publishes."""
