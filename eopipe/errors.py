@@ -50,9 +50,18 @@ class ClusterError(EopipeError):
 
 
 class OutputError(EopipeError):
-    """The output cannot be written or read: denied, full, unreachable."""
+    """The output cannot be written or read.
+
+    Args:
+        message: One line: what, the value, the remedy.
+        reason: The ledger's code: ``write.denied``, ``write.full`` or ``write.unreachable``.
+    """
 
     exit_status = 4
+
+    def __init__(self, message: str, *, reason: str = "write.unreachable") -> None:
+        super().__init__(message)
+        self.reason = reason  # in __dict__, so that it survives pickling
 
 
 class LeaseError(EopipeError):

@@ -1,0 +1,88 @@
+"""From what libraries raise to one line with a reason and a remedy."""
+
+from __future__ import annotations
+
+import errno
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import obstore.exceptions
+
+from eopipe.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
+_FULL_WORDS = ("StorageFull", "QuotaExceeded", "InsufficientStorage", "status code: 507", "os error 28")
+_DENIED_WORDS = ("ExpiredToken", "AccessDenied", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch")
+_NO_BUCKET_WORDS = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
+# object_store asks the cloud machine's own address for credentials when the environment has none
+_NO_CREDENTIALS_WORDS = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
+
+_REMEDY = {
+    "write.denied": "grant this user access, or choose another output.uri",
+    "write.full": "make room or raise the quota, then run again to resume",
+    "write.unreachable": "check the address and the network, then run again to resume",
+}
+
+
+@contextmanager
+def translate(url: str) -> Iterator[None]:
+    """Raise OutputError for a fault of the folder; let a plain missing file through as FileNotFoundError."""
+    try:
+        yield
+    except FileNotFoundError as error:  # obstore raises the built-in one too
+        if _has(str(error), _NO_BUCKET_WORDS):
+            raise _of_text(url, str(error), denied=False) from error
+        raise
+    except obstore.exceptions.BaseError as error:
+        raise _of_text(url, str(error), denied=_is_denied(error)) from error
+    except OSError as error:
+        if _has(str(error), _NO_BUCKET_WORDS):
+            raise _of_text(url, str(error), denied=False) from error
+        raise _fault(url, _of_errno(error), _first_line(error.strerror or str(error))) from error
+
+
+def _is_denied(error: Exception) -> bool:
+    return isinstance(
+        error, (obstore.exceptions.PermissionDeniedError, obstore.exceptions.UnauthenticatedError, PermissionError)
+    )
+
+
+def _of_errno(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "write.full"
+    if error.errno in _DENIED or isinstance(error, PermissionError):
+        return "write.denied"
+    return "write.unreachable"
+
+
+def _of_text(url: str, text: str, *, denied: bool) -> OutputError:
+    if _has(text, _FULL_WORDS):
+        return _fault(url, "write.full", _first_line(text))
+    if _has(text, _NO_CREDENTIALS_WORDS):
+        what = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the provider's own)"
+        return OutputError(f"{url}: {what}", reason="write.denied")
+    if denied or _has(text, _DENIED_WORDS):
+        return _fault(url, "write.denied", _first_line(text))
+    if _has(text, _NO_BUCKET_WORDS):
+        return OutputError(f"{url}: the bucket does not exist; create it, or choose another output.uri")
+    return _fault(url, "write.unreachable", _first_line(text))
+
+
+def _fault(url: str, reason: str, said: str) -> OutputError:
+    what = {"write.denied": "denied", "write.full": "full", "write.unreachable": "unreachable"}[reason]
+    return OutputError(f"{url}: {what}: {said}; {_REMEDY[reason]}", reason=reason)
+
+
+def _has(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)
+
+
+def _first_line(text: str) -> str:
+    """The first line, without query strings (a signed URL may stand in it), at most 240 characters."""
+    line = re.sub(r"\?[^\s'\")]*", "", text.strip().split("\n", 1)[0])
+    return line if len(line) <= 240 else f"{line[:237]}..."

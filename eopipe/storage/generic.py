@@ -1,0 +1,117 @@
+"""A folder of any other scheme (sftp, hdfs, webdav …), by fsspec.
+
+fsspec has no conditional replace, and its exclusive create depends on the file system; so ``atomic`` is False
+here, and whoever relies on the lease between machines should know.
+"""
+
+# ruff: noqa: D102, ARG002  (Storage documents each method; not each kind of folder needs all arguments)
+from __future__ import annotations
+
+import hashlib
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from zarr.storage import FsspecStore
+
+from eopipe.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from zarr.core.buffer import Buffer
+
+
+class FsspecFolder:
+    """Backend on a folder of an fsspec file system."""
+
+    shareable = True
+    atomic = False
+
+    def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
+        scheme = uri.partition("://")[0]
+        if scheme in {"http", "https"}:
+            raise OutputError(f"output {uri!r} cannot be written over {scheme}; give a folder or s3://, gs://, az://")
+        try:
+            self._uri, self._options = uri, options
+            self._fs, self._root = fsspec.core.url_to_fs(uri, **options)
+        except (ValueError, ImportError, OSError, TypeError) as error:
+            said = str(error).split("\n", 1)[0]
+            raise OutputError(
+                f"output {uri!r} cannot be opened: {said}; give a folder, s3://, gs://, az://,"
+                " or install the fsspec library for this scheme"
+            ) from error
+
+    def _full(self, path: str) -> str:
+        return f"{self._root.rstrip('/')}/{path}" if path else self._root
+
+    def get(self, path: str) -> bytes:
+        return bytes(self._fs.cat_file(self._full(path)))
+
+    def put(self, path: str, data: bytes) -> None:
+        """Under another name, then moved: most of these file systems show a file while it grows."""
+        partial = self._partial(path)
+        self._fs.pipe_file(partial, data)
+        self._fs.mv(partial, self._full(path))
+
+    def create(self, path: str, data: bytes) -> bool:
+        if self.exists(path):
+            return False
+        self.put(path, data)
+        return True
+
+    def get_versioned(self, path: str) -> tuple[bytes, str]:
+        data = self.get(path)
+        return data, hashlib.blake2b(data, digest_size=16).hexdigest()
+
+    def swap(self, path: str, data: bytes, version: str) -> bool:
+        if not self.exists(path) or self.get_versioned(path)[1] != version:
+            return False
+        self.put(path, data)
+        return True
+
+    def exists(self, path: str) -> bool:
+        return bool(self._fs.isfile(self._full(path)))
+
+    def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        self._fs.invalidate_cache()
+        try:
+            found = self._fs.find(self._full(prefix), detail=True)
+        except FileNotFoundError:
+            return
+        for path in sorted(found):
+            if not path.endswith(".partial"):
+                yield path.removeprefix(self._root).lstrip("/"), int(found[path]["size"])
+
+    def delete(self, path: str) -> None:
+        if self.exists(path):
+            self._fs.rm_file(self._full(path))
+
+    def local_path(self, path: str) -> Path | None:
+        return None
+
+    def zarr_store(self, path: str) -> FsspecStore:
+        return _FolderMakingStore.from_url(f"{self._uri}/{path}", storage_options=dict(self._options))
+
+    def upload(self, path: str, file: Path) -> None:
+        partial = self._partial(path)
+        self._fs.put_file(str(file), partial)
+        self._fs.mv(partial, self._full(path))
+
+    def flush(self, path: str) -> None:
+        return
+
+    def _partial(self, path: str) -> str:
+        target = self._full(path)
+        self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+        return f"{target}.{uuid.uuid4().hex}.partial"
+
+
+class _FolderMakingStore(FsspecStore):
+    """zarr leaves out the folders that file systems (other than object stores) want first."""
+
+    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        folder = f"{self.path}/{key}".rpartition("/")[0]
+        await self.fs._makedirs(folder, exist_ok=True)  # noqa: SLF001  (fsspec's name for its public coroutine)
+        await super().set(key, value, byte_range)
