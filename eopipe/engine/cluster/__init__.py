@@ -1,0 +1,55 @@
+"""Clusters: one small adapter a kind, behind one function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eopipe.engine.cluster.address import open_address
+from eopipe.engine.cluster.cuda import open_cuda
+from eopipe.engine.cluster.current import current_client, open_current
+from eopipe.engine.cluster.gateway import open_gateway
+from eopipe.engine.cluster.helpers import environment_of, mismatches, versions_of, wait_for_workers, worker_addresses
+from eopipe.engine.cluster.kubernetes import open_kubernetes
+from eopipe.engine.cluster.local import open_local
+from eopipe.engine.cluster.protocol import Adapter, ClusterHandle
+from eopipe.engine.cluster.slurm import open_slurm
+from eopipe.spec import ClusterSpec
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+_ADAPTERS: dict[str, Adapter] = {
+    "local": open_local,
+    "current": open_current,
+    "address": open_address,
+    "cuda": open_cuda,
+    "kubernetes": open_kubernetes,
+    "gateway": open_gateway,
+    "slurm": open_slurm,
+}
+
+
+def open_cluster(spec: ClusterSpec | None = None) -> AbstractContextManager[ClusterHandle]:
+    """Open the cluster a spec asks for, as a context manager that closes what it opened.
+
+    Args:
+        spec: None uses this process's current Client, or starts a local cluster where there is none.
+
+    Raises:
+        SpecError: The kind's library is missing, or refuses the options (on entering the block).
+        ClusterError: The cluster cannot be had (on entering the block).
+    """
+    if spec is None:
+        spec = ClusterSpec(kind="current" if current_client() is not None else "local")
+    return _ADAPTERS[spec.kind](spec)
+
+
+__all__ = [
+    "ClusterHandle",
+    "environment_of",
+    "mismatches",
+    "open_cluster",
+    "versions_of",
+    "wait_for_workers",
+    "worker_addresses",
+]

@@ -1,0 +1,174 @@
+"""What a cluster adapter gives the engine, and what the adapters share."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dask
+
+from eopipe.errors import ClusterError, EopipeError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from types import ModuleType
+
+    from distributed import Client
+
+    from eopipe.spec import ClusterSpec
+
+CONNECT_SECONDS = 30.0
+"""How long to wait for a scheduler to answer."""
+
+ALLOWED_FAILURES = 3
+"""Workers that may die on a tile before the tile is blamed (DESIGN §5 "Engine")."""
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class ClusterHandle:
+    """A cluster in use; the adapter's ``with`` block closes what it opened, and nothing else.
+
+    Args:
+        client: The Client; not made the process's default.
+        kind: The adapter's name, ``local`` … ``slurm``.
+        owned: Whether eopipe started the cluster and will stop it.
+        workers: Number of workers asked for; None where someone else decides.
+        stop_now: Kills workers that run here, for a second signal; does nothing for other kinds.
+    """
+
+    client: Client
+    kind: str
+    owned: bool
+    workers: int | None = None
+    stop_now: Callable[[], None] = field(default=_nothing, repr=False)
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of the dashboard; None where there is none (bokeh is not installed, or the port is closed)."""
+        if importlib.util.find_spec("bokeh") is None and self.kind in {"local", "cuda", "slurm"}:
+            return None
+        with contextlib.suppress(AttributeError, KeyError, ValueError):  # distributed's, while it has no services
+            return str(self.client.dashboard_link) if self.client.dashboard_link else None
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """What ``sessions/<time>.json`` keeps: kind, scheduler, workers as they are now; no password."""
+        info = self.client.scheduler_info(n_workers=-1)
+        workers = info["workers"].values()
+        return {
+            "kind": self.kind,
+            "owned": self.owned,
+            "scheduler": _without_user(info["address"]),
+            "dashboard": _without_user(self.dashboard or "") or None,
+            "workers": len(workers),
+            "threads": sum(worker["nthreads"] for worker in workers),
+            "memory_limits": sorted({worker["memory_limit"] or 0 for worker in workers}),
+        }
+
+
+class Adapter(Protocol):
+    """One kind of cluster: a context manager that opens it and closes what it opened."""
+
+    def __call__(self, spec: ClusterSpec) -> AbstractContextManager[ClusterHandle]:
+        """Open the cluster.
+
+        Raises:
+            SpecError: The library is not installed, or refuses the options.
+            ClusterError: The cluster cannot be had.
+        """
+        ...
+
+
+def library(name: str, extra: str, kind: str) -> ModuleType:
+    """Import the library of a kind of cluster.
+
+    Raises:
+        SpecError: It is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SpecError(
+            f"cluster.kind: {kind!r} needs {name.split('.', maxsplit=1)[0]}, which cannot be imported "
+            f"({' '.join(str(error).split())}); pip install 'eopipe[{extra}]'"
+        ) from error
+
+
+@contextlib.contextmanager
+def starting(kind: str) -> Iterator[None]:
+    """Turn what a library raises while it starts a cluster into one line.
+
+    A TypeError or ValueError is an option it does not take; anything else is a cluster that cannot be had.
+    """
+    try:
+        yield
+    except EopipeError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"cluster.options: {kind} refuses them: {_line(error)}; mend the options") from error
+    except Exception as error:
+        raise ClusterError(
+            f"cluster {kind!r} cannot be had: {type(error).__name__}: {_line(error)}; "
+            f"mend it or try later, nothing was computed"
+        ) from error
+
+
+def scheduler_settings() -> dict[str, Any]:
+    """Dask settings for a scheduler that eopipe starts in this process."""
+    return {
+        # One tile a worker: a second one waiting there would only hold its memory promise back from others.
+        "distributed.scheduler.worker-saturation": 1.0,
+        "distributed.scheduler.allowed-failures": max(
+            ALLOWED_FAILURES, dask.config.get("distributed.scheduler.allowed-failures", ALLOWED_FAILURES)
+        ),
+    }
+
+
+def scheduler_environment() -> dict[str, str]:
+    """The same settings, for a scheduler or worker that starts elsewhere."""
+    prefix, memory = "DASK_DISTRIBUTED__", worker_settings()
+    return {
+        prefix + key.removeprefix("distributed.").upper().replace(".", "__").replace("-", "_"): str(value)
+        for key, value in {**scheduler_settings(), **memory}.items()
+    }
+
+
+def worker_settings() -> dict[str, Any]:
+    """Dask settings for workers: a tile's memory is no result that could be spilled, so nothing spills or pauses."""
+    return {
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        "distributed.worker.memory.terminate": 0.95,
+    }
+
+
+def merged(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the library is called with: the user's options win."""
+    return {**defaults, **options}
+
+
+@contextlib.contextmanager
+def closing_client(client: Client) -> Iterator[Client]:
+    """Close the client at the end, however the block ends."""
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _without_user(address: str) -> str:
+    scheme, separator, rest = address.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else address

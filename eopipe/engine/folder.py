@@ -1,0 +1,105 @@
+"""Where everything lies in a run's folder (DESIGN §5 "A run's folder"): the names, in one place.
+
+Every path is relative to the run's folder, with ``/`` between its parts, as
+:class:`eopipe.storage.Storage` takes them. Scripts outside eopipe rely on these names.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from eopipe.grid import Tile
+
+RUN = "run.json"
+LEASE = "lease.json"
+SESSIONS = "sessions"
+SNAPSHOTS = "snapshots"
+VERSIONS = "versions"
+STATISTICS = "statistics"
+MOSAIC = "mosaic.zarr"
+FEATURES = "features.zarr"
+LEDGER = "ledger"
+FAILED = "ledger/failed"
+LEDGER_TABLE = "ledger.parquet"
+COGS = "cog"
+OBJECTS = "objects"
+STAC = "stac"
+COLLECTION = "stac/collection.json"
+QUICKLOOK = "quicklook.png"
+PROBES = "probes"
+"""What the preflight writes and deletes again."""
+
+_TILE = r"r-?\d{5,}c-?\d{5,}"
+_RECORD = re.compile(rf"^(?:{LEDGER}/)?(r-?\d{{5,}})/({_TILE})\.([0-9a-f]+)\.json$")
+_FAILURE = re.compile(rf"^(?:{FAILED}/)?({_TILE})\.([0-9a-f]+)\.(\d+)\.json$")
+
+
+class Key(NamedTuple):
+    """What is done or not: a tile and the hash of its inputs."""
+
+    tile: str
+    inputs: str
+
+
+def session(started: datetime) -> str:
+    """A session's file, such as ``sessions/20250930T120000.000000Z.json``; ``started`` is UTC."""
+    return f"{SESSIONS}/{started:%Y%m%dT%H%M%S.%f}Z.json"
+
+
+def snapshot(snapshot_hash: str) -> str:
+    """Folder of a frozen snapshot."""
+    return f"{SNAPSHOTS}/{snapshot_hash}"
+
+
+def version(number: int) -> str:
+    """File that says which snapshot version ``number`` uses; a run writes 1."""
+    return f"{VERSIONS}/{number}.json"
+
+
+def statistics(stage: str, block: str, inputs: str) -> str:
+    """Sums of one block and statistics stage."""
+    return f"{STATISTICS}/{stage}/{block}.{inputs}.json"
+
+
+def record(tile: str, inputs: str) -> str:
+    """A tile's ledger record, such as ``ledger/r-00472/r-00472c00059.<inputs>.json``."""
+    row = tile.split("c", maxsplit=1)[0]
+    return f"{LEDGER}/{row}/{tile}.{inputs}.json"
+
+
+def record_key(path: str) -> Key | None:
+    """Key of a path (relative to the run's folder or to ``ledger/``); None where it is no record."""
+    match = _RECORD.match(path)
+    if match is None or not match[2].startswith(f"{match[1]}c"):
+        return None
+    return Key(match[2], match[3])
+
+
+def failure(tile: str, inputs: str, attempt: int) -> str:
+    """Record of a tile's failed attempt, counted from 1."""
+    return f"{FAILED}/{tile}.{inputs}.{attempt}.json"
+
+
+def failure_key(path: str) -> tuple[Key, int] | None:
+    """Key and attempt of a failure's path; None where it is none."""
+    match = _FAILURE.match(path)
+    return (Key(match[1], match[2]), int(match[3])) if match else None
+
+
+def cog(tile: Tile, inputs: str) -> str:
+    """A tile's cloud-optimised GeoTIFF."""
+    return f"{COGS}/{tile.name}-{inputs}.tif"
+
+
+def objects(tile: Tile, inputs: str) -> str:
+    """A tile's vectors."""
+    return f"{OBJECTS}/{tile.name}.{inputs}.parquet"
+
+
+def probe(name: str) -> str:
+    """A file by which the preflight shows that a worker and the driver share the folder."""
+    return f"{PROBES}/{name}.json"
