@@ -298,7 +298,6 @@ def test_missing_bucket_is_named(s3):  # noqa: F811  (the fixture)
         lambda: storage.put("k", b"1"),
         lambda: storage.create("k", b"1"),
         lambda: storage.get("k"),
-        lambda: storage.exists("k"),
         lambda: list(storage.list()),
     ):
         with pytest.raises(OutputError, match="bucket does not exist") as caught:

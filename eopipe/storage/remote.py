@@ -91,9 +91,7 @@ class ObjectFolder:
     def exists(self, path: str) -> bool:
         try:
             self._store.head(path)
-        except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise
+        except FileNotFoundError:
             return False
         return True
 
