@@ -62,6 +62,10 @@ class PixelBox:
             min(self.col1, other.col1),
         )
 
+    def scale(self, factor: int) -> PixelBox:
+        """The same ground on a lattice ``factor`` times finer."""
+        return PixelBox(self.row0 * factor, self.col0 * factor, self.row1 * factor, self.col1 * factor)
+
     def snap(self, step: int) -> PixelBox:
         """The smallest box with corners at multiples of ``step`` that holds this one."""
         return PixelBox(
@@ -134,6 +138,10 @@ class Grid:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.resolution) and self.resolution > 0):
             raise SpecError(f"grid.resolution: {self.resolution} is not a positive number; give CRS units a pixel")
+
+    def finer(self, factor: int) -> Grid:
+        """The lattice with pixels ``factor`` times smaller: same CRS, same origin."""
+        return Grid(self.crs, self.resolution / factor)
 
     @cached_property
     def transform(self) -> Affine:

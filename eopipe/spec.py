@@ -116,12 +116,10 @@ class OutputSpec(_Model):
     Args:
         uri: Folder: local path or any fsspec/obstore URL; ``{name}`` and ``{date}`` are filled in.
         cog: Write one COG a tile.
-        probabilities: Keep the kernel's class probabilities too, where it has them.
     """
 
     uri: str = Field(min_length=1)
     cog: bool = True
-    probabilities: bool = False
 
 
 class ClusterSpec(_Model):

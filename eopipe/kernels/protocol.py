@@ -107,6 +107,8 @@ class KernelInfo:
         version: Changes whenever equal inputs may give other bytes.
         options: The kernel's own options, validated and complete: part of the tile recipe.
         weights: File name to sha256 of all weights: part of the tile recipe.
+        factor: Kernel pixels along a grid pixel's side (DESIGN §3: a kernel's GSD finer than the grid's);
+            the kernel averages its probabilities over ``factor x factor`` before it decides.
         provenance: Model name, source, licence: for STAC's mlm extension and run.json.
     """
 
@@ -117,6 +119,7 @@ class KernelInfo:
     arrays: tuple[ArraySpec, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    factor: int = 1
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -156,10 +159,11 @@ class Kernel(Protocol):
         Args:
             pixels: ``[epoch, band, y, x]`` float32 over ``box.pad(window.halo)``; 0 where invalid.
             valid: ``[epoch, y, x]`` over the same pixels.
-            box: The strip itself, on the absolute lattice; corners at multiples of ``window.stride``.
+            box: The strip itself, on the kernel's absolute lattice (the grid's, divided by ``factor``);
+                corners at multiples of ``window.stride`` and of ``factor``.
             statistics: What the kernel's statistics stages gave for this place; empty where it declares none.
 
         Returns:
-            Arrays of ``box.shape``.
+            Arrays of ``box.shape`` divided by ``factor``.
         """
         ...

@@ -1,0 +1,206 @@
+"""The command line: thin. Each command resolves its arguments, calls the engine and prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from eopipe import __version__
+from eopipe.errors import EopipeError
+from eopipe.spec import load_spec, resolve_now
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+app = typer.Typer(
+    name="eopipe",
+    help="Maps of anything you can name, from a STAC query, on a Dask cluster.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Run spec (YAML or JSON).", show_default=False)]
+OutUri = Annotated[str, typer.Argument(metavar="OUT", help="A run's folder or URL.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")]
+Now = Annotated[
+    str | None, typer.Option("--now", metavar="TIME", help="What relative dates are measured from (ISO 8601).")
+]
+AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="A search without a match is fine.")]
+
+
+class Shape(StrEnum):
+    """What ``eopipe plan --tiles`` may print."""
+
+    no = "no"
+    geojson = "geojson"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"eopipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[  # noqa: ARG001  (its callback does the work)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, on standard error.")] = False,
+) -> None:
+    """Maps of anything you can name, from a STAC query, on a Dask cluster."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    *,
+    now: Now = None,
+    allow_empty: AllowEmpty = False,
+    tiles: Annotated[
+        Shape, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
+    ] = Shape.no,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
+    from eopipe.engine.display import plan_lines  # noqa: PLC0415  (torch and dask load only where they are used)
+    from eopipe.engine.run import freeze_precision, local_workers, open_run, plan_run  # noqa: PLC0415
+
+    loaded, moment = load_spec(spec), resolve_now(now)
+    opened, calibration = freeze_precision(open_run(loaded, now=moment, allow_empty=allow_empty))
+    made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
+    if tiles is Shape.geojson:
+        from eopipe.engine.footprints import feature_collection  # noqa: PLC0415
+
+        _print_json(feature_collection(opened.job, made))
+        return
+    if as_json:
+        _print_json({"output": opened.storage.url(), **made.summary()})
+        return
+    console = Console(highlight=False)
+    for line in plan_lines(made):
+        console.print(line)
+    console.print(f"next: eopipe run {spec}")
+
+
+@app.command()
+def run(spec: SpecPath, *, now: Now = None, allow_empty: AllowEmpty = False, as_json: Json = False) -> None:
+    """Run a spec, or resume it where an earlier run stopped."""
+    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
+    from eopipe.engine.run import execute  # noqa: PLC0415
+
+    display = choose_display(quiet=as_json)
+    try:
+        summary = execute(
+            load_spec(spec), now=resolve_now(now) if now else None, allow_empty=allow_empty, display=display
+        )
+    finally:
+        if isinstance(display, Terminal):
+            display.close()
+    if as_json:
+        _print_json(summary)
+    raise typer.Exit(summary["exit_status"])
+
+
+@app.command()
+def status(out: OutUri, *, as_json: Json = False) -> None:
+    """Say how far a run is: tiles by status, failures by reason, who is writing."""
+    from eopipe.engine.status import read_status  # noqa: PLC0415
+
+    found = read_status(out)
+    if as_json:
+        _print_json(found)
+    else:
+        _print_pairs(found)
+
+
+@app.command()
+def validate(out: OutUri, *, as_json: Json = False) -> None:
+    """Read everything again: shards against checksums, ledger against shards, STAC against files."""
+    from eopipe.engine.validate import validate_run  # noqa: PLC0415
+
+    problems = validate_run(out, progress=None if as_json else _progress)
+    if as_json:
+        _print_json({"output": out, "problems": problems, "exit_status": 6 if problems else 0})
+    else:
+        for problem in problems:
+            typer.echo(problem)
+        typer.echo(f"{len(problems)} problems" if problems else "everything agrees", err=bool(problems))
+    raise typer.Exit(6 if problems else 0)
+
+
+@app.command()
+def models(*, as_json: Json = False) -> None:
+    """List the models, their licences, and whether their weights are on this machine."""
+    from eopipe.models.registry import listing  # noqa: PLC0415
+
+    rows = listing()
+    if as_json:
+        _print_json(rows)
+        return
+    table = Table("model", "what", "GSD", "licence", "weights", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row["name"], row["title"], f"{row['gsd']:g} m", row["licence"], row["weights"])
+    Console(highlight=False).print(table)
+
+
+def _progress(line: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(line, err=True)
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
+
+
+def _print_pairs(found: Mapping[str, Any]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in found.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {count}" for name, count in value.items()) or "none"  # noqa: PLW2901
+        elif isinstance(value, list):
+            value = "\n".join(map(str, value)) or "none"  # noqa: PLW2901
+        table.add_row(key.replace("_", " "), str(value))
+    Console(highlight=False).print(table)
+
+
+def main() -> None:
+    """Entry point: an error a user can mend is one line and its exit status; anything else is a bug, 1."""
+    try:
+        app()
+    except EopipeError as error:
+        typer.echo(f"eopipe: {' '.join(str(error).split())}", err=True)
+        _exit(error.exit_status)
+    except KeyboardInterrupt:
+        typer.echo("eopipe: interrupted", err=True)
+        _exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _exit(0)
+    except Exception:  # noqa: BLE001  (the last seam: a bug is told with its traceback and exit status 1)
+        traceback.print_exc()
+        typer.echo("eopipe: this is a bug in eopipe; please report it with the lines above", err=True)
+        _exit(1)
+
+
+def _exit(code: int) -> None:
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

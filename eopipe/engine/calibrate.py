@@ -1,0 +1,92 @@
+"""A short calibration on the machine at hand: what a process weighs, and how fast the kernel is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import torch
+
+from eopipe.engine.device import device_label
+from eopipe.errors import ClusterError
+from eopipe.grid import PixelBox
+
+if TYPE_CHECKING:
+    from eopipe.kernels.protocol import Kernel
+
+WINDOWS = 3
+"""Windows that are timed; their median counts."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Figures of one worker process.
+
+    Args:
+        base: Bytes resident once the libraries and the kernel are loaded and one window has been mapped.
+        window_seconds: Median seconds of one kernel window.
+        window_pixels: Kernel pixels that a window produces.
+        device: What it ran on.
+    """
+
+    base: int
+    window_seconds: float
+    window_pixels: int
+    device: str
+
+
+def calibrate_here(kernel: Kernel, *, device: str, threads: int) -> Calibration:
+    """Load the kernel in this process and time it on seeded pixels."""
+    torch.set_num_threads(threads)
+    kernel.load(device=device, threads=threads)
+    info = kernel.info
+    side = info.window.stride
+    box = PixelBox(0, 0, side, side)
+    pixels, valid = _seeded(info.inputs.epochs, len(info.inputs.bands), side + 2 * info.window.halo)
+    seconds = []
+    for _ in range(WINDOWS + 1):  # the first call compiles and warms up
+        start = time.perf_counter()
+        kernel(pixels, valid, box, {})
+        seconds.append(time.perf_counter() - start)
+    return Calibration(
+        base=int(psutil.Process().memory_info().rss),
+        window_seconds=statistics.median(seconds[1:]),
+        window_pixels=side * side,
+        device=device_label(device),
+    )
+
+
+def calibrate(kernel: Kernel, *, device: str, threads: int) -> Calibration:
+    """The same in a fresh process, which weighs what a worker weighs.
+
+    Raises:
+        ClusterError: The process died; most often it was killed for memory.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        try:
+            return pool.submit(_as_worker, kernel, device, threads).result()
+        except BrokenProcessPool:
+            raise ClusterError(
+                "the calibration process was killed before it could map one window; "
+                "free some memory, or choose a smaller kernel or precision"
+            ) from None
+
+
+def _as_worker(kernel: Kernel, device: str, threads: int) -> Calibration:
+    import eopipe.engine.tile  # noqa: F401, PLC0415  (what a worker imports, so that the base weighs the same)
+
+    return calibrate_here(kernel, device=device, threads=threads)
+
+
+def _seeded(epochs: int, bands: int, side: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(200, 4000, (epochs, bands, side, side)).astype(np.float32)
+    return pixels, np.ones((epochs, side, side), dtype=bool)

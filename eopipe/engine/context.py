@@ -1,0 +1,142 @@
+"""What a worker must know of a run, sent to it once by a plugin; and the tiles it then maps."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from distributed import WorkerPlugin
+
+from eopipe.cube.gdal import gdal_worker_env
+from eopipe.cube.scenes import scenes_from_items
+from eopipe.engine.folder import MOSAIC
+from eopipe.engine.ledger import Ledger
+from eopipe.mosaic.store import MosaicWriter
+from eopipe.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eopipe.area import GridArea
+    from eopipe.cube.reader import ReadSettings
+    from eopipe.cube.scenes import Scene
+    from eopipe.engine.folder import Key
+    from eopipe.engine.tiles import PlannedTile
+    from eopipe.kernels.protocol import Kernel
+    from eopipe.mosaic.cog import CogInfo
+    from eopipe.mosaic.store import Layout
+    from eopipe.storage import Storage
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Everything a tile's task needs; picklable, and without any secret.
+
+    Args:
+        run_id: Names the context on a worker: the output's uri and the session.
+        storage: The run's folder.
+        snapshot_hash: Which snapshot is current.
+        layout: The mosaic's.
+        region: The area on the grid.
+        kernel: Made, not loaded.
+        read: How pixels are read, on the kernel's lattice.
+        cog: What every COG says of the run, or None where no COGs are asked for.
+        tiles: The tiles still to be done; a task's block number indexes this list.
+        attempts: Failed attempts so far, by ledger key.
+        threads: Torch threads a task.
+        device: ``cpu`` or ``cuda``.
+        gdal_cache: Bytes of GDAL's block cache a worker.
+    """
+
+    run_id: str
+    storage: Storage
+    snapshot_hash: str
+    layout: Layout
+    region: GridArea
+    kernel: Kernel
+    read: ReadSettings
+    cog: CogInfo | None
+    tiles: tuple[PlannedTile, ...]
+    attempts: dict[Key, int]
+    threads: int
+    device: str
+    gdal_cache: int
+
+
+class WorkerState:
+    """A run on one worker: opened once, shared by the worker's tasks."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.ledger = Ledger(context.storage)
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._writer: MosaicWriter | None = None
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel, loaded: once a worker."""
+        with self._lock:
+            self.context.kernel.load(device=self.context.device, threads=self.context.threads)
+        return self.context.kernel
+
+    @property
+    def writer(self) -> MosaicWriter:
+        """The mosaic, opened."""
+        with self._lock:
+            if self._writer is None:
+                self._writer = MosaicWriter(self.context.storage.child(MOSAIC), self.context.layout)
+            return self._writer
+
+    def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """The snapshot's items by row, hrefs absolute, unsigned."""
+        with self._lock:
+            if self._snapshot is None:
+                self._snapshot = Snapshot.read(self.context.storage, self.context.snapshot_hash)
+            return self._snapshot.items(rows)
+
+    def scenes(self, tile: PlannedTile) -> list[list[Scene]]:
+        """A tile's scenes by epoch, assets resolved."""
+        info, read = self.context.kernel.info, self.context.read
+        return [scenes_from_items(self.items(rows), info.inputs.bands, read.mask) for rows in tile.rows]
+
+
+_STATES: dict[str, WorkerState] = {}
+
+
+def state_of(run_id: str) -> WorkerState:
+    """This worker's state of a run.
+
+    Raises:
+        RuntimeError: The plugin was never installed here; a bug of the engine.
+    """
+    try:
+        return _STATES[run_id]
+    except KeyError:
+        raise RuntimeError(f"run {run_id} is unknown to this worker") from None
+
+
+class ContextPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed ships no types
+    """Hands a worker, also one that joins late, the run's context."""
+
+    idempotent = False
+
+    def __init__(self, context: RunContext) -> None:
+        self.name = f"eopipe-{context.run_id}"
+        self.context = context
+
+    def setup(self, worker: object) -> None:  # noqa: ARG002  (distributed's signature)
+        """Open nothing yet: a fault must be the preflight's or a tile's, with a name."""
+        install(self.context)
+
+    def teardown(self, worker: object) -> None:  # noqa: ARG002  (distributed's signature)
+        """Forget the run."""
+        _STATES.pop(self.context.run_id, None)
+
+
+def install(context: RunContext) -> WorkerState:
+    """Make a run known to this process."""
+    gdal_worker_env(context.gdal_cache)
+    _STATES[context.run_id] = state = WorkerState(context)
+    return state

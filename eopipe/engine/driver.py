@@ -1,0 +1,211 @@
+"""The driver's loop: submit one task a tile, consume each as it completes, drain when asked to."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dask.array as da
+import numpy as np
+from distributed import as_completed, futures_of
+
+from eopipe.engine.ledger import Failure, Ledger
+from eopipe.engine.tile import TileReport, run_tile
+from eopipe.errors import ClusterError, LeaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from distributed import Client, Future
+
+    from eopipe.engine.context import RunContext
+
+POLL = 0.1
+"""Seconds between looks at signals, the lease and the workers."""
+
+NO_WORKER_SECONDS = 300.0
+"""After so long without a worker the run ends (exit status 4); what was recorded stays."""
+
+
+class Watcher(Protocol):
+    """Who is told of tiles as they end; the progress display, for one."""
+
+    def tile(self, report: TileReport) -> None:
+        """A tile ended."""
+        ...
+
+    def note(self, line: str) -> None:
+        """Something worth a line happened."""
+        ...
+
+
+@dataclass
+class Stop:
+    """A request to stop: the first signal drains, the second stops at once."""
+
+    signum: int | None = None
+    count: int = 0
+
+    def request(self, signum: int, _frame: object = None) -> None:
+        """Handler of SIGINT and SIGTERM."""
+        self.signum, self.count = signum, self.count + 1
+
+
+@contextmanager
+def catching_signals(stop: Stop) -> Iterator[None]:
+    """SIGINT and SIGTERM ask ``stop``; outside the main thread (a notebook's worker) they are left alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop.request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_block(run_id: str, block_id: tuple[int, ...] | None = None) -> np.ndarray[Any, Any]:
+    """One block of the 1-D array of remaining tiles: its number indexes the worker's list."""
+    assert block_id is not None
+    out = np.empty(1, dtype=object)
+    out[0] = run_tile(run_id, block_id[0])
+    return out
+
+
+def submit(client: Client, context: RunContext) -> list[Future]:
+    """One task a tile (DESIGN §5 "Engine"); returns their futures in the order of the tiles."""
+    count = len(context.tiles)
+    blocks = da.map_blocks(
+        run_block,
+        context.run_id,
+        chunks=((1,) * count,),
+        dtype=object,
+        meta=np.empty(0, dtype=object),
+        name=f"tile-{context.run_id}",
+    )
+    return list(futures_of(client.persist(blocks, optimize_graph=False)))
+
+
+def drive(
+    client: Client, context: RunContext, *, watcher: Watcher, stop: Stop, lost: Callable[[], bool]
+) -> Iterator[TileReport]:
+    """Run all tiles of a context; yields each report as its tile ends.
+
+    Args:
+        client: Of a cluster whose workers have the context.
+        context: With the tiles still to be done.
+        watcher: Told of every tile and of what else happens.
+        stop: Asked by signals.
+        lost: Whether the output's lease was lost.
+
+    Raises:
+        ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
+        LeaseError: Another run took the output.
+    """
+    if not context.tiles:
+        return
+    futures = submit(client, context)
+    index = {future.key: number for number, future in enumerate(futures)}
+    pending = set(index)
+    completed = as_completed(futures, raise_errors=False)
+    del futures
+    guard = _Guard(client, lost)
+    draining = False
+    while pending:
+        if stop.count > 1:
+            watcher.note("second signal: stopping at once; what was recorded stays, run again to resume")
+            return
+        if stop.count and not draining:
+            draining = True
+            waiting = _drain(client, pending)
+            pending -= waiting
+            watcher.note(
+                f"draining: {len(pending)} tiles under way are finished, {len(waiting)} are left for a resume"
+            )
+            continue
+        guard.check()
+        if not completed.has_ready():
+            time.sleep(POLL)
+            continue
+        for future in completed.next_batch(block=False):
+            if future.key not in pending:
+                continue
+            pending.discard(future.key)
+            report = _report(future, index[future.key], context)
+            future.release()
+            watcher.tile(report)
+            yield report
+
+
+def _drain(client: Client, pending: set[str]) -> set[str]:
+    """Cancel what no worker has begun; returns the keys that were cancelled."""
+    under_way = {key for keys in client.processing().values() for key in keys}
+    waiting = {key for key in pending if str(key) not in {str(busy) for busy in under_way}}
+    from distributed import Future  # noqa: PLC0415  (only a drained run needs it)
+
+    client.cancel([Future(key, client) for key in waiting], force=True)
+    return waiting
+
+
+def _report(future: Future, index: int, context: RunContext) -> TileReport:
+    """The task's own report; a task that died with its worker becomes a failure here."""
+    if future.status == "finished":
+        report: TileReport = future.result()[0]
+        return report
+    error = future.exception() if future.status == "error" else None
+    killed = type(error).__name__ == "KilledWorker"
+    detail = (
+        "the worker died on this tile again and again, most often for lack of memory; give workers more memory"
+        if killed
+        else " ".join(str(error or future.status).split())[:300]
+    )
+    reason = "worker.killed" if killed else f"task.{type(error).__name__ if error else future.status}"
+    planned = context.tiles[index]
+    Ledger(context.storage).fail(
+        Failure(
+            tile=planned.tile.name,
+            inputs=planned.inputs,
+            attempt=context.attempts.get(planned.key, 0) + 1,
+            reason=reason,
+            stage="worker",
+            detail=detail,
+            time=datetime.now(UTC),
+        )
+    )
+    return TileReport(index, "failed", reason, detail)
+
+
+class _Guard:
+    """Looks every few seconds whether there is still a scheduler, a worker and our lease."""
+
+    INTERVAL = 2.0
+
+    def __init__(self, client: Client, lost: Callable[[], bool]) -> None:
+        self._client, self._lost = client, lost
+        self._next = 0.0
+        self._last_worker = time.monotonic()
+
+    def check(self) -> None:
+        """Raise when the run cannot go on."""
+        if self._lost():
+            raise LeaseError("another run took over this output's lease; see who in lease.json, then run again")
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self.INTERVAL
+        if self._client.status not in {"running", "connecting"}:
+            raise ClusterError(
+                "the connection to the scheduler is gone; start the cluster again and run again to resume"
+            )
+        if self._client.scheduler_info(n_workers=1)["workers"]:
+            self._last_worker = now
+        elif now - self._last_worker > NO_WORKER_SECONDS:
+            raise ClusterError(
+                f"no worker for {NO_WORKER_SECONDS:.0f} s; look at the cluster's logs, then run again to resume"
+            )

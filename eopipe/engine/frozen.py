@@ -1,0 +1,175 @@
+"""``run.json``: what a run froze at its start, and the guard against another spec on the same output."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from typing import TYPE_CHECKING, Any
+
+from eopipe import __version__
+from eopipe.engine import folder
+from eopipe.engine.recipe import canonical, digest
+from eopipe.errors import DamageError, SpecError
+from eopipe.spec import parse_spec
+
+if TYPE_CHECKING:
+    from eopipe.spec import RunSpec
+    from eopipe.storage import Storage
+
+_PACKAGES = ("dask", "distributed", "numpy", "torch", "zarr", "rasterio", "xarray", "odc-geo", "pystac-client")
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What ``run.json`` holds; immutable once written.
+
+    Args:
+        spec: As written, less ``cluster``.
+        now: What relative dates were measured from.
+        tile: Side of a tile, grid pixels.
+        crs: The grid's, resolved.
+        kernel_options: Complete, ``auto`` resolved.
+        recipe: The tile recipe.
+        area: GeoJSON.
+        versions: Packages.
+        warnings: What was said at the start.
+    """
+
+    spec: dict[str, Any]
+    now: datetime
+    tile: int
+    crs: str
+    kernel_options: dict[str, Any]
+    recipe: dict[str, Any]
+    area: dict[str, Any]
+    versions: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """JSON, indented for people."""
+        document = {
+            "eopipe": __version__,
+            "spec": self.spec,
+            "now": self.now.isoformat(),
+            "resolved": {"tile": self.tile, "crs": self.crs, "kernel": self.kernel_options, "area": self.area},
+            "recipe": self.recipe,
+            "recipe_hash": digest(self.recipe),
+            "versions": self.versions,
+            "warnings": list(self.warnings),
+        }
+        return json.dumps(document, indent=1, ensure_ascii=False).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> Frozen:
+        """Parse ``run.json``.
+
+        Raises:
+            DamageError: It is not what a run writes.
+        """
+        try:
+            found = json.loads(data)
+            resolved = found["resolved"]
+            frozen = cls(
+                spec=found["spec"],
+                now=datetime.fromisoformat(found["now"]),
+                tile=resolved["tile"],
+                crs=resolved["crs"],
+                kernel_options=resolved["kernel"],
+                recipe=found["recipe"],
+                area=resolved["area"],
+                versions=found["versions"],
+                warnings=tuple(found["warnings"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamageError(
+                f"{where} is damaged ({type(error).__name__}: {error}); restore it, or start a new output"
+            ) from None
+        if digest(frozen.recipe) != found.get("recipe_hash"):
+            raise DamageError(
+                f"{where} is damaged: its recipe does not have its hash; restore it, or start a new output"
+            )
+        return frozen
+
+    def run_spec(self) -> RunSpec:
+        """The spec, parsed again (no cluster)."""
+        return parse_spec(self.spec)
+
+
+def load(storage: Storage) -> Frozen | None:
+    """A folder's ``run.json``; None where no run has started.
+
+    Raises:
+        DamageError: It is damaged.
+    """
+    try:
+        data = storage.get(folder.RUN)
+    except FileNotFoundError:
+        return None
+    return Frozen.from_bytes(data, storage.url(folder.RUN))
+
+
+def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
+    """A run resumes only its own spec (less ``cluster``).
+
+    Raises:
+        SpecError: Naming the first key that differs.
+    """
+    mine, theirs = spec.as_written(), frozen.spec
+    if canonical(mine) == canonical(theirs):
+        return
+    key = _first_difference(mine, theirs)
+    raise SpecError(
+        f"output {where} belongs to another spec: {key} differs; give this spec another output.uri, "
+        f"or resume with the spec in {where.rstrip('/')}/{folder.RUN}"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes the bytes."""
+    return {
+        "python": platform.python_version(),
+        "eopipe": __version__,
+        **{name: installed(name) for name in _PACKAGES},
+    }
+
+
+def write_version(storage: Storage, number: int, snapshot_hash: str, note: str) -> None:
+    """``versions/<n>.json``: which snapshot is current, and what changed."""
+    document = {
+        "version": number,
+        "snapshot": snapshot_hash,
+        "created": datetime.now(UTC).isoformat(),
+        "change": note,
+    }
+    storage.put(folder.version(number), json.dumps(document, indent=1).encode())
+
+
+def current_snapshot(storage: Storage) -> str:
+    """Hash of the current snapshot: that of the highest version.
+
+    Raises:
+        DamageError: No version is recorded.
+    """
+    paths = sorted(
+        (path for path in storage.list(f"{folder.VERSIONS}/") if path.endswith(".json")),
+        key=lambda path: int(path.rsplit("/", 1)[-1].removesuffix(".json")),
+    )
+    if not paths:
+        raise DamageError(f"{storage.url(folder.VERSIONS)} is empty; restore it, or start a new output")
+    return str(json.loads(storage.get(paths[-1]))["snapshot"])
+
+
+def _first_difference(mine: Any, theirs: Any, key: str = "") -> str:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for name in [*mine, *(name for name in theirs if name not in mine)]:
+            if mine.get(name) != theirs.get(name):
+                return _first_difference(mine.get(name), theirs.get(name), f"{key}.{name}" if key else name)
+    return f"{key} (was {_brief(theirs)}, now {_brief(mine)})"
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

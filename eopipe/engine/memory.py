@@ -1,0 +1,118 @@
+"""Peak memory of a worker, and the tile side that fits it (DESIGN §6.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eopipe.cube.reader import reader_memory
+from eopipe.engine.tile import STRIP
+from eopipe.errors import PlanError
+from eopipe.grid import TILE_SIZES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eopipe.kernels.protocol import KernelInfo
+
+GDAL_CACHE = 128 * 2**20
+"""Bytes of GDAL's block cache a worker: a strip's blocks of many assets; more did not read faster."""
+
+TILES_A_WORKER = 4
+"""``tile: auto`` wants at least so many tiles a worker, so that none idles at the end."""
+
+
+@dataclass(frozen=True)
+class TileMemory:
+    """Bytes by cause, at the peak of a tile's task.
+
+    Args:
+        base: The process with its libraries and the kernel.
+        reading: Cells of three rows, and the scenes of the cell being composited.
+        gdal: GDAL's block cache.
+        strip: The strip's pixels as float32 with their validity, twice where the next is being read.
+        kernel: What the kernel says it needs.
+        arrays: The tile's outputs, and their encoding.
+    """
+
+    base: int
+    reading: int
+    gdal: int
+    strip: int
+    kernel: int
+    arrays: int
+
+    @property
+    def total(self) -> int:
+        """The plan's promise: a worker stays within 1.15 times of it."""
+        return self.base + self.reading + self.gdal + self.strip + self.kernel + self.arrays
+
+
+def tile_memory(
+    size: int, *, info: KernelInfo, kernel_bytes: Callable[[tuple[int, int]], int], base: int, scenes: int, cog: bool
+) -> TileMemory:
+    """Peak of one task.
+
+    Args:
+        size: Side of a tile, grid pixels.
+        info: The kernel's.
+        kernel_bytes: :meth:`eopipe.kernels.protocol.Kernel.memory`.
+        base: Bytes of a worker at rest (:class:`eopipe.engine.calibrate.Calibration`).
+        scenes: Most scenes of one epoch that any tile has.
+        cog: Whether COGs are written too.
+    """
+    fine, halo, bands, epochs = size * info.factor, info.window.halo, len(info.inputs.bands), info.inputs.epochs
+    height, width = min(STRIP, fine) + 2 * halo, fine + 2 * halo
+    read = epochs * height * width * (2 * bands + 2)
+    mapped = epochs * height * width * (4 * bands + 1)
+    planes = sum(max(len(spec.bands), 1) * np.dtype(spec.dtype).itemsize for spec in info.arrays) + 1
+    return TileMemory(
+        base=base,
+        reading=reader_memory(width=width, bands=bands, scenes=scenes, epochs=epochs),
+        gdal=GDAL_CACHE,
+        strip=2 * read + mapped,
+        kernel=kernel_bytes((min(STRIP, fine), fine)),
+        arrays=int(size * size * planes * (3 if cog else 2)),
+    )
+
+
+def choose_tile(*, peak: Callable[[int], int], tiles: Callable[[int], int], limit: int | None, workers: int) -> int:
+    """The largest side that fits the worker's memory and gives every worker tiles enough.
+
+    Args:
+        peak: Peak bytes of a worker for a tile side.
+        tiles: Number of tiles for a side.
+        limit: A worker's memory in bytes, None where it has no limit.
+        workers: Number of workers.
+
+    Raises:
+        PlanError: Not even the smallest side fits.
+    """
+    fitting = [size for size in TILE_SIZES if limit is None or peak(size) <= limit]
+    if not fitting:
+        least = TILE_SIZES[-1]
+        raise PlanError(
+            f"a worker needs {gib(peak(least))} even for tiles of {least}, and has {gib(limit or 0)}; "
+            f"give it more memory (cluster.memory), or fewer workers"
+        )
+    return next((size for size in fitting if tiles(size) >= TILES_A_WORKER * workers), fitting[-1])
+
+
+def check_fits(size: int, *, peak: Callable[[int], int], limit: int | None) -> None:
+    """Refuse a tile side that does not fit, naming the one that would.
+
+    Raises:
+        PlanError: The peak is above the worker's memory.
+    """
+    if limit is None or peak(size) <= limit:
+        return
+    smaller = next((side for side in TILE_SIZES if side < size and peak(side) <= limit), None)
+    remedy = f"grid.tile: {smaller} would fit" if smaller else "give a worker more memory (cluster.memory)"
+    raise PlanError(f"tiles of {size} need {gib(peak(size))} a worker, which has {gib(limit)}; {remedy}")
+
+
+def gib(count: float) -> str:
+    """Bytes for people."""
+    return f"{count / 2**30:.2f} GiB"

@@ -1,0 +1,176 @@
+"""The plan: what a run will do, before it does it, and whether it can."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from eopipe.cube.estimate import ReadEstimate, estimate_reads
+from eopipe.cube.scenes import scenes_from_items
+from eopipe.engine.job import THREADS
+from eopipe.engine.memory import TileMemory, check_fits, choose_tile, tile_memory
+from eopipe.engine.recipe import tile_recipe
+from eopipe.engine.tiles import PlannedTile, planned_tiles, read_box
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eopipe.cube.reader import ReadSettings
+    from eopipe.engine.calibrate import Calibration
+    from eopipe.engine.job import Job
+    from eopipe.snapshot import Snapshot
+
+WRITTEN_A_PIXEL = 0.35
+"""Bytes that a pixel of a uint8 map takes once compressed, pyramid and COG included; seen on real maps."""
+
+READ_BYTES_A_SECOND = 25e6
+"""What one worker reads where nothing better is known: one stream of an object store."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """What the plan must know of the cluster: how many, and the memory of each in bytes (None: no limit)."""
+
+    count: int
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Args:
+        tile: Side of a tile, grid pixels.
+        tiles: All tiles in space-filling order.
+        recipe: The tile recipe.
+        reads: Bytes and requests.
+        memory: Peak of a worker, by cause.
+        written: Bytes to write, about.
+        seconds: Wall time, about: the slower of reading and computing.
+        kernel_seconds: Of one tile.
+        km2: Area.
+        workers: What it was planned for.
+        calibration: What was measured.
+        warnings: One line each.
+    """
+
+    tile: int
+    tiles: list[PlannedTile]
+    recipe: dict[str, Any]
+    reads: ReadEstimate
+    memory: TileMemory
+    written: int
+    seconds: float
+    kernel_seconds: float
+    km2: float
+    workers: Workers
+    calibration: Calibration
+    warnings: tuple[str, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """For people and ``--json``."""
+        covered = Counter("covered" if tile.covered else "empty" for tile in self.tiles)
+        return {
+            "tile": self.tile,
+            "tiles": len(self.tiles),
+            "tiles_covered": covered["covered"],
+            "tiles_empty": covered["empty"],
+            "tasks": len(self.tiles),
+            "scenes": len({row for tile in self.tiles for rows in tile.rows for row in rows}),
+            "km2": round(self.km2, 3),
+            "bytes_read": self.reads.bytes,
+            "requests": self.reads.requests,
+            "bytes_written": self.written,
+            "worker_peak_bytes": self.memory.total,
+            "worker_peak": asdict(self.memory),
+            "worker_memory": self.workers.memory,
+            "workers": self.workers.count,
+            "seconds": round(self.seconds, 1),
+            "km2_per_hour": round(self.km2 / self.seconds * 3600, 1) if self.seconds else None,
+            "device": self.calibration.device,
+            "warnings": list(self.warnings),
+        }
+
+
+def make_plan(
+    job: Job,
+    snapshot: Snapshot,
+    *,
+    workers: Workers,
+    calibration: Calibration,
+    read: ReadSettings,
+    tile: int | None = None,
+    warnings: Sequence[str] = (),
+) -> Plan:
+    """Plan a job over its snapshot.
+
+    Args:
+        job: The resolved spec.
+        snapshot: The frozen items.
+        workers: The cluster, as far as the plan must know it.
+        calibration: Measured on a worker or on this machine.
+        read: How pixels are read; the estimate samples headers with it.
+        tile: A tile side that is frozen already (a resumed run); else the spec's.
+        warnings: To be shown with the plan.
+
+    Raises:
+        PlanError: It cannot fit.
+        ItemError: A scene lacks a band that the kernel needs.
+    """
+    info, size = job.kernel.info, tile or job.spec.grid.tile
+    most = _most_scenes(job, snapshot)
+    peak = partial(
+        tile_memory,
+        info=info,
+        kernel_bytes=job.kernel.memory,
+        base=calibration.base,
+        scenes=most,
+        cog=job.spec.output.cog,
+    )
+    if size == "auto":
+        size = choose_tile(
+            peak=lambda side: peak(side).total,
+            tiles=lambda side: len(job.region.tiles(side)),
+            limit=workers.memory,
+            workers=workers.count,
+        )
+    else:
+        check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory)
+    recipe = tile_recipe(info=info, grid=job.grid, tile=size, source=job.spec.source, threads=THREADS)
+    tiles = planned_tiles(job.region, size, info=info, snapshot=snapshot, recipe=recipe)
+    reads = _reads(job, snapshot, tiles, size, read)
+    mapped = sum(tile.covered for tile in tiles)
+    kernel_seconds = calibration.window_seconds * (size * info.factor) ** 2 / calibration.window_pixels
+    compute = mapped * kernel_seconds / workers.count
+    return Plan(
+        tile=size,
+        tiles=tiles,
+        recipe=recipe,
+        reads=reads,
+        memory=peak(size),
+        written=int(len(tiles) * size * size * WRITTEN_A_PIXEL * (len(info.arrays) + 1)),
+        seconds=max(compute, reads.bytes / READ_BYTES_A_SECOND / workers.count),
+        kernel_seconds=kernel_seconds,
+        km2=job.area.km2,
+        workers=workers,
+        calibration=calibration,
+        warnings=tuple(warnings),
+    )
+
+
+def _most_scenes(job: Job, snapshot: Snapshot) -> int:
+    """Most scenes of one epoch over one cell-sized square, found on the coarsest tiles; at least 1."""
+    tiles = planned_tiles(job.region, 4096, info=job.kernel.info, snapshot=snapshot, recipe={})
+    return max((len(rows) for tile in tiles for rows in tile.rows), default=1) or 1
+
+
+def _reads(job: Job, snapshot: Snapshot, tiles: Sequence[PlannedTile], size: int, read: ReadSettings) -> ReadEstimate:
+    info = job.kernel.info
+
+    def scenes(rows: Sequence[int]) -> list[Any]:
+        return scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask)
+
+    boxes = [(read_box(tile.tile.box(size), info), [row for rows in tile.rows for row in rows]) for tile in tiles]
+    return estimate_reads(boxes, scenes, read)

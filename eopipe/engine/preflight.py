@@ -1,0 +1,152 @@
+"""Before the first tile: every worker shows that it can do the work, and a failure names the worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from eopipe.cube.reader import probe_asset
+from eopipe.engine import folder
+from eopipe.engine.context import state_of
+from eopipe.engine.device import device_label
+from eopipe.engine.faults import fault_of
+from eopipe.engine.frozen import versions
+from eopipe.engine.memory import gib
+from eopipe.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from eopipe.engine.context import RunContext
+    from eopipe.engine.plan import Plan
+
+MUST_MATCH = ("eopipe", "numpy", "torch", "zarr", "rasterio", "dask", "distributed")
+"""Packages whose versions decide the bytes or the protocol; they must be the driver's."""
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What one worker said of itself; ``error`` is empty where all is well."""
+
+    versions: dict[str, str]
+    device: str
+    rss: int
+    read_seconds: float
+    error: str
+    warning: str
+
+
+def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
+    """Try every worker.
+
+    Args:
+        client: Of the cluster.
+        context: Installed on every worker already.
+        plan: For the memory it promises.
+
+    Returns:
+        Warnings, one line each.
+
+    Raises:
+        ClusterError: A worker cannot do the work; named with its address.
+    """
+    storage = context.storage
+    token = os.urandom(8).hex()
+    storage.put(folder.probe(f"driver-{token}"), json.dumps({"token": token}).encode())
+    reports: dict[str, WorkerReport] = client.run(_try_worker, context.run_id, token)
+    limits = {
+        address: found["memory_limit"] for address, found in client.scheduler_info(n_workers=-1)["workers"].items()
+    }
+    warnings = []
+    try:
+        for address, report in sorted(reports.items()):
+            _judge(address, report, limits.get(address) or None, plan)
+            if not _probe_arrived(context, token, address):
+                raise ClusterError(
+                    f"worker {address} wrote a probe that is not in {storage.url()}: it does not share the output; "
+                    f"give an output.uri that every worker reaches (object store or shared file system)"
+                )
+            if report.warning:
+                warnings.append(f"worker {address}: {report.warning}")
+    finally:
+        for path in list(storage.list(f"{folder.PROBES}/")):
+            storage.delete(path)
+    return warnings
+
+
+def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) -> None:
+    if report.error:
+        raise ClusterError(f"worker {address} failed the preflight: {report.error}")
+    mine = versions()
+    for name in MUST_MATCH:
+        if report.versions.get(name) != mine[name]:
+            raise ClusterError(
+                f"worker {address} has {name} {report.versions.get(name)}, and this process {mine[name]}; "
+                f"install the same versions on both"
+            )
+    if limit is not None and plan.memory.total > limit:
+        raise ClusterError(
+            f"worker {address} has {gib(limit)} of memory, and the plan needs {gib(plan.memory.total)}; "
+            f"give it more, or a smaller grid.tile"
+        )
+
+
+def _probe_arrived(context: RunContext, token: str, address: str) -> bool:
+    try:
+        said = json.loads(context.storage.get(folder.probe(_probe_name(token, address))))
+    except FileNotFoundError:
+        return False
+    return bool(said["token"] == token)
+
+
+def _probe_name(token: str, address: str) -> str:
+    plain = "".join(letter if letter.isalnum() else "-" for letter in address)
+    return f"worker-{token}-{plain}"
+
+
+def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerReport:
+    """Run on a worker: share the folder, load the kernel, open one real asset."""
+    state = state_of(run_id)
+    error = warning = ""
+    seconds = 0.0
+    stage = "output"
+    try:
+        storage = state.context.storage
+        storage.get(folder.probe(f"driver-{token}"))
+        storage.put(folder.probe(_probe_name(token, dask_worker.address)), json.dumps({"token": token}).encode())
+        stage = "kernel"
+        _ = state.kernel
+        stage = "mosaic"
+        _ = state.writer
+        seconds, warning = _open_one_asset(state)
+    except FileNotFoundError:
+        error = f"it does not see the driver's probe in {state.context.storage.url()}; give a shared output.uri"
+    except Exception as found:  # noqa: BLE001  (whatever it is, the driver names the worker and ends the run)
+        error = f"{stage}: {fault_of(found, stage).detail}"
+    return WorkerReport(
+        versions=versions(),
+        device=device_label(state.context.device),
+        rss=int(psutil.Process().memory_info().rss),
+        read_seconds=seconds,
+        error=error,
+        warning=warning,
+    )
+
+
+def _open_one_asset(state: Any) -> tuple[float, str]:
+    """Open one asset of the first covered tile; a bad one is only a warning, its tile will say so."""
+    tile = next((tile for tile in state.context.tiles if tile.covered), None)
+    if tile is None:
+        return 0.0, ""
+    start = time.perf_counter()
+    try:
+        scene = next(scene for scenes in state.scenes(tile) for scene in scenes)
+        probe_asset(next(iter(scene.bands.values())), state.context.read)
+    except Exception as found:  # noqa: BLE001  (reported as a warning; the tile's own task records the failure)
+        return time.perf_counter() - start, f"a first asset could not be opened: {fault_of(found, 'read').detail}"
+    return time.perf_counter() - start, ""

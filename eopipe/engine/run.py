@@ -1,0 +1,343 @@
+"""A run, from spec to STAC: search → snapshot → plan → tiles on Dask → pyramid → STAC → quicklook."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from eopipe.area import GridArea
+from eopipe.cube.reader import ReadSettings
+from eopipe.engine import folder, frozen
+from eopipe.engine.calibrate import Calibration, calibrate
+from eopipe.engine.cluster import open_cluster
+from eopipe.engine.context import ContextPlugin, RunContext
+from eopipe.engine.device import choose_device
+from eopipe.engine.driver import Stop, catching_signals, drive
+from eopipe.engine.finish import finish
+from eopipe.engine.job import THREADS, Job, resolve, warnings_of
+from eopipe.engine.lease import Lease
+from eopipe.engine.ledger import Ledger
+from eopipe.engine.memory import GDAL_CACHE
+from eopipe.engine.plan import Plan, Workers, make_plan
+from eopipe.engine.preflight import preflight
+from eopipe.engine.products import cog_info, mosaic_layout, store_attributes
+from eopipe.engine.tiles import PlannedTile, planned_tiles
+from eopipe.errors import ClusterError, NoItemsError, OutputError, SpecError
+from eopipe.mosaic.store import create as create_store
+from eopipe.snapshot import Snapshot
+from eopipe.stac.search import SearchReport, search
+from eopipe.stac.signing import signer_for
+from eopipe.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eopipe.engine.cluster import ClusterHandle
+    from eopipe.engine.display import Display
+    from eopipe.engine.tile import TileReport
+    from eopipe.spec import RunSpec
+
+
+@dataclass
+class Session:
+    """What one start of a run did; becomes ``sessions/<time>.json`` and the summary."""
+
+    started: datetime
+    counts: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    seconds: Counter[str] = field(default_factory=Counter)
+    histogram: Counter[int] = field(default_factory=Counter)
+    bytes_read: int = 0
+    retries: int = 0
+    notes: list[str] = field(default_factory=list)
+    elapsed: float = 0.0
+
+    def add(self, report: TileReport) -> None:
+        """Count a tile."""
+        self.counts[report.status] += 1
+        if report.reason:
+            self.reasons[report.reason] += 1
+        self.seconds.update(report.seconds)
+        self.histogram.update(report.histogram)
+        self.bytes_read += report.bytes_read
+        self.retries += report.retries
+        self.notes.extend(report.warnings)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run's folder with everything that is frozen in it, or about to be."""
+
+    storage: Storage
+    job: Job
+    snapshot: Snapshot
+    before: frozen.Frozen | None
+    found: SearchReport | None
+    warnings: tuple[str, ...]
+
+
+def open_run(
+    spec: RunSpec, *, now: datetime, allow_empty: bool, searching: Callable[[int], None] | None = None
+) -> Opened:
+    """Open the output: resume what is frozen there, or search.
+
+    Raises:
+        SpecError: The output belongs to another spec.
+        NoItemsError: The search matched nothing and ``allow_empty`` is false.
+    """
+    storage = Storage.open(spec.output_uri(now))
+    before = frozen.load(storage)
+    if before is not None:
+        frozen.refuse_another(before, spec, storage.url())
+        job = resolve(spec, before.now, kernel_options=before.kernel_options)
+        snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
+        return Opened(storage, job, snapshot, before, None, before.warnings)
+    job = resolve(spec, now)
+    snapshot, found = search(spec, job.area, now, progress=searching)
+    if snapshot.index.num_rows == 0 and not allow_empty:
+        raise NoItemsError(
+            f"no item of {', '.join(spec.source.collections) or spec.source.catalog} matches the area, the dates "
+            f"{', '.join(str(dates) for dates in spec.source.ranges().values())} and the query; "
+            f"widen one of them, or pass --allow-empty"
+        )
+    return Opened(storage, job, snapshot, None, found, (*found.warnings, *warnings_of(job, snapshot)))
+
+
+def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[PlannedTile]]:
+    """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
+    job = resolve(before.run_spec(), before.now, kernel_options=before.kernel_options)
+    snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
+    opened = Opened(storage, job, snapshot, before, None, before.warnings)
+    tiles = planned_tiles(
+        job.region,
+        before.tile,
+        info=job.kernel.info,
+        snapshot=snapshot,
+        recipe=before.recipe,
+    )
+    return opened, tiles
+
+
+def read_settings(job: Job) -> ReadSettings:
+    """How this job's pixels are read."""
+    source = job.spec.source
+    return ReadSettings(
+        bands=job.kernel.info.inputs.bands,
+        composite=source.composite,
+        mask=source.mask,
+        grid=job.read_grid,
+        sign=signer_for(source),
+        requester_pays=source.requester_pays,
+    )
+
+
+def local_workers(spec: RunSpec) -> Workers:
+    """What the plan assumes of the cluster before there is one: this machine, divided."""
+    from eopipe.engine.cluster.local import worker_count, worker_memory  # noqa: PLC0415  (the adapter's own rule)
+
+    cluster = spec.cluster
+    count = worker_count(cluster.workers if cluster else None)
+    return Workers(count=count, memory=worker_memory(cluster.memory if cluster else None, count))
+
+
+def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration | None = None) -> Plan:
+    """Plan an opened run; nothing is written."""
+    job = opened.job
+    measured = calibration or calibrate(job.kernel, device=choose_device(), threads=THREADS)
+    return make_plan(
+        job,
+        opened.snapshot,
+        workers=workers,
+        calibration=measured,
+        read=read_settings(job),
+        tile=opened.before.tile if opened.before else None,
+        warnings=opened.warnings,
+    )
+
+
+def freeze_precision(opened: Opened) -> tuple[Opened, Calibration]:
+    """Resolve ``precision: auto`` by measuring both; returns the calibration of what was chosen."""
+    job, device = opened.job, choose_device()
+    if job.kernel.info.options.get("precision") != "auto":
+        return opened, calibrate(job.kernel, device=device, threads=THREADS)
+    measured = {}
+    for precision in ("float32", "bfloat16"):
+        options = {**job.kernel.info.options, "precision": precision}
+        tried = resolve(job.spec, job.now, kernel_options=options)
+        measured[precision] = (tried, calibrate(tried.kernel, device=device, threads=THREADS))
+    best, calibration = min(measured.values(), key=lambda pair: pair[1].window_seconds)
+    said = ", ".join(f"{name} {pair[1].window_seconds:.3f} s" for name, pair in measured.items())
+    chosen = best.kernel.info.options["precision"]
+    warnings = (*opened.warnings, f"precision auto: {chosen} was taken ({said} a window)")
+    return replace(opened, job=best, warnings=warnings), calibration
+
+
+def freeze(opened: Opened, plan: Plan) -> None:
+    """Write what a later run resumes from; ``run.json`` last, so that it vouches for the rest."""
+    if opened.before is not None:
+        return
+    storage, job = opened.storage, opened.job
+    opened.snapshot.write(storage)
+    frozen.write_version(storage, 1, opened.snapshot.hash, "first run")
+    create_store(storage.child(folder.MOSAIC), mosaic_layout(job, plan.tile), store_attributes(job, plan))
+    document = frozen.Frozen(
+        spec=job.spec.as_written(),
+        now=job.now,
+        tile=plan.tile,
+        crs=job.grid.crs,
+        kernel_options=dict(job.kernel.info.options),
+        recipe=plan.recipe,
+        area=job.area.geojson,
+        versions=frozen.versions(),
+        warnings=plan.warnings,
+    )
+    if not storage.create(folder.RUN, document.to_bytes()):
+        raise OutputError(f"{storage.url(folder.RUN)} appeared while this run was planning; run again to resume it")
+
+
+def execute(
+    spec: RunSpec, *, now: datetime | None = None, allow_empty: bool = False, display: Display
+) -> dict[str, Any]:
+    """Run a spec to its end, or resume it.
+
+    Args:
+        spec: What to do.
+        now: What relative dates are measured from; the present where None.
+        allow_empty: Whether a search without a match is fine.
+        display: Told of everything.
+
+    Returns:
+        The summary, with ``exit_status``: 0, 3 where tiles failed, 130 or 143 where it was drained.
+
+    Raises:
+        EopipeError: Everything a user can mend, with its exit status.
+    """
+    moment = now or datetime.now(UTC).replace(microsecond=0)
+    _refuse_memory(spec, moment)
+    stop = Stop()
+    with ExitStack() as stack:
+        stack.enter_context(catching_signals(stop))
+        display.phase("search")
+        opened = open_run(spec, now=moment, allow_empty=allow_empty, searching=display.searching)
+        lease = stack.enter_context(Lease(opened.storage))
+        if opened.before is None and frozen.load(opened.storage) is not None:
+            opened = open_run(spec, now=moment, allow_empty=allow_empty)  # another run froze it meanwhile
+        display.found(opened.snapshot, opened.found)
+        display.phase("calibrate")
+        opened, calibration = freeze_precision(opened)
+        cluster = stack.enter_context(open_cluster(spec.cluster))
+        plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
+        display.planned(plan)
+        freeze(opened, plan)
+        return _map(opened, plan, cluster, display=display, stop=stop, lost=lambda: bool(lease.lost))
+
+
+def _map(
+    opened: Opened, plan: Plan, cluster: ClusterHandle, *, display: Display, stop: Stop, lost: Callable[[], bool]
+) -> dict[str, Any]:
+    session = Session(started=datetime.now(UTC))
+    ledger = Ledger(opened.storage)
+    done = ledger.done()
+    left = tuple(tile for tile in plan.tiles if tile.key not in done)
+    context = make_context(opened, plan, left, ledger)
+    client = cluster.client
+    plugin = ContextPlugin(context)
+    client.register_plugin(plugin)
+    try:
+        display.phase("preflight")
+        session.notes.extend(preflight(client, context, plan))
+        display.start(total=len(plan.tiles), left=len(left), plan=plan, dashboard=cluster.dashboard)
+        begun = time.monotonic()
+        for report in drive(client, context, watcher=display, stop=stop, lost=lost):
+            session.add(report)
+        session.elapsed = time.monotonic() - begun
+        display.phase("finish")
+        complete = not stop.count
+        products = finish(opened, plan, client=client, complete=complete)
+    finally:
+        client.unregister_worker_plugin(plugin.name)
+    summary = _summary(opened, plan, session, products=products, cluster=cluster, stop=stop)
+    opened.storage.put(folder.session(session.started), json.dumps(summary, indent=1).encode())
+    display.done(summary)
+    return summary
+
+
+def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledger: Ledger) -> RunContext:
+    """What the workers are told."""
+    job = opened.job
+    attempts = Counter(failure.key for failure in ledger.failures())
+    return RunContext(
+        run_id=os.urandom(6).hex(),
+        storage=opened.storage,
+        snapshot_hash=opened.snapshot.hash,
+        layout=mosaic_layout(job, plan.tile),
+        region=GridArea.project(job.area, job.grid),
+        kernel=job.kernel,
+        read=read_settings(job),
+        cog=cog_info(job) if job.spec.output.cog else None,
+        tiles=left,
+        attempts=dict(attempts),
+        threads=THREADS,
+        device=choose_device(),
+        gdal_cache=GDAL_CACHE,
+    )
+
+
+def workers_of(cluster: ClusterHandle) -> Workers:
+    """Count and least memory of the cluster's workers, as the scheduler knows them.
+
+    Raises:
+        ClusterError: It has none.
+    """
+    found = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
+    if not found:
+        raise ClusterError("the cluster has no worker; start one, or set cluster.workers")
+    limits = [worker["memory_limit"] for worker in found if worker["memory_limit"]]
+    return Workers(count=sum(worker["nthreads"] for worker in found), memory=min(limits) if limits else None)
+
+
+def _refuse_memory(spec: RunSpec, now: datetime) -> None:
+    uri = spec.output_uri(now)
+    if uri.startswith("memory:"):
+        raise SpecError(f"output.uri: {uri} cannot be shared by worker processes; give a folder or an object store")
+
+
+def _summary(
+    opened: Opened, plan: Plan, session: Session, *, products: dict[str, Any], cluster: ClusterHandle, stop: Stop
+) -> dict[str, Any]:
+    counts = products.pop("counts")
+    drained = stop.count > 0 and counts.get("not_run", 0) > 0
+    status = 128 + (stop.signum or 0) if drained else 3 if counts.get("failed") else 0
+    mapped = session.counts["done"] + session.counts["masked"] + session.counts["empty"]
+    km2 = plan.km2 * mapped / max(len(plan.tiles), 1)
+    return {
+        "exit_status": status,
+        "output": opened.storage.url(),
+        "tiles": len(plan.tiles),
+        **counts,
+        "km2": round(plan.km2, 3),
+        "km2_per_hour": round(km2 / session.elapsed * 3600, 1) if session.elapsed > 0 and mapped else None,
+        "seconds": round(session.elapsed, 2),
+        "seconds_by_stage": {stage: round(spent, 2) for stage, spent in session.seconds.items()},
+        "bytes_read": session.bytes_read,
+        "retries": session.retries,
+        "failed_reasons": dict(session.reasons),
+        "session": {
+            "started": session.started.isoformat(),
+            "host": socket.gethostname(),
+            "cpus": psutil.cpu_count(),
+            "cluster": cluster.describe(),
+            "plan": plan.summary(),
+        },
+        "warnings": [*plan.warnings, *session.notes],
+        **products,
+    }

@@ -1,0 +1,61 @@
+"""How far a run is, from its folder alone."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from eopipe.engine import folder, frozen
+from eopipe.engine.ledger import Ledger
+from eopipe.engine.run import open_frozen
+from eopipe.errors import SpecError
+from eopipe.storage import Storage
+
+
+def read_status(uri: str) -> dict[str, Any]:
+    """Tiles by status, failures by reason, the lease and the products.
+
+    Args:
+        uri: A run's folder or URL.
+
+    Raises:
+        SpecError: There is no run.
+    """
+    storage = Storage.open(uri)
+    before = frozen.load(storage)
+    if before is None:
+        raise SpecError(f"{storage.url()} holds no run ({folder.RUN} is missing); give the output of eopipe run")
+    opened, tiles = open_frozen(storage, before)
+    ledger = Ledger(storage)
+    keys = {tile.key for tile in tiles}
+    records = ledger.load_all(keys)
+    done = {record.key for record in records}
+    last = {failure.key: failure for failure in ledger.failures()}
+    failed = {key: failure for key, failure in last.items() if key in keys - done}
+    counts = Counter(record.status for record in records)
+    return {
+        "output": storage.url(),
+        "name": opened.job.spec.name,
+        "kernel": opened.job.kernel.info.name,
+        "tiles": len(tiles),
+        **{name: counts[name] for name in ("done", "empty", "masked")},
+        "failed": len(failed),
+        "not_run": len(tiles) - len(records) - len(failed),
+        "failed_reasons": dict(Counter(failure.reason for failure in failed.values())),
+        "failed_tiles": [
+            f"{key.tile}: {failure.reason}: {failure.detail}" for key, failure in sorted(failed.items())
+        ],
+        "lease": _lease(storage),
+        "sessions": sum(1 for _ in storage.list(f"{folder.SESSIONS}/")),
+        "published": storage.exists(folder.COLLECTION),
+    }
+
+
+def _lease(storage: Storage) -> str:
+    try:
+        held = json.loads(storage.get(folder.LEASE))
+    except FileNotFoundError:
+        return "free"
+    owner = held.get("owner", {})
+    return f"held by {owner.get('host', '?')} pid {owner.get('pid', '?')} until {held.get('expires', '?')}"

@@ -1,0 +1,99 @@
+"""The tiles of a run: where they are, which scenes each needs, and the key of its inputs.
+
+Everything here works on the snapshot's index, in bulk; no item is parsed (DESIGN §6.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eopipe.area import space_filling
+from eopipe.engine.folder import Key
+from eopipe.engine.recipe import digest, inputs_key
+from eopipe.grid import CELL, Grid, PixelBox, Tile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from eopipe.area import GridArea
+    from eopipe.kernels.protocol import KernelInfo
+    from eopipe.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class PlannedTile:
+    """One task.
+
+    Args:
+        tile: Which square of the grid.
+        inputs: Key of its inputs; ``<tile>.<inputs>`` names its ledger record.
+        part: Its part of the area: ``full``, or a hash.
+        rows: Snapshot rows of its scenes (those that meet what is read, halo cells included), by epoch.
+        covered: Whether a scene of every epoch meets the tile itself; else it is ``empty``.
+    """
+
+    tile: Tile
+    inputs: str
+    part: str
+    rows: tuple[tuple[int, ...], ...]
+    covered: bool
+
+    @property
+    def key(self) -> Key:
+        """What the ledger knows it by."""
+        return Key(self.tile.name, self.inputs)
+
+
+def read_box(box: PixelBox, info: KernelInfo) -> PixelBox:
+    """The pixels that must be read for a box of the grid: on the kernel's lattice, with its halo."""
+    return box.scale(info.factor).pad(info.window.halo)
+
+
+def planned_tiles(
+    region: GridArea,
+    size: int,
+    *,
+    info: KernelInfo,
+    snapshot: Snapshot,
+    recipe: Mapping[str, Any],
+) -> list[PlannedTile]:
+    """All tiles of a run, in space-filling order.
+
+    Args:
+        region: The area on the grid.
+        size: Side of a tile in grid pixels.
+        info: The kernel's, for its halo and lattice.
+        snapshot: The frozen items.
+        recipe: The tile recipe.
+    """
+    tiles = space_filling(region.tiles(size))
+    boxes = [tile.box(size) for tile in tiles]
+    scenes = snapshot.scenes(region.grid)
+    fine = region.grid.finer(info.factor)
+    wanted = scenes.query(_bounds(fine, [read_box(box, info).snap(CELL) for box in boxes]))
+    own = scenes.query(_bounds(region.grid, boxes))
+    hashes = np.asarray(snapshot.index.column("hash").to_pylist(), dtype=object)
+    order = {name: code for code, name in enumerate(snapshot.epochs)}
+    epoch_of = np.asarray([order[name] for name in snapshot.index.column("epoch").to_pylist()], dtype=np.int16)
+    parts = region.parts(size)
+    recipe_hash = digest(recipe)
+    planned = []
+    for tile, rows, mine in zip(tiles, wanted, own, strict=True):
+        by_epoch = {name: rows[epoch_of[rows] == code] for name, code in order.items()}
+        part = parts[tile]
+        key = inputs_key(recipe_hash, part, {name: hashes[found].tolist() for name, found in by_epoch.items()})
+        covered = len(np.unique(epoch_of[mine])) == len(order)
+        planned.append(
+            PlannedTile(tile, key, part, tuple(tuple(found.tolist()) for found in by_epoch.values()), covered)
+        )
+    return planned
+
+
+def _bounds(grid: Grid, boxes: Sequence[PixelBox]) -> NDArray[np.float64]:
+    return np.asarray([grid.bounds(box) for box in boxes], dtype=np.float64).reshape(-1, 4)

@@ -1,0 +1,242 @@
+"""The ``land-cover`` kernel: Dynamic World v1 on nine Sentinel-2 bands.
+
+Windows of 512 x 512 sit on the absolute lattice and are computed one by one with a halo that
+holds the net's receptive field, so a pixel's bytes depend on its surroundings only, never on
+the tile it was computed for (DESIGN §6.1). Invalid pixels enter the net as one fixed constant.
+Source: Brown et al. 2022 (Dynamic World), weights and normalisation as published.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from eopipe.errors import PlanError
+from eopipe.grid import CELL
+from eopipe.kernels.protocol import ArraySpec, ClassInfo, Inputs, KernelInfo, Result, Window
+from eopipe.models.dynamicworld import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
+from eopipe.models.registry import MODELS
+from eopipe.models.weights import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from eopipe.grid import PixelBox
+    from eopipe.models.dynamicworld import DynamicWorldRunner
+
+VERSION = "1"
+BANDS = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
+
+CLASSES = (
+    ClassInfo(1, "water", "#419bdf"),
+    ClassInfo(2, "trees", "#397d49"),
+    ClassInfo(3, "grass", "#88b053"),
+    ClassInfo(4, "flooded vegetation", "#7a87c6"),
+    ClassInfo(5, "crops", "#e49635"),
+    ClassInfo(6, "shrub", "#dfc35a"),
+    ClassInfo(7, "built", "#c4281b"),
+    ClassInfo(8, "bare", "#a59b8f"),
+    ClassInfo(9, "snow", "#b39fe1"),
+)
+"""Dynamic World's classes and colours, with DESIGN §5's codes."""
+
+assert HALO % ALIGN == 0
+assert CELL % ALIGN == 0
+
+
+class Options(BaseModel):
+    """What a spec may say under ``kernel`` beside ``name: land-cover``.
+
+    Args:
+        precision: Arithmetic of the net; ``auto`` is measured at plan time and then frozen.
+        probabilities: Keep the nine class probabilities too (array ``probability``, 0-250 for 0-1).
+        gsd: Ground sample distance the net is run at: ``grid``, or metres that divide the grid's resolution.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    probabilities: bool = False
+    gsd: Literal["grid"] | float = Field(default="grid")
+
+
+def create(options: Options, *, resolution: float) -> LandCover:
+    """Make the kernel for a grid's resolution; see :func:`eopipe.kernels.registry.create`."""
+    return LandCover(options, factor=_factor(options.gsd, resolution))
+
+
+def _factor(gsd: float | str, resolution: float) -> int:
+    if isinstance(gsd, str):
+        return 1
+    ratio = resolution / gsd
+    if ratio < 1 or abs(ratio - round(ratio)) > 1e-9:
+        raise PlanError(
+            f"kernel.gsd: {gsd:g} cannot be placed on a grid of resolution {resolution:g} (ratio {ratio:g}); "
+            f"choose a resolution that is a whole multiple of the gsd, or gsd: grid"
+        )
+    return round(ratio)
+
+
+def _arrays(*, probabilities: bool) -> tuple[ArraySpec, ...]:
+    label = ArraySpec("label", "uint8", 255, 0, CLASSES, losers=(0, 255), long_name="land cover class")
+    confidence = ArraySpec(
+        "confidence", "uint8", 255, 0, losers=(255,), long_name="probability of the class, percent (0-100)"
+    )
+    if not probabilities:
+        return (label, confidence)
+    names = tuple(info.name for info in CLASSES)
+    planes = ArraySpec(
+        "probability", "uint8", 255, 0, losers=(255,), bands=names, long_name="class probability, 0-250 for 0-1"
+    )
+    return (label, confidence, planes)
+
+
+class LandCover:
+    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
+
+    def __init__(self, options: Options, *, factor: int) -> None:
+        self._options = options
+        self._runner: DynamicWorldRunner | None = None
+        self._loaded: tuple[str, int] | None = None
+        model = MODELS["dynamic-world"]
+        self._info = KernelInfo(
+            name="land-cover",
+            version=VERSION,
+            inputs=Inputs("optical", BANDS, gsd=10.0, levels=("L1C",)),
+            window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
+            arrays=_arrays(probabilities=options.probabilities),
+            options=options.model_dump(),
+            weights={model.weights.file: model.weights.sha256},
+            factor=factor,
+            provenance={
+                "model": model.name,
+                "version": model.version,
+                "licence": model.licence,
+                "source": model.weights.origin,
+                "citation": model.citation,
+            },
+        )
+        locate(model.weights)
+
+    @property
+    def info(self) -> KernelInfo:
+        """What it is."""
+        return self._info
+
+    def check(self, levels: Sequence[str], resolution: float) -> list[str]:
+        """Warn of Level-2A input and of a ground sample distance far from 10 m."""
+        warnings = []
+        others = sorted({level for level in levels if level not in self._info.inputs.levels})
+        if others:
+            warnings.append(
+                f"land-cover was made for Sentinel-2 L1C; the scenes are {', '.join(others)}, "
+                f"for which no agreement figure exists yet: check the map before you rely on it"
+            )
+        gsd = resolution / self._info.factor
+        if not 5 <= gsd <= 20:
+            warnings.append(f"land-cover was made for 10 m pixels; it will see {gsd:g} (CRS units): set kernel.gsd")
+        return warnings
+
+    def load(self, *, device: str, threads: int) -> None:
+        """Load the net once."""
+        if self._loaded == (device, threads):
+            return
+        self._runner = load_dynamic_world(self._options.precision, device=device)
+        self._loaded = (device, threads)
+
+    def memory(self, shape: tuple[int, int]) -> int:
+        """Peak bytes beside a strip's pixels and results: one window's activations, and the probabilities."""
+        side = self._info.window.size
+        kept = 9 * 4 * shape[0] * shape[1] if self._info.factor > 1 else 0
+        return _WINDOW_BYTES_A_PIXEL * side * side + kept
+
+    def __call__(
+        self,
+        pixels: NDArray[np.float32],
+        valid: NDArray[np.bool_],
+        box: PixelBox,
+        statistics: Mapping[str, Any],  # noqa: ARG002  (the protocol's; this kernel declares no statistics)
+    ) -> Result:
+        """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
+        factor, halo = self._info.factor, self._info.window.halo
+        rows, cols = box.shape
+        out = {
+            spec.name: np.empty(
+                (len(spec.bands), rows // factor, cols // factor)[0 if spec.bands else 1 :], spec.dtype
+            )
+            for spec in self._info.arrays
+        }
+        outer = box.pad(halo)
+        windows = list(box.blocks(CELL))
+        crops = [window.pad(halo).slices(outer) for window in windows]
+        maps = self._probabilities([(pixels[0][:, at[0], at[1]], valid[0][at]) for at in crops])
+        for window, at, probability in zip(windows, crops, maps, strict=True):
+            seen = valid[0][at][halo:-halo, halo:-halo]
+            place = _inside(window, box, factor)
+            _decide(probability, seen, factor, {name: array[..., place[0], place[1]] for name, array in out.items()})
+        return Result(out)
+
+    def _probabilities(
+        self, crops: Sequence[tuple[NDArray[np.float32], NDArray[np.bool_]]]
+    ) -> Iterator[NDArray[np.float32]]:
+        """Probabilities ``[9, 512, 512]`` of each crop: one by one on a CPU, in batches of one shape on a GPU."""
+        runner, halo = self._runner, self._info.window.halo
+        assert runner is not None, "load() comes before the first strip"
+        if not isinstance(runner, TorchDynamicWorld) or runner.device.type == "cpu":
+            for pixels, valid in crops:
+                yield runner(pixels, valid, crop=halo)
+            return
+        for start in range(0, len(crops), GPU_BATCH):
+            group = crops[start : start + GPU_BATCH]
+            pixels = np.zeros((GPU_BATCH, *group[0][0].shape), np.float32)
+            valid = np.zeros((GPU_BATCH, *group[0][1].shape), dtype=bool)
+            for place, crop in enumerate(group):  # a short group is filled up: one shape, one algorithm, one sum
+                pixels[place], valid[place] = crop
+            yield from runner.batch(pixels, valid, crop=halo)[: len(group)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the loaded net."""
+        return {**self.__dict__, "_runner": None, "_loaded": None}
+
+
+_WINDOW_BYTES_A_PIXEL = 400
+"""Peak bytes of the net's activations and results a window pixel; measured (tests/bench/bench_land_cover.py)."""
+
+GPU_BATCH = 8
+"""Windows a batch on a GPU: 2.5 million pixels, which keep a large one busy; always full, so always one shape."""
+
+
+def _inside(window: PixelBox, box: PixelBox, factor: int) -> tuple[slice, slice]:
+    rows, cols = window.slices(box)
+    return (
+        slice(rows.start // factor, rows.stop // factor),
+        slice(cols.start // factor, cols.stop // factor),
+    )
+
+
+def _decide(
+    probability: NDArray[np.float32], seen: NDArray[np.bool_], factor: int, out: Mapping[str, NDArray[Any]]
+) -> None:
+    """Probabilities ``[9, y, x]`` to codes, in place; 0 where nothing was seen."""
+    if factor > 1:
+        probability, seen = _average(probability, seen, factor)
+    best = probability.argmax(axis=0)
+    top = np.take_along_axis(probability, best[None], axis=0)[0]
+    np.multiply(best + 1, seen, out=out["label"], casting="unsafe")
+    np.multiply(np.rint(top * 100), seen, out=out["confidence"], casting="unsafe")
+    if "probability" in out:
+        np.multiply(np.rint(probability * 250), seen, out=out["probability"], casting="unsafe")
+
+
+def _average(
+    probability: NDArray[np.float32], seen: NDArray[np.bool_], factor: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Mean over ``factor x factor`` of what was seen (DESIGN §3)."""
+    classes, rows, cols = probability.shape
+    blocks = (rows // factor, factor, cols // factor, factor)
+    weight = seen.reshape(blocks).sum(axis=(1, 3), dtype=np.int32)
+    total = (probability * seen).reshape(classes, *blocks).sum(axis=(2, 4), dtype=np.float32)
+    return total / np.maximum(weight, 1).astype(np.float32), weight > 0

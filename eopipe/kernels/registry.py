@@ -1,0 +1,66 @@
+"""Kernels by name, and how one is made from a spec's ``kernel`` mapping."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from eopipe.errors import SpecError
+from eopipe.kernels import land_cover
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eopipe.kernels.protocol import Kernel
+
+
+class _Module(Protocol):
+    """What a kernel's module offers: an options model and a maker."""
+
+    Options: type[BaseModel]
+
+    def create(self, options: Any, *, resolution: float) -> Kernel: ...
+
+
+_KERNELS: dict[str, _Module] = {"land-cover": land_cover}
+
+
+def names() -> list[str]:
+    """Names that a spec's ``kernel.name`` may have."""
+    return sorted(_KERNELS)
+
+
+def create(name: str, options: Mapping[str, Any], *, resolution: float) -> Kernel:
+    """Make a kernel; its weights are checked but not loaded.
+
+    Args:
+        name: One of :func:`names`.
+        options: The spec's ``kernel`` mapping without ``name``.
+        resolution: The grid's resolution in CRS units.
+
+    Raises:
+        SpecError: No such kernel, an unknown option or a bad value.
+        PlanError: The kernel's ground sample distance cannot be placed on the grid.
+        WeightsError: Weights are missing or wrong.
+    """
+    module = _KERNELS.get(name)
+    if module is None:
+        close = get_close_matches(name, _KERNELS, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the kernels are {', '.join(names())}"
+        raise SpecError(f"kernel.name: there is no kernel {name!r}; {hint}")
+    try:
+        checked = module.Options.model_validate(dict(options))
+    except ValidationError as error:
+        raise SpecError(_explain(error, module.Options)) from None
+    return module.create(checked, resolution=resolution)
+
+
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"kernel.{key}: unknown key; this kernel's own are {', '.join(model.model_fields)}"
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return f"kernel.{key}: {first.get('input')!r} is not valid: {said[:1].lower()}{said[1:]}"
