@@ -67,15 +67,20 @@ class _Entry(BaseModel):
         """Parse an entry.
 
         Raises:
-            DamageError: It is empty, cut off, of another version, or not what was written.
+            DamageError: It is empty, cut off, or not what was written.
+            OutputError: It is of another version.
         """
         try:
             body = json.loads(data)
-            stated = body.pop("digest", None)
-        except (ValueError, AttributeError):
-            raise DamageError(f"{where} is damaged: its {len(data)} bytes are no JSON object; {_REMEDY}") from None
-        if (found := body.get("version")) != VERSION:
-            raise DamageError(f"{where} has version {found!r}, and this eopipe reads {VERSION}; use a newer eopipe")
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise DamageError(f"{where} is damaged: its {len(data)} bytes are no JSON object; {_REMEDY}")
+        stated = body.pop("digest", None)
+        if (found := body.get("version")) not in {VERSION, None}:
+            raise OutputError(
+                f"{where} has version {found!r}, and this eopipe reads {VERSION}; use the eopipe that wrote it"
+            )
         if stated != _digest(body):
             raise DamageError(f"{where} is damaged: its digest is not that of its content; {_REMEDY}")
         try:
