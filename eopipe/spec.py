@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 
 from eopipe.errors import SpecError
@@ -32,8 +32,10 @@ class _Model(BaseModel):
 
 
 def _text_date(value: object) -> object:
-    # YAML 1.2 core has no dates, but a JSON or Python caller may hand one over.
-    return value.isoformat() if isinstance(value, datetime) else value
+    # A Python caller may hand over a date, and YAML reads a bare year as a number.
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, int) and 1900 <= value <= 9999 else value
 
 
 DateRange = Annotated[str, BeforeValidator(_text_date), Field(min_length=2)]
@@ -220,9 +222,17 @@ def load_spec(path: str | os.PathLike[str]) -> RunSpec:
     return parse_spec(parse_yaml(text, str(file)), base=file.resolve().parent)
 
 
+class _CoreConstructor(SafeConstructor):
+    """YAML's core schema has no dates: ``2025-05-01`` is text."""
+
+
+_CoreConstructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
+
+
 def parse_yaml(text: str, where: str) -> object:
     """Parse YAML 1.2 (core schema), refusing duplicate keys."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _CoreConstructor
     yaml.version = (1, 2)
     try:
         return yaml.load(text)
