@@ -1,0 +1,213 @@
+"""Where lattice pixels lie in a source file, as a function of the cell alone.
+
+Coordinates are transformed exactly at the nodes of a cell, 16 pixels apart, and
+interpolated between them; where that is not good to 1/64 of a pixel (grids of kilometres, poles)
+every pixel's corner is a node. GDAL's own approximation depends on the window
+it is given, and changed 1 to 81 percent of the pixels with it (DESIGN §3): this one cannot.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+
+from eopipe.cube.resample import ONE, STEP
+from eopipe.errors import TileFault
+from eopipe.grid import CELL, PixelBox
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from eopipe.grid import Grid
+
+_TOLERANCE = 1 / 64
+
+
+@dataclass(frozen=True)
+class Source:
+    """Georeferencing of one level of one file, as the file itself says."""
+
+    crs: str
+    transform: Affine
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class CellMap:
+    """Source rows and columns at the nodes of one cell.
+
+    Args:
+        rows: ``[n, n]`` float64, in source pixels, edges at integers.
+        cols: Likewise.
+        step: Distance of the nodes in pixels, 16 or 1.
+    """
+
+    rows: NDArray[np.float64]
+    cols: NDArray[np.float64]
+    step: int
+
+    def part(self, cell: PixelBox, box: PixelBox) -> tuple[slice, slice]:
+        """Index of the nodes around ``box``, a part of the cell."""
+        step = self.step
+        return (
+            slice((box.row0 - cell.row0) // step, -(-(box.row1 - cell.row0) // step) + 1),
+            slice((box.col0 - cell.col0) // step, -(-(box.col1 - cell.col0) // step) + 1),
+        )
+
+    def window(
+        self, cell: PixelBox, box: PixelBox, shape: tuple[int, int], reach: tuple[int, int]
+    ) -> PixelBox | None:
+        """The source pixels that resampling ``box`` may touch, clipped to the file; None if there are none."""
+        index = self.part(cell, box)
+        rows, cols = self.rows[index], self.cols[index]
+        if not (np.isfinite(rows).any() and np.isfinite(cols).any()):
+            return None
+        found = _window(rows, cols, reach, shape)
+        return None if found.empty else found
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Source pixels per grid pixel along the source's rows and columns, at the middle of the cell."""
+        n = self.rows.shape[0] // 2
+        down_r, right_r = self.rows[n + 1, n] - self.rows[n, n], self.rows[n, n + 1] - self.rows[n, n]
+        down_c, right_c = self.cols[n + 1, n] - self.cols[n, n], self.cols[n, n + 1] - self.cols[n, n]
+        return (float(np.hypot(down_r, right_r)) / self.step, float(np.hypot(down_c, right_c)) / self.step)
+
+    @property
+    def half_widths(self) -> tuple[int, int]:
+        """Half-widths of the resampling triangle in 1/1024 source pixels: wider where the source is finer."""
+        # A little over 1 is a grid of the source's own resolution in another projection: plain bilinear.
+        rows, cols = (value if np.isfinite(value) and value > 1.1 else 1.0 for value in self.scale)
+        return (round(rows * ONE), round(cols * ONE))
+
+
+def _window(
+    rows: NDArray[np.float64], cols: NDArray[np.float64], reach: tuple[int, int], shape: tuple[int, int]
+) -> PixelBox:
+    low_r, high_r = np.nanmin(_finite(rows)), np.nanmax(_finite(rows))
+    low_c, high_c = np.nanmin(_finite(cols)), np.nanmax(_finite(cols))
+    limit = 2.0**40
+    row0, row1 = int(max(np.floor(low_r), -limit)) - reach[0], int(min(np.ceil(high_r), limit)) + reach[0]
+    col0, col1 = int(max(np.floor(low_c), -limit)) - reach[1], int(min(np.ceil(high_c), limit)) + reach[1]
+    return PixelBox(max(row0, 0), max(col0, 0), min(row1, shape[0]), min(col1, shape[1]))
+
+
+def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+@lru_cache(maxsize=256)
+def same_crs(first: str, second: str) -> bool:
+    """Whether two CRS texts mean the same system, axis order aside."""
+    if first == second:
+        return True
+    try:
+        return bool(CRS.from_user_input(first).equals(CRS.from_user_input(second), ignore_axis_order=True))
+    except CRSError:
+        return False
+
+
+class Geometry:
+    """Coordinates of the cells of one grid in the sources' systems; transforms are done once per cell and CRS.
+
+    Args:
+        grid: The lattice.
+        keep: Number of (cell, CRS) node sets to keep.
+    """
+
+    def __init__(self, grid: Grid, keep: int = 512) -> None:
+        self._grid = grid
+        self._keep = keep
+        self._nodes: dict[tuple[int, int, str], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
+        self._transformers: dict[str, Transformer] = {}
+        # PROJ contexts belong to one thread at a time.
+        self._lock = threading.Lock()
+
+    def cell_map(self, cell: PixelBox, source: Source) -> CellMap:
+        """The cell's nodes in source pixels."""
+        x, y, step = self._projected(cell, source.crs)
+        if _geographic(source.crs):
+            x = _unwrap(x, source)
+        inverse = ~source.transform
+        return CellMap(
+            rows=inverse.d * x + inverse.e * y + inverse.f, cols=inverse.a * x + inverse.b * y + inverse.c, step=step
+        )
+
+    def _projected(self, cell: PixelBox, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+        key = (cell.row0, cell.col0, crs)
+        with self._lock:
+            found = self._nodes.get(key)
+            if found is None:
+                found = self._nodes[key] = self._compute(cell, crs)
+                if len(self._nodes) > self._keep:
+                    del self._nodes[next(iter(self._nodes))]
+            return found
+
+    def _compute(self, cell: PixelBox, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+        if same_crs(self._grid.crs, crs):
+            return (*self._corners(cell, STEP), STEP)
+        coarse = self._transform(self._corners(cell, STEP), crs)
+        middle = self._transform(self._corners(cell, STEP, shift=STEP / 2), crs)
+        if _smooth(coarse, middle):
+            return (*coarse, STEP)
+        return (*self._transform(self._corners(cell, 1), crs), 1)
+
+    def _corners(
+        self, cell: PixelBox, step: int, shift: float = 0.0
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        res, count = self._grid.resolution, CELL // step + 1
+        steps = np.arange(count) * step + shift
+        return tuple(np.meshgrid((cell.col0 + steps) * res, (cell.row0 + steps) * -res))  # type: ignore[return-value]
+
+    def _transform(
+        self, points: tuple[NDArray[np.float64], NDArray[np.float64]], crs: str
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if crs not in self._transformers:
+            self._transformers[crs] = Transformer.from_crs(self._grid.crs, crs, always_xy=True)
+        return self._transformers[crs].transform(*points)  # type: ignore[no-any-return]
+
+
+def _smooth(
+    coarse: tuple[NDArray[np.float64], NDArray[np.float64]], middle: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> bool:
+    """Whether interpolation between the nodes is good to 1/64 of a grid pixel."""
+    error = size = 0.0
+    for nodes, truth in zip(coarse, middle, strict=True):
+        if not np.isfinite(nodes).all():
+            return False
+        guess = (nodes[:-1, :-1] + nodes[1:, :-1] + nodes[:-1, 1:] + nodes[1:, 1:]) / 4
+        error = max(error, float(np.abs(guess - truth[:-1, :-1]).max()))
+        pixel = np.hypot(np.diff(nodes, axis=0)[:, 1:], np.diff(nodes, axis=1)[1:, :]) / STEP
+        size = max(size, float(np.median(pixel)))
+    return error <= _TOLERANCE * size
+
+
+@lru_cache(maxsize=256)
+def _geographic(crs: str) -> bool:
+    try:
+        return bool(CRS.from_user_input(crs).is_geographic)
+    except CRSError as error:
+        raise TileFault("read.corrupt", f"the file's CRS {crs[:60]!r} is unknown to PROJ: {error}") from None
+
+
+def _unwrap(x: NDArray[np.float64], source: Source) -> NDArray[np.float64]:
+    """Longitudes of a cell without a jump at 180 degrees, shifted to where the file lies."""
+    finite = x[np.isfinite(x)]
+    if finite.size == 0:
+        return x
+    smooth = x
+    if float(np.ptp(finite)) > 180.0:
+        # The cell crosses the seam; any other must not lose a bit to the modulo.
+        first = finite.flat[0]
+        smooth = first + (x - first + 180.0) % 360.0 - 180.0
+    middle = source.transform.c + source.transform.a * source.shape[1] / 2
+    centre = float(np.nanmedian(np.where(np.isfinite(smooth), smooth, np.nan)))
+    turns = round((middle - centre) / 360.0)
+    return smooth if turns == 0 else smooth + 360.0 * turns

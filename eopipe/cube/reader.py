@@ -1,0 +1,313 @@
+"""TileReader: one task's pixels from many scenes, the same whatever box they are asked in.
+
+Every value is a function of the absolute pixel: coordinates hang on the cell (see
+:mod:`eopipe.cube.geometry`), resampling and composites are integer arithmetic, a mask is read
+with its own halo. So part of a cell may be read alone, and a tile's halo costs only its own
+pixels, not the cells around it.
+
+Order of work for a box: for each epoch, each file is opened once and read once per strip, as one
+window (which lets GDAL ask for neighbouring blocks in one request), by a small pool of threads; then
+the stack is composited. The rows of the last strip are kept, so that the overlap of two strips
+is never read twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from eopipe.cube.composite import combine, scene_order
+from eopipe.cube.gdal import AssetFile, ReadStats, RetryPolicy
+from eopipe.cube.geometry import Geometry
+from eopipe.cube.masks import mask_table, passes
+from eopipe.cube.sampling import sample_bands, sample_mask
+from eopipe.grid import PixelBox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from eopipe.cube.scenes import AssetRef, Scene
+    from eopipe.grid import Grid
+    from eopipe.spec import MaskSpec
+
+STACK_BYTES = 256 * 2**20
+"""A strip is composited in columns such that the stack of scenes stays below this."""
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How to read.
+
+    Args:
+        grid: The lattice.
+        bands: Canonical bands, in the order wanted.
+        composite: How scenes become one picture.
+        mask: Quality mask, or None.
+        sign: Signing hook; picklable.
+        requester_pays: Whether reads may be charged.
+        threads: Reader threads of one task.
+        retry: Retry policy.
+        stack_bytes: Bound on the stack of scenes in memory.
+        max_open: Files held open at once; the least recently used are closed.
+    """
+
+    grid: Grid
+    bands: tuple[str, ...]
+    composite: Literal["first", "median", "least-cloudy"] = "median"
+    mask: MaskSpec | None = None
+    sign: Callable[[str], str] | None = None
+    requester_pays: bool = False
+    threads: int = 4
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    stack_bytes: int = STACK_BYTES
+    max_open: int = 400
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Composited pixels of a box.
+
+    Args:
+        values: uint16 ``[epoch, band, y, x]``, reflectance x 10000, 0 where invalid.
+        valid: bool ``[epoch, y, x]``.
+        observations: uint8 ``[epoch, y, x]``, valid scenes at the pixel, 254 for more.
+    """
+
+    values: NDArray[np.uint16]
+    valid: NDArray[np.bool_]
+    observations: NDArray[np.uint8]
+
+    def __getitem__(self, index: tuple[slice, slice]) -> Pixels:
+        """The same for some rows and columns; views."""
+        return Pixels(self.values[..., *index], self.valid[..., *index], self.observations[..., *index])
+
+    @classmethod
+    def empty(cls, epochs: int, bands: int, shape: tuple[int, int]) -> Pixels:
+        """Pixels of which none is valid."""
+        return cls(
+            np.zeros((epochs, bands, *shape), np.uint16),
+            np.zeros((epochs, *shape), np.bool_),
+            np.zeros((epochs, *shape), np.uint8),
+        )
+
+
+def memory(
+    shape: tuple[int, int], scenes: int, bands: int, *, epochs: int = 1, settings_bytes: int = STACK_BYTES
+) -> int:
+    """Peak bytes that reading strips of ``shape`` (halo included) takes, GDAL's cache aside.
+
+    Args:
+        shape: Rows and columns of a strip with its halo.
+        scenes: Most scenes of an epoch over the tile.
+        bands: Bands read.
+        epochs: Epochs.
+        settings_bytes: ``ReadSettings.stack_bytes``.
+    """
+    pixels = shape[0] * shape[1]
+    strip = epochs * pixels * (2 * bands + 2)
+    column = shape[0] * min(shape[1], COLUMN) * scenes * (2 * bands + 1)
+    stack = min(pixels * scenes * (2 * bands + 1), max(settings_bytes, column))
+    # Three strips: the one in hand, the one kept for its overlap, and the one read ahead; and each
+    # thread's window of a file.
+    return 3 * strip + stack + 4 * pixels * 2 * 2
+
+
+COLUMN = 512
+"""Narrowest column that a strip is cut into."""
+
+
+class TileReader:
+    """Reads the boxes of one tile; one per task.
+
+    Args:
+        scenes: One list an epoch, in scene order.
+        settings: How to read.
+    """
+
+    def __init__(self, scenes: Sequence[Sequence[Scene]], settings: ReadSettings) -> None:
+        self.stats = ReadStats()
+        self._scenes = [list(epoch) for epoch in scenes]
+        self._settings = settings
+        self._geometry = Geometry(settings.grid)
+        self._table = mask_table(settings.mask) if settings.mask else None
+        self._closing = threading.Event()
+        self._files: dict[str, AssetFile] = {}
+        self._files_lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(settings.threads, "read")
+        self._ahead = ThreadPoolExecutor(1, "read-ahead")
+        self._pending: tuple[PixelBox, Future[Pixels]] | None = None
+        self._kept: tuple[PixelBox, Pixels] | None = None
+
+    def __enter__(self) -> TileReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, box: PixelBox) -> Pixels:
+        """Composited pixels of any box; rows that the box before held are taken from memory.
+
+        Raises:
+            TileFault: A file could not be read after retries.
+        """
+        if self._pending is not None:
+            wanted, future = self._pending
+            self._pending = None
+            found = future.result()
+            if wanted == box:
+                return found
+        return self._read(box)
+
+    def prefetch(self, box: PixelBox) -> None:
+        """Start to read a box in the background; the next :meth:`read` of it waits for that."""
+        if self._pending is not None:
+            self._pending[1].result()
+        self._pending = (box, self._ahead.submit(self._read, box))
+
+    def close(self) -> None:
+        """Close the files and stop the threads; reads in hand end soon."""
+        self._closing.set()
+        if self._pending is not None:
+            self._pending[1].cancel()
+            self._pending = None
+        self._ahead.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for file in self._files.values():
+            file.close()
+        self._kept = None
+
+    def _read(self, box: PixelBox) -> Pixels:
+        kept = self._kept
+        shared = _shared_rows(kept[0], box) if kept else None
+        if kept is None or shared is None:
+            found = self._composite(box)
+        else:
+            found = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
+            _copy(found[shared.slices(box)], kept[1][shared.slices(kept[0])])
+            for rows in ((box.row0, shared.row0), (shared.row1, box.row1)):
+                part = PixelBox(rows[0], box.col0, rows[1], box.col1)
+                if not part.empty:
+                    _copy(found[part.slices(box)], self._composite(part))
+        self._kept = (box, found)
+        return found
+
+    def _composite(self, box: PixelBox) -> Pixels:
+        found = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
+        for epoch, scenes in enumerate(self._scenes):
+            for part in self._columns(box, len(scenes)):
+                rows, cols = part.slices(box)
+                self._epoch(
+                    part,
+                    scenes,
+                    found.values[epoch, :, rows, cols],
+                    found.valid[epoch, rows, cols],
+                    found.observations[epoch, rows, cols],
+                )
+        return found
+
+    def _columns(self, box: PixelBox, scenes: int) -> list[PixelBox]:
+        """Columns of whole cells, as wide as the bound on the stack allows."""
+        height, width = box.shape
+        each = height * max(scenes, 1) * (2 * len(self._settings.bands) + 1)
+        step = max(COLUMN, self._settings.stack_bytes // max(each, 1) // COLUMN * COLUMN)
+        if step >= width:
+            return [box]
+        first = box.col0 // step * step
+        edges = range(first, box.col1, step)
+        return [PixelBox(box.row0, col, box.row1, col + step) & box for col in edges]
+
+    def _epoch(
+        self,
+        box: PixelBox,
+        scenes: Sequence[Scene],
+        values: NDArray[np.uint16],
+        valid: NDArray[np.bool_],
+        observations: NDArray[np.uint8],
+    ) -> None:
+        if not scenes:
+            return
+        settings = self._settings
+        stack = np.empty((len(scenes), len(settings.bands), *box.shape), np.uint16)
+        passed = np.empty((len(scenes), *box.shape) if settings.mask else (0, 0, 0), np.bool_)
+        jobs: list[Future[None]] = []
+        for n, scene in enumerate(scenes):
+            by_href: dict[str, list[int]] = {}
+            for b, band in enumerate(settings.bands):
+                by_href.setdefault(scene.bands[band].href, []).append(b)
+            jobs.extend(self._pool.submit(self._bands, scene, group, box, stack[n]) for group in by_href.values())
+            if scene.mask is not None:
+                jobs.append(self._pool.submit(self._mask, scene.mask, box, passed[n]))
+            elif settings.mask:
+                passed[n] = True
+        _finish(jobs)
+        order = np.array(scene_order(scenes, settings.composite), np.int64)
+        combine(stack, passed, order, settings.composite == "median", values, valid, observations)
+
+    def _bands(self, scene: Scene, group: Sequence[int], box: PixelBox, out: NDArray[np.uint16]) -> None:
+        for b in group:
+            ref = scene.bands[self._settings.bands[b]]
+            sample_bands(self._file(ref), ref, self._geometry, box, out[b])
+
+    def _mask(self, ref: AssetRef, box: PixelBox, out: NDArray[np.bool_]) -> None:
+        mask, table = self._settings.mask, self._table
+        assert mask is not None
+        assert table is not None
+        grown = box.pad(mask.dilate)
+        codes, present = np.zeros(grown.shape, np.uint16), np.zeros(grown.shape, np.bool_)
+        sample_mask(self._file(ref), ref, self._geometry, grown, codes, present)
+        passes(codes, present, table, mask.dilate, out)
+
+    def _file(self, ref: AssetRef) -> AssetFile:
+        settings = self._settings
+        with self._files_lock:
+            file = self._files.pop(ref.href, None)
+            if file is None:
+                file = AssetFile(
+                    ref,
+                    sign=settings.sign,
+                    requester_pays=settings.requester_pays,
+                    retry=settings.retry,
+                    stats=self.stats,
+                    closing=self._closing,
+                )
+            self._files[ref.href] = file  # last in the dict: most recently used
+            spare = [other for other in self._files.values() if other.is_open and other is not file]
+            surplus = spare[: max(0, len(spare) + 1 - settings.max_open)]
+        for other in surplus:
+            other.close()
+        return file
+
+
+def _finish(jobs: Sequence[Future[Any]]) -> None:
+    """Wait for all, then raise the first fault in the jobs' order, so that a failure reads the same each time."""
+    try:
+        for job in jobs:
+            job.result()
+    finally:
+        for job in jobs:
+            job.cancel()
+        for job in jobs:
+            if not job.cancelled():
+                job.exception()
+
+
+def _shared_rows(kept: PixelBox, box: PixelBox) -> PixelBox | None:
+    if not (kept.col0 <= box.col0 and box.col1 <= kept.col1):
+        return None
+    shared = kept & box
+    return None if shared.empty else shared
+
+
+def _copy(target: Pixels, source: Pixels) -> None:
+    target.values[...] = source.values
+    target.valid[...] = source.valid
+    target.observations[...] = source.observations
+
+
+__all__ = ["Pixels", "ReadSettings", "ReadStats", "RetryPolicy", "TileReader", "memory"]

@@ -1,0 +1,114 @@
+"""Scenes: one STAC item reduced to what reading needs, and how items become scenes.
+
+A scene is a small picklable value. Its hrefs are unsigned: the signing hook runs on the
+worker, just before a file is opened, so that no message or record can hold a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eopipe.snapshot import Snapshot
+    from eopipe.spec import MaskSpec
+
+
+@dataclass(frozen=True)
+class AssetRef:
+    """One band of one file.
+
+    Args:
+        href: Unsigned address or path.
+        band_index: Band of the file, from 1.
+        scale: Reflectance = DN x scale + offset; of no meaning for masks.
+        offset: See ``scale``.
+        nodata: DN that means no data, tested before the offset; None takes the file's own.
+        file_size: Bytes, where the item states it.
+        crs: As the item states it; the file's own georeferencing is what reading trusts.
+        shape: Rows and columns, as stated.
+        transform: First six affine coefficients, as stated.
+        requester_pays: Whether whoever reads is charged.
+    """
+
+    href: str
+    band_index: int = 1
+    scale: float = 1e-4
+    offset: float = 0.0
+    nodata: float | None = None
+    file_size: int | None = None
+    crs: str | None = None
+    shape: tuple[int, int] | None = None
+    transform: tuple[float, ...] | None = None
+    requester_pays: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One item: the files of the bands asked for, by canonical name, and of the mask.
+
+    Args:
+        level: ``L1C``, ``L2A``, ``L2SP`` … or None where the item does not say.
+        cloud_cover: Percent; None sorts last for ``least-cloudy``.
+        longitude: Of the footprint's middle, degrees: what solar time is reckoned from.
+    """
+
+    id: str
+    collection: str
+    datetime: datetime
+    level: str | None
+    bands: Mapping[str, AssetRef]
+    mask: AssetRef | None = None
+    cloud_cover: float | None = None
+    longitude: float = 0.0
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def solar_day(self) -> str:
+        """Date of the local mean solar time at the scene's own longitude, ``YYYY-MM-DD``."""
+        return solar_day(self.datetime, self.longitude)
+
+
+def solar_day(when: datetime, longitude: float) -> str:
+    """Date of the mean solar time at a longitude (15 degrees an hour), ``YYYY-MM-DD``."""
+    return (when.astimezone(UTC) + timedelta(hours=longitude / 15.0)).date().isoformat()
+
+
+def scenes_from_items(
+    items: Sequence[Mapping[str, Any]], bands: Sequence[str], mask: MaskSpec | None = None
+) -> list[Scene]:
+    """Resolve items to scenes, keeping their order.
+
+    Raises:
+        ItemError: An item lacks a band or cannot be understood.
+    """
+    from eopipe.cube.sensors import resolve_scene  # noqa: PLC0415  (sensors builds on this module's values)
+
+    return [resolve_scene(item, bands, mask) for item in items]
+
+
+def scenes_by_epoch(
+    snapshot: Snapshot, rows: Sequence[int], epochs: Sequence[str], bands: Sequence[str], mask: MaskSpec | None = None
+) -> list[list[Scene]]:
+    """The scenes of some rows of a snapshot, split by epoch, in scene order (datetime, id).
+
+    Args:
+        snapshot: The frozen items.
+        rows: Row numbers of its index, such as a query of its SceneIndex gives.
+        epochs: Epoch names in the spec's order.
+        bands: Canonical band names.
+        mask: Mask to resolve too.
+
+    Returns:
+        One list an epoch; an epoch that no scene covers has an empty list.
+    """
+    wanted = [int(row) for row in rows]
+    index = snapshot.index.select(["epoch", "datetime", "id"]).take(wanted).to_pylist()
+    scenes = scenes_from_items(snapshot.items(wanted), bands, mask)
+    found: list[list[tuple[Any, str, Scene]]] = [[] for _ in epochs]
+    for row, scene in zip(index, scenes, strict=True):
+        found[list(epochs).index(row["epoch"])].append((row["datetime"], row["id"], scene))
+    return [[scene for _, _, scene in sorted(group, key=lambda entry: entry[:2])] for group in found]
