@@ -1,0 +1,336 @@
+"""Vector building blocks of the fast convolutional nets: LLVM IR under numba, for whatever CPU this is.
+
+Why not the BLAS: on a CPU whose BLAS is not tuned for it (MKL on AMD, OpenBLAS with old kernels) a float32
+product reaches less than half of the machine, and every bias, Mish and depthwise layer is one more trip
+through memory. Here a tile of the product stays in registers from the bias to the Mish. numba is already a
+dependency, so no compiler is needed on the user's machine, and no thread pool takes part: the same CPU gives
+the same bytes whatever torch's or the BLAS's threads are.
+
+Two kernels, both over flat float32 arrays with explicit offsets (in elements):
+
+* `conv_tile`: ``C[r, n] = mish(bias[n] + sum_s sum_k A[r*lda + s*seg + k] * B[s, k, n])``: a pointwise layer
+  with one segment, a 3x3 layer with three (``lda`` may be smaller than ``k``: overlapping rows need no copy).
+* `depthwise_run`: a 3x3 depthwise layer, Mish and an optional addend along a row, for one vector of channels;
+  the window slides in registers.
+
+Mish is ``x*n/(n+2)`` with ``n = e*(e+2)``, ``e = exp(min(x, 20))``, which is ``x*tanh(ln(1+exp(x)))``
+(Misra 2019, arXiv:1908.08681) without the two transcendentals; exp is Cephes' expf polynomial (relative error
+below 2e-7).
+"""
+
+# ruff: noqa: PLR0913, PLR0917  (kernels take flat arrays, offsets and pitches, as BLAS does)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+import llvmlite.binding as llvm  # type: ignore[import-untyped]
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+LOG2E = 1.44269504088896341
+LN2_HIGH = 0.693359375  # few mantissa bits, so that n * LN2_HIGH is exact
+LN2_LOW = -2.12194440e-4
+ROUND = 12582912.0  # 1.5 * 2**23: adding it leaves round(x) in the low mantissa bits
+EXP_POLYNOMIAL = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
+LOG_POLYNOMIAL = (
+    7.0376836292e-2,
+    -1.1514610310e-1,
+    1.1676998740e-1,
+    -1.2420140846e-1,
+    1.4249322787e-1,
+    -1.6668057665e-1,
+    2.0000714765e-1,
+    -2.4999993993e-1,
+    3.3333331174e-1,
+)
+HALF_ROOT_BITS = 0x3F3504F3  # sqrt(1/2) as float32
+
+
+def jit(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile with numba: no GIL, IEEE division, contraction to fused multiply-add, cached on disk if possible.
+
+    Args:
+        function: A function of the numba subset.
+
+    Returns:
+        The compiled function, typed as the original.
+    """
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",  # a check for zero before each division would keep loops scalar
+        "fastmath": {"contract", "reassoc", "nsz"},
+    }
+    try:
+        return cast("Callable[_P, _R]", numba.njit(cache=True, **options)(function))
+    except RuntimeError:  # numba found no folder it may write to, such as in a read-only image
+        return cast("Callable[_P, _R]", numba.njit(**options)(function))
+
+
+@jit
+def exp(x: np.float32) -> np.float32:
+    """Exponential, clamped to float32's normal range, relative error below 2e-7; loops over it are vectorised."""
+    x = max(min(x, np.float32(88.0)), np.float32(-87.0))
+    n = np.floor(x * np.float32(LOG2E) + np.float32(0.5))
+    r = (x - n * np.float32(LN2_HIGH)) - n * np.float32(LN2_LOW)
+    p = np.float32(EXP_POLYNOMIAL[0])
+    for coefficient in EXP_POLYNOMIAL[1:]:
+        p = p * r + np.float32(coefficient)
+    p = p * r * r + r + np.float32(1.0)
+    power: np.float32 = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
+    result: np.float32 = p * power
+    return result
+
+
+@jit
+def log(x: np.float32) -> np.float32:
+    """Natural logarithm of a normal positive float32 by Cephes' logf, relative error below 2e-7."""
+    bits = np.float32(x).view(np.int32)
+    # the exponent that leaves a mantissa in [sqrt(1/2), sqrt(2))
+    exponent = (bits - np.int32(HALF_ROOT_BITS)) >> np.int32(23)
+    m = np.int32(bits - (exponent << np.int32(23))).view(np.float32) - np.float32(1.0)
+    n = np.float32(exponent)
+    p = np.float32(LOG_POLYNOMIAL[0])
+    for coefficient in LOG_POLYNOMIAL[1:]:
+        p = p * m + np.float32(coefficient)
+    square = m * m
+    p = p * m * square + n * np.float32(LN2_LOW) - np.float32(0.5) * square
+    return m + p + n * np.float32(LN2_HIGH)
+
+
+def vector_width() -> int:
+    """Return how many float32 fit a vector register of the CPU that numba compiles for."""
+    config: Any = numba.config
+    if config.CPU_FEATURES is not None:
+        features = str(config.CPU_FEATURES)
+    elif config.CPU_NAME is not None:
+        return 4
+    else:
+        features = str(llvm.get_host_cpu_features().flatten())
+    if "+avx512f" in features and "+avx512vl" in features:
+        return 16
+    return 8 if "+avx2" in features and "+fma" in features else 4
+
+
+class _Vectors:
+    """Writes float32 vector arithmetic at the end of one IR block."""
+
+    def __init__(self, builder: Any, lanes: int) -> None:
+        self.builder = builder
+        self.lanes = lanes
+        self.type = ir.VectorType(ir.FloatType(), lanes)
+        self.itype = ir.VectorType(ir.IntType(32), lanes)
+
+    def constant(self, value: float) -> Any:
+        return ir.Constant(self.type, [value] * self.lanes)
+
+    def iconstant(self, value: int) -> Any:
+        return ir.Constant(self.itype, [value] * self.lanes)
+
+    def _pointer(self, pointer: Any, offset: Any) -> Any:
+        return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.type.as_pointer())
+
+    def load(self, pointer: Any, offset: Any) -> Any:
+        value = self.builder.load(self._pointer(pointer, offset))
+        value.align = 4
+        return value
+
+    def store(self, value: Any, pointer: Any, offset: Any) -> None:
+        self.builder.store(value, self._pointer(pointer, offset)).align = 4
+
+    def splat(self, scalar: Any) -> Any:
+        undefined = ir.Constant(self.type, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(first, undefined, self.iconstant(0))
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """a*b + c with one rounding."""
+        signature = ir.FunctionType(self.type, [self.type] * 3)
+        insert: Any = cgutils.get_or_insert_function
+        function = insert(self.builder.module, signature, f"llvm.fma.v{self.lanes}f32")
+        return self.builder.call(function, [a, b, c])
+
+    def clamp(self, x: Any, low: float, high: float) -> Any:
+        b = self.builder
+        x = b.select(b.fcmp_ordered("<", x, self.constant(high)), x, self.constant(high))
+        return b.select(b.fcmp_ordered(">", x, self.constant(low)), x, self.constant(low))
+
+    def exp(self, x: Any) -> Any:
+        """Exponential of x within the range of float32's exponents."""
+        b = self.builder
+        shifted = self.fma(x, self.constant(LOG2E), self.constant(ROUND))
+        n = b.fsub(shifted, self.constant(ROUND))
+        r = self.fma(n, self.constant(-LN2_HIGH), x)
+        r = self.fma(n, self.constant(-LN2_LOW), r)
+        p = self.constant(EXP_POLYNOMIAL[0])
+        for coefficient in EXP_POLYNOMIAL[1:]:
+            p = self.fma(p, r, self.constant(coefficient))
+        p = self.fma(p, b.fmul(r, r), b.fadd(r, self.constant(1.0)))
+        exponent = b.shl(b.bitcast(shifted, self.itype), self.iconstant(23))
+        power = b.bitcast(b.add(exponent, self.iconstant(127 << 23)), self.type)
+        return b.fmul(p, power)
+
+    def mish(self, x: Any) -> Any:
+        b = self.builder
+        e = self.exp(self.clamp(x, -80.0, 20.0))
+        n = self.fma(e, e, b.fadd(e, e))
+        return b.fdiv(b.fmul(x, n), b.fadd(n, self.constant(2.0)))
+
+
+class _Loop:
+    """One counted IR loop, ``for i in range(count)`` with ``count`` ≥ 1, carrying values from turn to turn."""
+
+    def __init__(self, builder: Any, count: Any, carried: Sequence[Any]) -> None:
+        self.builder = builder
+        self.count = count
+        before = builder.block
+        self.body = builder.append_basic_block("body")
+        builder.branch(self.body)
+        builder.position_at_end(self.body)
+        self.index = builder.phi(count.type)
+        self.index.add_incoming(ir.Constant(count.type, 0), before)
+        self.carried = [builder.phi(value.type) for value in carried]
+        for phi, value in zip(self.carried, carried, strict=True):
+            phi.add_incoming(value, before)
+
+    def close(self, carried: Sequence[Any]) -> None:
+        """End the turn with the values to carry; the builder then stands after the loop."""
+        b = self.builder
+        following = b.add(self.index, ir.Constant(self.count.type, 1))
+        here = b.block
+        self.index.add_incoming(following, here)
+        for phi, value in zip(self.carried, carried, strict=True):
+            phi.add_incoming(value, here)
+        after = b.append_basic_block("after")
+        b.cbranch(b.icmp_signed("<", following, self.count), self.body, after)
+        b.position_at_end(after)
+
+
+def make_conv_tile(lanes: int, vectors: int, rows: int, *, mish: bool = True) -> Any:
+    """Make the kernel of a tile of ``rows`` by ``lanes*vectors`` values of a product.
+
+    Args:
+        lanes: float32 in a vector (`vector_width`).
+        vectors: Vectors side by side.
+        rows: Rows of the tile; ``rows*vectors`` accumulators should fit the registers.
+        mish: Whether the activation follows.
+
+    Returns:
+        A numba intrinsic ``(a, a0, lda, seg, segments, b, b0, k, bias, bias0, c, c0, ldc)``: arrays and
+        offsets in elements; ``b`` at ``b0`` holds [segments, k, lanes*vectors].
+    """
+
+    @intrinsic
+    def conv_tile(
+        _context: Any, a: Any, a0: Any, lda: Any, seg: Any, segments: Any,
+        b: Any, b0: Any, k: Any, bias: Any, bias0: Any, c: Any, c0: Any, ldc: Any,
+    ) -> Any:  # fmt: skip
+        del a0, lda, seg, segments, b0, k, bias0, c0, ldc
+        i = types.intp
+        signature = types.void(a, i, i, i, i, b, i, i, bias, i, c, i, i)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _, a0, lda, seg, segments, _, b0, k, _, bias0, _, c0, ldc = args
+            a, b, bias, c = (_data(context, builder, signature, args, n) for n in (0, 5, 8, 10))
+            v = _Vectors(builder, lanes)
+
+            def index(value: int) -> Any:
+                return ir.Constant(k.type, value)
+
+            start = [v.load(bias, builder.add(bias0, index(n * lanes))) for n in range(vectors)] * rows
+            outer = _Loop(builder, segments, [builder.gep(a, [a0]), builder.gep(b, [b0]), *start])
+            a_segment, b_segment, *sums = outer.carried
+            inner = _Loop(builder, k, [b_segment, *sums])
+            b_row, *sums = inner.carried
+            b_values = [v.load(b_row, index(n * lanes)) for n in range(vectors)]
+            column = builder.gep(a_segment, [inner.index])
+            following = []
+            for r in range(rows):
+                value = v.splat(builder.load(builder.gep(column, [builder.mul(lda, index(r))])))
+                following += [v.fma(value, b_values[n], sums[r * vectors + n]) for n in range(vectors)]
+            b_next = builder.gep(b_row, [index(lanes * vectors)])
+            inner.close([b_next, *following])
+            outer.close([builder.gep(a_segment, [seg]), b_next, *following])
+            for r in range(rows):
+                for n in range(vectors):
+                    value = following[r * vectors + n]
+                    at = builder.add(builder.add(c0, builder.mul(ldc, index(r))), index(n * lanes))
+                    v.store(v.mish(value) if mish else value, c, at)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return conv_tile
+
+
+def make_depthwise_run(lanes: int, *, add: bool) -> Any:
+    """Make the kernel of a 3x3 depthwise layer and Mish along a row, for ``lanes`` channels.
+
+    Args:
+        lanes: float32 in a vector.
+        add: Whether a row is added after the Mish (a block's skip).
+
+    Returns:
+        A numba intrinsic ``(x, above, here, below, ldx, w, w0, ldw, bias, bias0, extra, e0, lde, y, y0, ldy,
+        width)``: the three row offsets point at the pixel left of the first; ``width`` ≥ 1.
+    """
+
+    @intrinsic
+    def depthwise_run(
+        _context: Any, x: Any, above: Any, here: Any, below: Any, ldx: Any, w: Any, w0: Any, ldw: Any,
+        bias: Any, bias0: Any, extra: Any, e0: Any, lde: Any, y: Any, y0: Any, ldy: Any, width: Any,
+    ) -> Any:  # fmt: skip
+        del above, here, below, ldx, w0, ldw, bias0, e0, lde, y0, ldy, width
+        i = types.intp
+        signature = types.void(x, i, i, i, i, w, i, i, bias, i, extra, i, i, y, i, i, i)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _, above, here, below, ldx, _, w0, ldw, _, bias0, _, e0, lde, _, y0, ldy, width = args
+            x, w, bias, extra, y = (_data(context, builder, signature, args, n) for n in (0, 5, 8, 10, 13))
+            v = _Vectors(builder, lanes)
+            taps = [v.load(w, builder.add(w0, builder.mul(ldw, ir.Constant(ldw.type, n)))) for n in range(9)]
+            offset = v.load(bias, bias0)
+            rows = [builder.gep(x, [row]) for row in (above, here, below)]
+            left = [v.load(row, ir.Constant(ldx.type, 0)) for row in rows]
+            middle = [v.load(row, ldx) for row in rows]
+            loop = _Loop(builder, width, [*left, *middle])
+            columns = [loop.carried[:3], loop.carried[3:]]
+            ahead = builder.mul(builder.add(loop.index, ir.Constant(ldx.type, 2)), ldx)
+            columns.append([v.load(row, ahead) for row in rows])
+            total = offset
+            for r in range(3):
+                for s in range(3):
+                    total = v.fma(taps[3 * r + s], columns[s][r], total)
+            value = v.mish(total)
+            if add:
+                at = builder.add(e0, builder.mul(loop.index, lde))
+                value = builder.fadd(value, v.load(extra, at))
+            v.store(value, y, builder.add(y0, builder.mul(loop.index, ldy)))
+            loop.close([*columns[1], *columns[2]])
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return depthwise_run
+
+
+def _data(context: Any, builder: Any, signature: Any, args: Any, n: int) -> Any:
+    """Pointer to the first element of the n-th argument, an array."""
+    return context.make_array(signature.args[n])(context, builder, args[n]).data
