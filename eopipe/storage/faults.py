@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -44,6 +45,12 @@ def translate(url: str) -> Iterator[None]:
         if _has(str(error), _NO_BUCKET_WORDS):
             raise _of_text(url, str(error), denied=False) from error
         raise _fault(url, _of_errno(error), _first_line(error.strerror or str(error))) from error
+    except RuntimeError as error:  # what zarrs, in Rust, makes of an OSError
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        if found is None:
+            raise
+        code = int(found[1])
+        raise _fault(url, _of_errno(OSError(code, os.strerror(code))), os.strerror(code)) from error
 
 
 def _is_denied(error: Exception) -> bool:
