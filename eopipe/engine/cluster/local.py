@@ -64,7 +64,7 @@ def started_here(kind: str, make: Callable[..., Any], options: Mapping[str, Any]
 def _kill(cluster: Any) -> None:
     """Kill the worker processes and see to it that none is started again."""
     for nanny in list(cluster.workers.values()):
-        nanny.auto_restart = False
+        nanny.close_gracefully(reason="stop-now")  # which means: the worker goes away, start no other
         pid = getattr(nanny, "pid", None)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):

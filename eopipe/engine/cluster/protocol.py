@@ -112,11 +112,12 @@ def starting(kind: str) -> Iterator[None]:
         yield
     except EopipeError:
         raise
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"cluster.options: {kind} refuses them: {_line(error)}; mend the options") from error
     except Exception as error:
+        cause = _root(error)
+        if isinstance(cause, (TypeError, ValueError)):
+            raise SpecError(f"cluster.options: {kind} refuses them: {_line(cause)}; mend the options") from error
         raise ClusterError(
-            f"cluster {kind!r} cannot be had: {type(error).__name__}: {_line(error)}; "
+            f"cluster {kind!r} cannot be had: {type(cause).__name__}: {_line(cause)}; "
             f"mend it or try later, nothing was computed"
         ) from error
 
@@ -163,6 +164,13 @@ def closing_client(client: Client) -> Iterator[Client]:
         yield client
     finally:
         client.close()
+
+
+def _root(error: BaseException) -> BaseException:
+    """What came first: a nanny says only that it failed, and has the reason as its cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _line(error: BaseException) -> str:
