@@ -200,6 +200,7 @@ def cuda(monkeypatch, calls):
                 "rmm_async",
                 "log_spilling",
                 "pre_import",
+                "data",
             ]
         ) | set(inspect.signature(LocalCluster.__init__).parameters)
 
@@ -313,7 +314,7 @@ def test_cuda(cuda, calls):
         "n_workers": 2,
         "threads_per_worker": 1,
         "memory_limit": "auto",
-        "device_memory_limit": None,
+        "data": dict,
         "processes": True,
         "dashboard_address": "127.0.0.1:0",
         "silence_logs": 30,

@@ -18,12 +18,8 @@ if TYPE_CHECKING:
 def open_cuda(spec: ClusterSpec) -> Iterator[protocol.ClusterHandle]:
     """Start a worker on each GPU, or on the first ``workers``; ``memory`` is a worker's host memory."""
     module = protocol.library("dask_cuda", "cuda", "cuda")
-    # Dask-cuda's own spilling stores are for cuDF results; a tile leaves none, and they cost imports.
-    defaults: dict[str, Any] = {
-        "threads_per_worker": 1,
-        "memory_limit": spec.memory or "auto",
-        "device_memory_limit": None,
-    }
+    # Dask-cuda's own store spills device results to the host and to disk; a tile leaves none, so a dict will do.
+    defaults: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": spec.memory or "auto", "data": dict}
     if spec.workers is not None:
         defaults["n_workers"] = spec.workers
     with started_here("cuda", module.LocalCUDACluster, protocol.merged(defaults, spec.options)) as handle:
