@@ -1,0 +1,11 @@
+"""The frozen items of a run: a value type that the cube, STAC and engine rooms share (DESIGN §3).
+
+A `Snapshot` is an Arrow index, one row per epoch and item, beside each item's JSON as it was received.
+Planning works from the index alone; workers read the JSON of the few items that they need.
+"""
+
+from eopipe.snapshot.canonical import canonical_json, item_hash, resolve_href
+from eopipe.snapshot.outlines import SceneIndex
+from eopipe.snapshot.table import Row, Snapshot, SnapshotStore
+
+__all__ = ["Row", "SceneIndex", "Snapshot", "SnapshotStore", "canonical_json", "item_hash", "resolve_href"]

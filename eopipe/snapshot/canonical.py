@@ -1,0 +1,58 @@
+"""Canonical JSON, hashes of items, and absolute hrefs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def canonical_json(value: object) -> str:
+    """One text for equal JSON values: keys sorted, no spaces, non-ASCII kept; ``1`` and ``1.0`` differ."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def item_hash(item: Mapping[str, Any]) -> str:
+    """sha256 (hex) of the item's canonical JSON: stable under key order, and under where its folder lies.
+
+    The item is taken as received, relative hrefs and all; signatures must have been removed before.
+    """
+    return hashlib.sha256(canonical_json(item).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def verbatim_json(item: Mapping[str, Any]) -> str:
+    """The item as one line of JSON, keys in the order received."""
+    return json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+
+
+def resolve_href(href: str, base: str | None) -> str:
+    """Make an href absolute against the address of the document that it stands in.
+
+    Args:
+        href: As written in the document; URLs, ``/vsi…`` and other absolute paths are returned as they are.
+        base: Address of the document: a URL of any scheme or an absolute local path; None leaves the href.
+    """
+    if base is None or "://" in href or href.startswith(("data:", "/vsi")):
+        return href
+    if base.startswith(("http://", "https://")):
+        return urljoin(base, href)
+    if href.startswith("/"):
+        return href
+    scheme, found, path = base.rpartition("://")
+    joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), href))
+    return f"{scheme}{found}{joined}"
+
+
+def absolute_assets(item: dict[str, Any], base: str | None) -> dict[str, Any]:
+    """Make the hrefs of the assets, and of their alternates, absolute; changes and returns the item."""
+    for asset in item.get("assets", {}).values():
+        others = asset.get("alternate")
+        for place in (asset, *(others.values() if isinstance(others, dict) else ())):
+            if isinstance(place, dict) and isinstance(place.get("href"), str):
+                place["href"] = resolve_href(place["href"], base)
+    return item

@@ -1,0 +1,158 @@
+"""stac-geoparquet files: one table of items, local or remote."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from stac_geoparquet.arrow import stac_table_to_items
+
+from eopipe.errors import CatalogError, SpecError
+from eopipe.stac.signing import unsign
+from eopipe.stac.source import Found, Question
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from eopipe.stac.static import Documents
+
+_NEEDED = ("id", "geometry", "assets", "bbox")
+_ROWS = 4096
+
+
+class GeoparquetFile:
+    """A stac-geoparquet file, or a folder of them.
+
+    The items are what the file holds: such a file keeps types by column, so a provider's ``1`` may have become
+    ``1.0`` before it came here. The snapshot freezes the items as read from the file.
+
+    Args:
+        url: Address of the file; absolute.
+        documents: How to read it where it is remote.
+    """
+
+    def __init__(self, url: str, documents: Documents) -> None:
+        self._url, self._documents = url, documents
+        self.warnings: list[str] = []
+
+    def items(self, question: Question) -> Iterator[Found]:
+        """Items that match. Place, time, id and collection are tested by column before any item is made.
+
+        Raises:
+            CatalogError: The file cannot be read, or is no stac-geoparquet.
+            SpecError: A collection does not exist, or more than ``max_items`` match.
+        """
+        known: set[str] = set()
+        count = 0
+        for table in self._tables():
+            names = _texts(table, "collection")
+            known.update(name for name in names.tolist() if name)
+            chosen = np.flatnonzero(_candidates(table, names, question))
+            for found in self._made(table.take(pa.array(chosen))):
+                if question.matches(found.item):
+                    count += 1
+                    if count > question.max_items:
+                        raise SpecError(
+                            f"source: more than max_items {question.max_items} items match; narrow datetime, area or "
+                            "query, or raise source.max_items"
+                        )
+                    yield found
+        missing = [name for name in question.collections if name not in known]
+        if missing:
+            raise SpecError(
+                f"source.collections: {unsign(self._url)} has no collection {missing[0]!r}; "
+                f"it has {', '.join(sorted(known)[:20]) or 'none'}"
+            )
+
+    def _tables(self) -> Iterator[pa.Table]:
+        file = self._open()
+        missing = [name for name in _NEEDED if name not in file.schema_arrow.names]
+        if missing:
+            raise CatalogError(
+                f"catalog {unsign(self._url)} is no stac-geoparquet: it has no column {missing[0]!r}; "
+                "write it with stac-geoparquet or rustac"
+            )
+        try:
+            for batch in file.iter_batches(batch_size=_ROWS):
+                yield pa.Table.from_batches([batch])
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from None
+
+    def _open(self) -> pq.ParquetFile:
+        try:
+            if "://" not in self._url:
+                source: Any = pa.memory_map(str(Path(self._url)))
+            else:
+                source = io.BytesIO(self._documents.bytes(self._url))
+            return pq.ParquetFile(source)
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: Exception) -> CatalogError:
+        said = " ".join(str(error).split())[:200]
+        return CatalogError(f"catalog {unsign(self._url)} cannot be read as parquet ({said}); give a whole file")
+
+    def _made(self, table: pa.Table) -> Iterator[Found]:
+        if not table.num_rows:
+            return
+        for item in stac_table_to_items(table):
+            plain = _without_nulls(item)
+            yield Found(plain, _self_link(plain) or f"{self._url}#{plain.get('id')}")
+
+
+def _candidates(table: pa.Table, names: NDArray[Any], question: Question) -> NDArray[np.bool_]:
+    chosen = np.ones(table.num_rows, dtype=bool)
+    if question.collections:
+        chosen &= np.isin(names.astype(str), question.collections)
+    if question.ids is not None:
+        chosen &= np.isin(_texts(table, "id").astype(str), sorted(question.ids))
+    bbox = table.column("bbox").combine_chunks()
+    if pa.types.is_struct(bbox.type):
+        chosen &= _in_box(bbox, question.area.geometry.bounds)
+    return chosen
+
+
+def _in_box(bbox: Any, area: tuple[float, float, float, float]) -> NDArray[np.bool_]:
+    west, south, east, north = (
+        pc.struct_field(bbox, side).to_numpy(zero_copy_only=False) for side in ("xmin", "ymin", "xmax", "ymax")
+    )
+    with np.errstate(invalid="ignore"):
+        beside = ((east < area[0]) | (west > area[2])) & (west <= east)
+        apart: NDArray[np.bool_] = beside | (north < area[1]) | (south > area[3])
+    return ~apart
+
+
+def _texts(table: pa.Table, name: str) -> NDArray[Any]:
+    if name not in table.column_names:
+        return np.full(table.num_rows, "", dtype=object)
+    found: NDArray[Any] = table.column(name).cast(pa.string()).to_numpy()
+    return found
+
+
+def _without_nulls(value: Any) -> Any:
+    """A table has every column in every row; what an item did not have came back as null.
+
+    ``datetime`` is kept as null, which STAC demands of an item with a range.
+    """
+    if isinstance(value, dict):
+        return {
+            key: _without_nulls(part)
+            for key, part in value.items()
+            if part is not None or key in {"datetime", "geometry"}
+        }
+    if isinstance(value, list):
+        return [_without_nulls(part) for part in value]
+    return value
+
+
+def _self_link(item: dict[str, Any]) -> str | None:
+    links = item.get("links") or ()
+    found = next((link.get("href") for link in links if link.get("rel") == "self"), None)
+    return found if isinstance(found, str) and "://" in found else None

@@ -1,0 +1,157 @@
+"""HTTP with patience: one retry loop for catalogs and tokens, with back-off and jitter."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from requests import exceptions
+
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
+"""HTTP statuses after which the same request may succeed."""
+
+_RNG = random.Random()  # noqa: S311  (jitter, not secrets)
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """When to try again.
+
+    Args:
+        attempts: Tries in all.
+        base: Seconds of the first wait; each next is twice as long, with jitter between half and whole.
+        cap: Longest wait, also for a server's ``Retry-After``.
+        unreachable: Tries in all while no server answers at all: a wrong host name should not take minutes.
+    """
+
+    attempts: int = 7
+    base: float = 0.5
+    cap: float = 60.0
+    unreachable: int = 4
+
+    def wait(self, attempt: int, retry_after: float | None) -> float:
+        """Seconds to wait after the attempt (from 0)."""
+        drawn = self.base * float(2**attempt) * _RNG.uniform(0.5, 1.0)
+        return min(self.cap, max(drawn, retry_after or 0.0))
+
+
+class HttpError(Exception):
+    """A request that failed for good.
+
+    Args:
+        said: One line for people, without secrets.
+        status: HTTP status; None where no answer came.
+        kind: ``http``, ``timeout``, ``reset`` or ``unreachable``.
+        transient: Whether trying again later may help.
+    """
+
+    def __init__(self, said: str, *, status: int | None, kind: str, transient: bool) -> None:
+        super().__init__(said)
+        self.status, self.kind, self.transient = status, kind, transient
+
+
+class Http:
+    """Sends requests, and tries again; one for all threads (each has its own connections)."""
+
+    def __init__(self, backoff: Backoff | None = None, timeout: tuple[float, float] = (10.0, 120.0)) -> None:
+        self._backoff = backoff or Backoff()
+        self._timeout = timeout
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self.requests = 0
+
+    def json(self, url: str, *, headers: dict[str, str] | None = None) -> Any:
+        """Body of a GET as JSON; ValueError where it is none."""
+        return self.send("GET", url, headers=headers).json()
+
+    def bytes(self, url: str) -> bytes:
+        """Body of a GET."""
+        return bytes(self.send("GET", url).content)
+
+    def send(
+        self, method: str, url: str, *, headers: dict[str, str] | None = None, params: Any = None, json: Any = None
+    ) -> requests.Response:
+        """Send until it succeeds.
+
+        Raises:
+            HttpError: It failed for good, or too often.
+        """
+        attempt = 0
+        while True:
+            outcome = self._once(method, url, headers=headers, params=params, json=json)
+            if isinstance(outcome, requests.Response):
+                return outcome
+            error, retry_after = outcome
+            attempt += 1
+            most = self._backoff.unreachable if error.kind == "unreachable" else self._backoff.attempts
+            if not error.transient or attempt >= most:
+                raise error
+            time.sleep(self._backoff.wait(attempt - 1, retry_after))
+
+    def _once(self, method: str, url: str, **parts: Any) -> requests.Response | tuple[HttpError, float | None]:
+        with self._lock:
+            self.requests += 1
+        try:
+            response = self._session().request(method, url, timeout=self._timeout, **parts)
+        except (exceptions.RequestException, OSError) as error:
+            return _failed(error), None
+        if response.ok:
+            return response
+        said = f"HTTP {response.status_code} {response.reason or ''}".strip() + _body(response)
+        transient = response.status_code in TRANSIENT
+        error_ = HttpError(said, status=response.status_code, kind="http", transient=transient)
+        return error_, _retry_after(response)
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+        session: requests.Session = self._local.session
+        return session
+
+
+def _failed(error: Exception) -> HttpError:
+    from eopipe.stac.signing import redact  # noqa: PLC0415  (signing uses this module)
+
+    text = redact(" ".join(str(error).split()))[:300]
+    if isinstance(error, exceptions.ConnectTimeout):
+        return HttpError(f"no connection in time ({text})", status=None, kind="unreachable", transient=True)
+    if isinstance(error, exceptions.Timeout) or "timed out" in text:
+        return HttpError(f"no answer in time ({text})", status=None, kind="timeout", transient=True)
+    if isinstance(error, exceptions.SSLError):
+        return HttpError(f"TLS failed ({text})", status=None, kind="unreachable", transient=False)
+    if isinstance(error, exceptions.ConnectionError) and _never_connected(text):
+        return HttpError(f"cannot be reached ({text})", status=None, kind="unreachable", transient=True)
+    broke = isinstance(error, exceptions.ConnectionError | exceptions.ChunkedEncodingError | OSError)
+    wrong = isinstance(error, ValueError)  # a malformed URL
+    kind = "reset" if broke and not wrong else "unreachable"
+    return HttpError(f"connection failed ({text})", status=None, kind=kind, transient=broke and not wrong)
+
+
+def _never_connected(text: str) -> bool:
+    return any(word in text for word in ("NewConnectionError", "NameResolutionError", "refused", "Failed to resolve"))
+
+
+def _body(response: requests.Response) -> str:
+    """What the server said, shortened to one line."""
+    from eopipe.stac.signing import redact  # noqa: PLC0415  (signing uses this module)
+
+    kind = response.headers.get("Content-Type", "")
+    if "html" in kind:
+        return ""
+    text = redact(" ".join(response.text.split()))
+    return f": {text[:200]}" if text else ""
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    value = response.headers.get("Retry-After", "")
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None

@@ -1,0 +1,194 @@
+"""Search: from a run spec to a snapshot.
+
+A catalog is a STAC API, a static catalog or a stac-geoparquet file; which one, its address and first document
+tell. An API evaluates the question itself; of the other two every item is read and the question is evaluated
+here, with the same meaning.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eopipe.errors import CatalogError, SpecError
+from eopipe.snapshot import Row, Snapshot
+from eopipe.stac.api import Api
+from eopipe.stac.duplicates import Duplicate, reduce_duplicates
+from eopipe.stac.geoparquet import GeoparquetFile
+from eopipe.stac.http import Backoff, Http
+from eopipe.stac.query import Cql2, check_query
+from eopipe.stac.scenes import Remarks, describe
+from eopipe.stac.signing import unsign
+from eopipe.stac.source import Question
+from eopipe.stac.static import Documents, StaticCatalog
+from eopipe.stac.times import TimeRange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from eopipe.area import Area
+    from eopipe.spec import RunSpec, SourceSpec
+    from eopipe.stac.source import Found
+
+_PARQUET = (".parquet", ".geoparquet", ".parq")
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What a search found, for people and for the session's record.
+
+    Args:
+        matched: Items that matched, over all epochs.
+        kept: Items in the snapshot: those less duplicates.
+        by_epoch: Kept items of each epoch.
+        duplicates: What was left out, and why.
+        warnings: One line each.
+        seconds: How long it took.
+        requests: HTTP requests, retries included.
+    """
+
+    matched: int
+    kept: int
+    by_epoch: dict[str, int] = field(default_factory=dict)
+    duplicates: list[Duplicate] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    requests: int = 0
+
+
+def search(
+    spec: RunSpec,
+    area: Area,
+    now: datetime,
+    *,
+    progress: Callable[[int], None] | None = None,
+    backoff: Backoff | None = None,
+) -> tuple[Snapshot, SearchReport]:
+    """Find the items of a run, one search an epoch, and freeze them.
+
+    Args:
+        spec: The run; ``spec.source`` is what is asked.
+        area: Where; footprints that touch it match. It need not be the spec's own (a halo may be added).
+        now: What ``now`` means in a time range; UTC.
+        progress: Called with the number of items so far.
+        backoff: When to try again; for tests.
+
+    Raises:
+        SpecError: The question is wrong, a collection does not exist, or more than ``max_items`` match.
+        ItemError: An item cannot be used.
+        CatalogError: The catalog cannot be reached, or fails after retries.
+    """
+    started = time.monotonic()
+    source = spec.source
+    questions = _questions(source, area, now)
+    http = Http(backoff)
+    catalog = open_catalog(source.catalog, http)
+    if isinstance(catalog, Api):
+        catalog.check(source.collections)
+    elif source.filter is not None:
+        next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
+    remarks = Remarks()
+    rows = list(_rows(catalog, questions, remarks, progress))
+    kept, duplicates = reduce_duplicates(rows, source.collections)
+    snapshot = Snapshot.build(list(questions), kept)
+    return snapshot, SearchReport(
+        matched=len(rows),
+        kept=len(kept),
+        by_epoch={name: sum(row.epoch == name for row in kept) for name in questions},
+        duplicates=duplicates,
+        warnings=[*catalog.warnings, *remarks.lines()],
+        seconds=time.monotonic() - started,
+        requests=http.requests,
+    )
+
+
+def snapshot_of(epochs: Mapping[str, Iterable[Mapping[str, Any]]], *, href: str | None = None) -> Snapshot:
+    """Freeze items at hand, such as those of another search; nothing is searched and duplicates stay.
+
+    Args:
+        epochs: Name to items, in order.
+        href: Address that relative hrefs start from.
+    """
+    remarks = Remarks()
+    rows = [describe(item, name, remarks, href=href) for name, items in epochs.items() for item in items]
+    return Snapshot.build(list(epochs), rows)
+
+
+def open_catalog(address: str, http: Http) -> Api | StaticCatalog | GeoparquetFile:
+    """Find out what kind of catalog an address is.
+
+    Raises:
+        CatalogError: It cannot be reached, or is none of the three.
+        SpecError: It is a collection of an API; the API's root is needed.
+    """
+    documents = Documents(http)
+    if "://" not in address:
+        address = _local(address)
+    if address.partition("?")[0].lower().endswith(_PARQUET):
+        return GeoparquetFile(address, documents)
+    root = documents.json(address)
+    links = [link for link in root.get("links") or () if isinstance(link, dict)]
+    rels = {str(link.get("rel")) for link in links}
+    if "search" in rels and "://" in address:
+        return Api(address, root, http)
+    of_api = root.get("type") == "Collection" and "items" in rels and not {"item", "child"} & rels
+    if of_api and "/collections/" in address:
+        base, _, name = address.partition("?")[0].rpartition("/collections/")
+        raise SpecError(
+            f"source.catalog: {unsign(address)} is a collection of an API; give catalog: {unsign(base)} and "
+            f"collections: [{name}]"
+        )
+    return StaticCatalog(address, root, documents)
+
+
+def _local(address: str) -> str:
+    path = Path(os.path.abspath(address))  # noqa: PTH100  (resolve() would follow links, and hide where it was given)
+    if path.is_dir():
+        inside = [path / name for name in ("collection.json", "catalog.json") if (path / name).is_file()]
+        if not inside:
+            raise CatalogError(
+                f"catalog {address!r} is a folder without collection.json or catalog.json; give a file"
+            )
+        path = inside[0]
+    if not path.exists():
+        raise CatalogError(f"catalog {address!r} does not exist; give a URL or an existing file")
+    return path.as_posix()
+
+
+def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Question]:
+    check_query(source.query)
+    cql2 = None if source.filter is None else Cql2(source.filter)
+    ids = None if source.ids is None else frozenset(source.ids)
+    many = source.epochs is not None
+    return {
+        name: Question(
+            area=area,
+            time=TimeRange.parse(text, now, key=f"source.epochs.{name}" if many else "source.datetime"),
+            collections=source.collections,
+            ids=ids,
+            query=source.query,
+            filter=cql2,
+            max_items=source.max_items,
+        )
+        for name, text in source.ranges().items()
+    }
+
+
+def _rows(
+    catalog: Api | StaticCatalog | GeoparquetFile,
+    questions: Mapping[str, Question],
+    remarks: Remarks,
+    progress: Callable[[int], None] | None,
+) -> Iterator[Row]:
+    count = 0
+    for epoch, question in questions.items():
+        found: Found
+        for found in catalog.items(question):
+            yield describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
+            count += 1
+            if progress is not None:
+                progress(count)

@@ -1,0 +1,194 @@
+"""Static catalogs: JSON documents that link to each other, in folders or behind URLs."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+
+from eopipe.errors import CatalogError, SpecError
+from eopipe.snapshot import resolve_href
+from eopipe.stac.http import Http, HttpError
+from eopipe.stac.scenes import check_item
+from eopipe.stac.signing import redact, unsign
+from eopipe.stac.source import Found, Question, catalog_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_READERS = 16
+_MAX_DOCUMENTS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Reads documents: local files, http(s), or any scheme that fsspec knows."""
+
+    http: Http
+
+    def bytes(self, address: str) -> bytes:
+        """Content of a document.
+
+        Raises:
+            CatalogError: It cannot be read.
+        """
+        try:
+            if address.startswith(("http://", "https://")):
+                return self.http.bytes(address)
+            if "://" not in address:
+                return Path(address).read_bytes()
+            with fsspec.open(address, "rb") as file:
+                return bytes(file.read())
+        except HttpError as error:
+            raise catalog_error(address, error) from None
+        except FileNotFoundError:
+            raise CatalogError(f"catalog document {unsign(address)} does not exist; mend the link to it") from None
+        except ImportError as error:
+            said = " ".join(str(error).split())
+            raise SpecError(f"source.catalog: {unsign(address)} needs a package that is not here: {said}") from None
+        except Exception as error:  # fsspec's schemes each raise their own kinds
+            raise catalog_error(address, error) from error
+
+    def json(self, address: str) -> dict[str, Any]:
+        """A document as a JSON object.
+
+        Raises:
+            CatalogError: It cannot be read, or is none.
+        """
+        data = self.bytes(address)
+        try:
+            found = json.loads(data)
+        except ValueError as error:
+            said = redact(" ".join(str(error).split()))
+            raise CatalogError(f"catalog document {unsign(address)} is not JSON ({said}); mend it") from None
+        if not isinstance(found, dict):
+            raise CatalogError(f"catalog document {unsign(address)} is no JSON object; mend it")
+        return found
+
+
+@dataclass
+class _Level:
+    """Documents still to be read at one depth."""
+
+    children: list[tuple[str, str | None]] = field(default_factory=list)
+    items: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+class StaticCatalog:
+    """A static catalog, collection, item or item collection.
+
+    Args:
+        url: Address of the first document; absolute.
+        root: That document.
+        documents: How to read the others.
+    """
+
+    def __init__(self, url: str, root: dict[str, Any], documents: Documents) -> None:
+        self._url, self._root, self._documents = url, root, documents
+        self.warnings: list[str] = []
+
+    def items(self, question: Question) -> Iterator[Found]:
+        """Items that match, each once; collections that were not asked for are not descended into.
+
+        Raises:
+            CatalogError: A document is missing or broken.
+            ItemError: An item is none.
+            SpecError: A collection does not exist, or more than ``max_items`` match.
+        """
+        known: set[str] = set()
+        count = 0
+        for found in self._walk(question, known):
+            check_item(found.item, found.href)
+            name = found.item.get("collection") or found.collection
+            if name:
+                known.add(name)
+            wanted = not question.collections or name in question.collections
+            if wanted and question.matches(found.item):
+                count += 1
+                if count > question.max_items:
+                    raise SpecError(
+                        f"source: more than max_items {question.max_items} items match; narrow datetime, area or "
+                        "query, or raise source.max_items"
+                    )
+                yield found
+        missing = [name for name in question.collections if name not in known]
+        if missing:
+            raise SpecError(
+                f"source.collections: {unsign(self._url)} has no collection {missing[0]!r}; "
+                f"it has {', '.join(sorted(known)[:20]) or 'none'}"
+            )
+
+    def _walk(self, question: Question, known: set[str]) -> Iterator[Found]:
+        visited = {self._url}
+        level = _Level()
+        yield from self._open(self._url, self._root, None, level, question, known)
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="catalog") as pool:
+            while level.children or level.items:
+                items = self._fresh(level.items, visited)
+                for (address, name), document in zip(items, self._read(pool, items), strict=True):
+                    yield Found(document, address, name)
+                children = self._fresh(level.children, visited)
+                level = _Level()
+                for (address, name), document in zip(children, self._read(pool, children), strict=True):
+                    yield from self._open(address, document, name, level, question, known)
+
+    def _read(self, pool: ThreadPoolExecutor, links: Sequence[tuple[str, str | None]]) -> Iterator[dict[str, Any]]:
+        addresses = [address for address, _ in links]
+        if not self._url.startswith(("http://", "https://")):
+            return map(self._documents.json, addresses)  # threads win nothing on a disk
+        return pool.map(self._documents.json, addresses)
+
+    def _open(
+        self,
+        address: str,
+        document: dict[str, Any],
+        collection: str | None,
+        level: _Level,
+        question: Question,
+        known: set[str],
+    ) -> Iterator[Found]:
+        kind = document.get("type") or ("Catalog" if "links" in document else None)  # none before STAC 1.0
+        if kind == "Feature":
+            yield Found(document, address, collection)
+        elif kind == "FeatureCollection":
+            for feature in document.get("features") or ():
+                yield Found(feature, address, collection)
+        elif kind in {"Catalog", "Collection"}:
+            if kind == "Collection" or "extent" in document:
+                collection = str(document.get("id"))
+                known.add(collection)
+                if question.collections and collection not in question.collections:
+                    return
+            self._links(address, document, collection, level)
+        else:
+            raise CatalogError(
+                f"catalog document {unsign(address)} has the type {kind!r}; give a STAC Catalog, Collection, Feature "
+                "or FeatureCollection"
+            )
+
+    def _links(self, address: str, document: dict[str, Any], collection: str | None, level: _Level) -> None:
+        for link in document.get("links") or ():
+            if not isinstance(link, dict) or not isinstance(link.get("href"), str):
+                continue
+            target = resolve_href(link["href"], address)
+            if link.get("rel") == "item":
+                level.items.append((target, collection))
+            elif link.get("rel") == "child":
+                level.children.append((target, collection))
+            elif link.get("rel") == "items" and "json" in str(link.get("type") or "json"):
+                level.children.append((target, collection))  # a FeatureCollection beside the collection
+
+    def _fresh(self, links: Sequence[tuple[str, str | None]], visited: set[str]) -> list[tuple[str, str | None]]:
+        """Links not followed before: catalogs may link in circles."""
+        fresh = []
+        for address, name in links:
+            if address not in visited:
+                visited.add(address)
+                fresh.append((address, name))
+        if len(visited) > _MAX_DOCUMENTS:
+            raise CatalogError(f"catalog {unsign(self._url)} has more than {_MAX_DOCUMENTS} documents; use an API")
+        return fresh
