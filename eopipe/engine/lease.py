@@ -304,6 +304,21 @@ class Lease:
             self._on_lost(why)
 
 
+def lease_state(storage: Storage, *, margin: float = MARGIN) -> str:
+    """One line for people: ``free``, or who holds the lease and until when."""
+    try:
+        found = LeaseFile.from_bytes(storage.get(folder.LEASE))
+    except FileNotFoundError:
+        return "free"
+    if found is None:
+        return f"free ({folder.LEASE} is damaged)"
+    if found.released:
+        return f"free (last held by {found.owner})"
+    if found.free(time.time(), margin):
+        return f"free ({found.owner} is dead, or let it expire at {_iso(found.expires)})"
+    return f"held by {found.owner} until {_iso(found.expires)}"
+
+
 def _start_time(pid: int) -> str | None:
     """Start time of a living process; None where there is none, or only a zombie."""
     stat = Path(f"/proc/{pid}/stat")

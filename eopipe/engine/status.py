@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
 from eopipe.engine import folder, frozen
+from eopipe.engine.lease import lease_state
 from eopipe.engine.ledger import Ledger
 from eopipe.engine.run import open_frozen
 from eopipe.errors import SpecError
@@ -46,16 +46,7 @@ def read_status(uri: str) -> dict[str, Any]:
         "failed_tiles": [
             f"{key.tile}: {failure.reason}: {failure.detail}" for key, failure in sorted(failed.items())
         ],
-        "lease": _lease(storage),
+        "lease": lease_state(storage),
         "sessions": sum(1 for _ in storage.list(f"{folder.SESSIONS}/")),
         "published": storage.exists(folder.COLLECTION),
     }
-
-
-def _lease(storage: Storage) -> str:
-    try:
-        held = json.loads(storage.get(folder.LEASE))
-    except FileNotFoundError:
-        return "free"
-    owner = held.get("owner", {})
-    return f"held by {owner.get('host', '?')} pid {owner.get('pid', '?')} until {held.get('expires', '?')}"

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from eopipe.engine import folder
-from eopipe.engine.lease import Lease, LeaseFile, Owner
+from eopipe.engine.lease import Lease, LeaseFile, Owner, lease_state
 from eopipe.errors import LeaseError, OutputError
 from eopipe.storage import Storage
 from tests.support.paths import ROOT
@@ -238,3 +238,15 @@ def test_a_write_whose_answer_was_lost_is_ours(local, monkeypatch):
     monkeypatch.setattr(Storage, "swap", lambda *args: swap(*args) and False)
     with Lease(local) as lease:
         lease.check()
+
+
+def test_the_state_in_words(local):
+    assert lease_state(local) == "free"
+    with Lease(local):
+        assert lease_state(local).startswith(f"held by process {os.getpid()} on ")
+    assert lease_state(local).startswith("free (last held by")
+    local.put(folder.LEASE, b"")
+    assert "damaged" in lease_state(local)
+    local.delete(folder.LEASE)
+    held_by(local, expires=-60, host="elsewhere")
+    assert "expire" in lease_state(local)
