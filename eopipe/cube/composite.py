@@ -7,6 +7,7 @@ takes the first valid scene; ``least-cloudy`` is ``first`` over scenes sorted by
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,69 +36,129 @@ def scene_order(scenes: Sequence[Scene], composite: str) -> list[int]:
     return sorted(order, key=lambda n: (cover[n] is None, cover[n] or 0.0, n))
 
 
+@lru_cache(maxsize=64)
+def network(count: int) -> NDArray[np.int64]:
+    """Batcher's odd-even merge sort of ``count`` values, as pairs to put in order, ``[n, 2]``.
+
+    A network makes the same comparisons whatever the values, so that a whole row of pixels
+    is sorted at once with vector instructions (K. Batcher, AFIPS 1968).
+    """
+    pairs: list[tuple[int, int]] = []
+    p = 1
+    while p < count:
+        k = p
+        while k >= 1:
+            for j in range(k % p, count - k, 2 * k):
+                group = range(j, min(j + k, count - k))
+                pairs += [(i, i + k) for i in group if i // (2 * p) == (i + k) // (2 * p)]
+            k //= 2
+        p *= 2
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
 @njit(nogil=True, cache=True)
-def combine(  # noqa: PLR0913, C901, PLR0912  (one flat loop is what numba compiles well)
+def _judge(stack: NDArray[Any], passed: NDArray[Any], y: int, good: NDArray[Any], count: NDArray[Any]) -> None:
+    """Which scenes are valid in row y, and how many at each pixel: data in all bands, and the mask passes."""
+    scenes, bands, _, width = stack.shape
+    count[:] = 0
+    for s in range(scenes):
+        if passed.shape[0] > 0:
+            good[s, :] = passed[s, y, :]
+        else:
+            good[s, :] = True
+        for b in range(bands):
+            for x in range(width):
+                good[s, x] &= stack[s, b, y, x] != _INVALID
+        for x in range(width):
+            count[x] += good[s, x]
+
+
+@njit(nogil=True, cache=True)
+def _first(stack: NDArray[Any], y: int, good: NDArray[Any], order: NDArray[Any], values: NDArray[Any]) -> None:
+    for b in range(stack.shape[1]):
+        values[b, y, :] = 0
+        for k in range(order.size - 1, -1, -1):
+            s = order[k]
+            for x in range(stack.shape[3]):
+                values[b, y, x] = stack[s, b, y, x] if good[s, x] else values[b, y, x]
+
+
+@njit(nogil=True, cache=True)
+def _median(
+    stack: NDArray[Any],
+    y: int,
+    good: NDArray[Any],
+    count: NDArray[Any],
+    pairs: NDArray[Any],
+    rows: NDArray[Any],
+    values: NDArray[Any],
+) -> None:
+    scenes, bands, _, width = stack.shape
+    for b in range(bands):
+        for s in range(scenes):
+            for x in range(width):
+                rows[s, x] = stack[s, b, y, x] if good[s, x] else _INVALID
+        for n in range(pairs.shape[0]):
+            low, high = rows[pairs[n, 0]], rows[pairs[n, 1]]
+            for x in range(width):
+                one, two = low[x], high[x]
+                low[x] = min(two, one)
+                high[x] = max(one, two)
+        for x in range(width):
+            n = count[x]
+            if n == 0:
+                values[b, y, x] = 0
+            else:
+                values[b, y, x] = (np.uint32(rows[(n - 1) // 2, x]) + np.uint32(rows[n // 2, x]) + np.uint32(1)) // 2
+
+
+@njit(nogil=True, cache=True)
+def _combine(
     stack: NDArray[Any],
     passed: NDArray[Any],
     order: NDArray[Any],
+    pairs: NDArray[Any],
     median: bool,
     values: NDArray[Any],
     valid: NDArray[Any],
     observations: NDArray[Any],
 ) -> None:
+    scenes, _, height, width = stack.shape
+    good = np.empty((scenes, width), np.bool_)
+    count = np.empty(width, np.int32)
+    rows = np.empty((scenes, width), np.uint16)
+    for y in range(height):
+        _judge(stack, passed, y, good, count)
+        for x in range(width):
+            valid[y, x] = count[x] > 0
+            observations[y, x] = min(count[x], MOST_OBSERVATIONS)
+        if median and scenes > 1:
+            _median(stack, y, good, count, pairs, rows, values)
+        else:
+            _first(stack, y, good, order, values)
+
+
+def combine(
+    stack: NDArray[np.uint16],
+    passed: NDArray[np.bool_] | None,
+    order: Sequence[int],
+    *,
+    median: bool,
+    values: NDArray[np.uint16],
+    valid: NDArray[np.bool_],
+    observations: NDArray[np.uint8],
+) -> None:
     """Composite a stack of scenes.
 
     Args:
         stack: ``[scene, band, y, x]`` uint16; INVALID where there is no data.
-        passed: ``[scene, y, x]`` bool, or ``[0, 0, 0]`` where there is no mask.
-        order: Scenes in the order in which they are tried.
+        passed: ``[scene, y, x]`` bool, or None where there is no mask.
+        order: Scenes in the order in which ``first`` tries them.
         median: Median, else the first valid scene.
         values: ``[band, y, x]`` uint16, written; 0 where invalid.
         valid: ``[y, x]`` bool, written.
         observations: ``[y, x]`` uint8, written: valid scenes, 254 for more.
     """
-    scenes, bands, height, width = stack.shape
-    masked = passed.shape[0] > 0
-    good = np.empty((scenes, width), np.bool_)
-    count = np.empty(width, np.int64)
-    row = np.empty((width, scenes), np.uint16)
-    for y in range(height):
-        count[:] = 0
-        for s in range(scenes):
-            for x in range(width):
-                good[s, x] = passed[s, y, x] if masked else True
-            for b in range(bands):
-                for x in range(width):
-                    good[s, x] &= stack[s, b, y, x] != _INVALID
-            for x in range(width):
-                count[x] += good[s, x]
-        for x in range(width):
-            valid[y, x] = count[x] > 0
-            observations[y, x] = min(count[x], MOST_OBSERVATIONS)
-        for b in range(bands):
-            count[:] = 0
-            for k in range(scenes):
-                s = order[k]
-                for x in range(width):
-                    if not good[s, x]:
-                        continue
-                    n = count[x]
-                    if not median:
-                        if n == 0:
-                            row[x, 0] = stack[s, b, y, x]
-                            count[x] = 1
-                        continue
-                    value = stack[s, b, y, x]
-                    while n > 0 and row[x, n - 1] > value:
-                        row[x, n] = row[x, n - 1]
-                        n -= 1
-                    row[x, n] = value
-                    count[x] += 1
-            for x in range(width):
-                n = count[x]
-                if n == 0:
-                    values[b, y, x] = 0
-                elif n % 2 == 1:
-                    values[b, y, x] = row[x, n // 2]
-                else:
-                    values[b, y, x] = (np.int64(row[x, n // 2 - 1]) + np.int64(row[x, n // 2]) + 1) // 2
+    mask = np.empty((0, 0, 0), np.bool_) if passed is None else passed
+    pairs = network(len(stack))
+    _combine(stack, mask, np.asarray(order, np.int64), pairs, median, values, valid, observations)

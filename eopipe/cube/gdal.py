@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import rasterio
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eopipe.cube.geometry import Source
@@ -37,24 +37,15 @@ if TYPE_CHECKING:
 HEADER_BYTES = 32768
 """Bytes asked for in the request that opens a file: the headers of most COGs are shorter."""
 
+REGIONS = 2 * 2**20
+"""GDAL's cache of network regions, in bytes: so small that a tile's own traffic empties it, which makes
+requests countable beforehand. It also is the longest range that GDAL asks for at once."""
+
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP statuses after which trying again may help."""
 
 _HTTP = re.compile(
     r"(?:HTTP (?:response )?(?:error )?code ?(?:: ?|= ?)?|HTTP/[\d.]+ |response_code=|status code:? ?)(\d{3})"
-)
-_TIMEOUT = re.compile(r"timed? ?out|timeout", re.IGNORECASE)
-_RESET = re.compile(
-    r"connection (was )?reset|recv failure|send failure|empty reply|could not connect|couldn't connect|failed to connect"
-    r"|could not resolve|couldn't resolve|connection refused|connection died|transfer closed|curl error|ssl",
-    re.IGNORECASE,
-)
-_TRUNCATED = re.compile(
-    r"got \d+ bytes, expected \d+|read error at|cannot read|short read|unexpected end", re.IGNORECASE
-)
-_MISSING = re.compile(r"no such file|does not exist|nosuchkey|not found", re.IGNORECASE)
-_DENIED = re.compile(
-    r"permission denied|access ?denied|accessdenied|forbidden|credential|unauthori[sz]ed", re.IGNORECASE
 )
 
 
@@ -124,8 +115,7 @@ def worker_settings(memory: int) -> dict[str, str]:
         "GDAL_HTTP_LOW_SPEED_TIME": "30",
         "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
         "GDAL_HTTP_MAX_RETRY": "0",
-        "CPL_VSIL_CURL_USE_HEAD": "NO",
-        "CPL_VSIL_CURL_CACHE_SIZE": str(16 * 2**20),
+        "CPL_VSIL_CURL_CACHE_SIZE": str(REGIONS),
         "VSI_CACHE": "FALSE",
         "GDAL_MAX_DATASET_POOL_SIZE": "450",
         "GTIFF_VIRTUAL_MEM_IO": "NO",
@@ -181,6 +171,16 @@ def plain(href: str) -> str:
     return re.sub(r"://[^/@]*@", "://", base)
 
 
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_NO_SIGN_REQUEST",
+)
+
+
 def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
     """Settings of one open: charges only when asked for, unsigned S3 requests where there are no credentials.
 
@@ -196,33 +196,49 @@ def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
     if not ref.href.startswith("s3://"):
         return {}
     found = {"AWS_REQUEST_PAYER": "requester" if ref.requester_pays else ""}
-    known = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-             "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_NO_SIGN_REQUEST")  # fmt: skip
-    if not ref.requester_pays and not any(name in os.environ for name in known):
+    if not ref.requester_pays and not any(name in os.environ for name in _CREDENTIALS):
         found["AWS_NO_SIGN_REQUEST"] = "YES"
     return found
+
+
+_KINDS = (
+    ("read.timeout", re.compile(r"timed? ?out|timeout", re.IGNORECASE), True),
+    (
+        "read.reset",
+        re.compile(
+            r"connection (was )?reset|recv failure|send failure|empty reply|(could not|couldn't|failed to) connect"
+            r"|(could not|couldn't) resolve|connection refused|connection died|transfer closed|curl error|ssl",
+            re.IGNORECASE,
+        ),
+        True,
+    ),
+    (
+        "read.denied",
+        re.compile(r"permission denied|access ?denied|forbidden|credential|unauthori[sz]ed", re.IGNORECASE),
+        False,
+    ),
+    (
+        "read.truncated",
+        re.compile(r"got \d+ bytes, expected \d+|read error at|short read|unexpected end", re.IGNORECASE),
+        True,
+    ),
+    ("read.missing", re.compile(r"no such file|does not exist|nosuchkey|not found", re.IGNORECASE), False),
+)
+"""Reason, what GDAL's sentences say, transient; the first that fits."""
 
 
 def classify(error: BaseException, href: str) -> TileFault:
     """The tile fault that an error from GDAL means; the message holds no query string."""
     said = " | ".join(_chain(error))
-    where = plain(href)
-    text = _scrub(said)[:300]
     status = _HTTP.search(said)
     if status:
         code = int(status[1])
-        return TileFault(f"read.http_{code}", f"{where}: HTTP {code}", transient=code in TRANSIENT)
-    if _TIMEOUT.search(said):
-        return TileFault("read.timeout", f"{where}: {text}", transient=True)
-    if _RESET.search(said):
-        return TileFault("read.reset", f"{where}: {text}", transient=True)
-    if _DENIED.search(said):
-        return TileFault("read.denied", f"{where}: {text}")
-    if _TRUNCATED.search(said):
-        return TileFault("read.truncated", f"{where}: {text}", transient=True)
-    if _MISSING.search(said):
-        return TileFault("read.missing", f"{where}: {text}")
-    return TileFault("read.corrupt", f"{where}: {text}")
+        return TileFault(f"read.http_{code}", f"{plain(href)}: HTTP {code}", transient=code in TRANSIENT)
+    detail = f"{plain(href)}: {_scrub(said)[:300]}"
+    for reason, pattern, transient in _KINDS:
+        if pattern.search(said):
+            return TileFault(reason, detail, transient=transient)
+    return TileFault("read.corrupt", detail)
 
 
 def _chain(error: BaseException | None) -> list[str]:
@@ -256,7 +272,7 @@ class AssetFile:
         closing: Set when the tile is given up, so that no thread goes on waiting between retries.
     """
 
-    def __init__(  # noqa: PLR0913  (keyword-only facts of one open file)
+    def __init__(
         self,
         ref: AssetRef,
         *,
@@ -423,7 +439,6 @@ def _source(dataset: Any, ref: AssetRef) -> Source:
 
 __all__ = [
     "AssetFile",
-    "RasterioIOError",
     "ReadStats",
     "RetryPolicy",
     "classify",

@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from affine import Affine
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
@@ -23,11 +22,15 @@ from eopipe.errors import TileFault
 from eopipe.grid import CELL, PixelBox
 
 if TYPE_CHECKING:
+    from affine import Affine
     from numpy.typing import NDArray
 
     from eopipe.grid import Grid
 
 _TOLERANCE = 1 / 64
+
+FINER = 4 / 3
+"""Source pixels per grid pixel above which the resampling triangle is widened against aliasing."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class CellMap:
     @property
     def half_widths(self) -> tuple[int, int]:
         """Half-widths of the resampling triangle in 1/1024 source pixels: wider where the source is finer."""
-        # A little over 1 is a grid of the source's own resolution in another projection: plain bilinear.
-        rows, cols = (value if np.isfinite(value) and value > 1.1 else 1.0 for value in self.scale)
+        # A little over 1 is the source's own resolution in another projection: plain bilinear is sharper, and fast.
+        rows, cols = (value if np.isfinite(value) and value > FINER else 1.0 for value in self.scale)
         return (round(rows * ONE), round(cols * ONE))
 
 
@@ -164,14 +167,14 @@ class Geometry:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         res, count = self._grid.resolution, CELL // step + 1
         steps = np.arange(count) * step + shift
-        return tuple(np.meshgrid((cell.col0 + steps) * res, (cell.row0 + steps) * -res))  # type: ignore[return-value]
+        return tuple(np.meshgrid((cell.col0 + steps) * res, (cell.row0 + steps) * -res))
 
     def _transform(
         self, points: tuple[NDArray[np.float64], NDArray[np.float64]], crs: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         if crs not in self._transformers:
             self._transformers[crs] = Transformer.from_crs(self._grid.crs, crs, always_xy=True)
-        return self._transformers[crs].transform(*points)  # type: ignore[no-any-return]
+        return self._transformers[crs].transform(*points)
 
 
 def _smooth(

@@ -68,19 +68,25 @@ def mask_table(mask: MaskSpec) -> NDArray[np.uint8]:
 
 
 def _hit(band: str, name: str, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    known: dict[str, Any] = {"scl": SCL, "qa_pixel": QA_PIXEL, "bqa": BQA}[band]
+    tables: dict[str, Any] = {"scl": SCL, "qa_pixel": QA_PIXEL, "bqa": BQA}
+    known = tables[band]
+    hit: NDArray[np.bool_]
     if band == "scl" and name.isdigit() and int(name) <= 11:
-        return values == int(name)
+        hit = values == int(name)
+        return hit
     if name not in known:
         raise SpecError(f"source.mask.drop: {band} has no class {name!r}; it has {', '.join(known)}")
     if band == "scl":
         return np.isin(values, known[name])
     first, bits, least = known[name]
-    return ((values >> first) & ((1 << bits) - 1)) >= least
+    hit = ((values >> first) & ((1 << bits) - 1)) >= least
+    return hit
 
 
 @njit(nogil=True, cache=True)
-def passes(codes: NDArray[Any], present: NDArray[Any], table: NDArray[Any], grow: int, out: NDArray[Any]) -> None:
+def passes(  # noqa: C901  (three plain passes, one function for numba)
+    codes: NDArray[Any], present: NDArray[Any], table: NDArray[Any], grow: int, out: NDArray[Any]
+) -> None:
     """Which pixels a mask lets through; what is dropped grows by ``grow`` pixels (a square).
 
     Args:
@@ -96,7 +102,7 @@ def passes(codes: NDArray[Any], present: NDArray[Any], table: NDArray[Any], grow
     for y in range(height):
         last = -(10**9)
         for x in range(width):
-            if present[y, x] and table[codes[y, x]] == 2:  # noqa: PLR2004
+            if present[y, x] and table[codes[y, x]] == 2:
                 last = x
             if x >= 2 * grow:
                 wide[y, x - 2 * grow] = last >= x - 2 * grow

@@ -12,6 +12,7 @@ USGS Landsat Collection 2 Level-2 Science Product Guide (2.75e-5, -0.2).
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 from functools import lru_cache
@@ -118,11 +119,11 @@ def table(dtype: str, scale: float, offset: float, nodata: float | None) -> NDAr
     """
     info = np.iinfo(dtype)
     factor, shift = Fraction(repr(float(scale))) * UNIT, Fraction(repr(float(offset))) * UNIT
-    common = np.lcm(factor.denominator, shift.denominator).item()
+    common = math.lcm(factor.denominator, shift.denominator)
     a, b = int(factor * common), int(shift * common)
     numbers = np.arange(info.min, info.max + 1, dtype=object if abs(a) > 2**44 or common > 2**44 else np.int64)
     values = (2 * (numbers * a + b) + common) // (2 * common)
-    found = np.clip(values, 0, TOP).astype(np.uint16)
+    found: NDArray[np.uint16] = np.clip(values, 0, TOP).astype(np.uint16)
     if nodata is not None and float(nodata).is_integer() and info.min <= nodata <= info.max:
         found[int(nodata) - info.min] = INVALID
     found.flags.writeable = False

@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -144,7 +144,7 @@ class TileReader:
         self._pending: tuple[PixelBox, Future[Pixels]] | None = None
         self._kept: tuple[PixelBox, Pixels] | None = None
 
-    def __enter__(self) -> TileReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -234,20 +234,25 @@ class TileReader:
             return
         settings = self._settings
         stack = np.empty((len(scenes), len(settings.bands), *box.shape), np.uint16)
-        passed = np.empty((len(scenes), *box.shape) if settings.mask else (0, 0, 0), np.bool_)
+        passed = np.ones((len(scenes), *box.shape), np.bool_) if settings.mask else None
         jobs: list[Future[None]] = []
         for n, scene in enumerate(scenes):
             by_href: dict[str, list[int]] = {}
             for b, band in enumerate(settings.bands):
                 by_href.setdefault(scene.bands[band].href, []).append(b)
             jobs.extend(self._pool.submit(self._bands, scene, group, box, stack[n]) for group in by_href.values())
-            if scene.mask is not None:
+            if scene.mask is not None and passed is not None:
                 jobs.append(self._pool.submit(self._mask, scene.mask, box, passed[n]))
-            elif settings.mask:
-                passed[n] = True
         _finish(jobs)
-        order = np.array(scene_order(scenes, settings.composite), np.int64)
-        combine(stack, passed, order, settings.composite == "median", values, valid, observations)
+        combine(
+            stack,
+            passed,
+            scene_order(scenes, settings.composite),
+            median=settings.composite == "median",
+            values=values,
+            valid=valid,
+            observations=observations,
+        )
 
     def _bands(self, scene: Scene, group: Sequence[int], box: PixelBox, out: NDArray[np.uint16]) -> None:
         for b in group:

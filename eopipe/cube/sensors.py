@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 Item = "Mapping[str, Any]"
 
 BANDS = (
-    "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22",
+    "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3",
+    "nir", "nir08", "nir09", "swir16", "swir22",
 )  # fmt: skip
 """Canonical reflectance bands, by wavelength."""
 
@@ -63,11 +64,12 @@ class Sensor:
 
 def _sentinel2() -> dict[str, tuple[str, ...]]:
     # The finest copy first: stactools items hold blue, blue_20m and blue_60m side by side.
-    found = {
+    bands: dict[str, tuple[str, ...]] = {
         band: (code, code.lower(), band, f"{band}_20m", f"{band}_60m", f"{band}-jp2")
         for band, code in _S2_CODES.items()
     }
-    return found | {"scl": ("SCL", "scl", "scl_60m", "scl-jp2")}
+    bands["scl"] = ("SCL", "scl", "scl_60m", "scl-jp2")
+    return bands
 
 
 def _landsat(numbers: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
@@ -239,7 +241,7 @@ def _bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry if isinstance(entry, dict) else {} for entry in found]
 
 
-def _asset(  # noqa: PLR0913  (private; each argument is another fact of one asset)
+def _asset(
     item: Mapping[str, Any], sensor: Sensor | None, key: str, index: int, band: str, requester_pays: bool
 ) -> AssetRef:
     asset = item["assets"][key]
@@ -284,10 +286,9 @@ def _href(item: Mapping[str, Any], asset: Mapping[str, Any], requester_pays: boo
     """Address to read, and whether reading it is charged; a free alternate wins unless charges were accepted."""
     properties = item.get("properties", {})
     outer = asset.get("storage:requester_pays", properties.get("storage:requester_pays"))
+    others = [entry for entry in (asset.get("alternate") or {}).values() if isinstance(entry, dict)]
     choices = [(str(asset["href"]), outer)]
-    for other in (asset.get("alternate") or {}).values():
-        if isinstance(other, dict) and other.get("href"):
-            choices.append((str(other["href"]), other.get("storage:requester_pays", outer)))
+    choices += [(str(o["href"]), o.get("storage:requester_pays", outer)) for o in others if o.get("href")]
     judged = [(_absolute(item, href), _charged(href, flag)) for href, flag in choices]
     if judged[0][1] and not requester_pays:
         return next((choice for choice in judged if not choice[1]), judged[0])
@@ -335,7 +336,7 @@ def _datetime(item: Mapping[str, Any]) -> datetime:
     text = properties.get("datetime") or properties.get("start_datetime")
     if not text:
         raise ItemError(f"item {item.get('id')!r} has neither datetime nor start_datetime")
-    found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+    found = datetime.fromisoformat(str(text))
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

@@ -12,9 +12,11 @@ from collections import defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)$")
 
@@ -25,8 +27,8 @@ class Fault:
 
     Args:
         kind: ``status``, ``reset`` (connection reset after the headers), ``truncate`` (half of the body,
-            then close), ``slow`` (wait ``seconds``, then answer), ``length`` (a body longer than was promised
-            is cut by the client; here: Content-Length says more than is sent), ``garbage`` (right length, wrong bytes).
+            then close), ``slow`` (wait ``seconds``, then answer), ``length`` (Content-Length says more than is
+            sent), ``garbage`` (right length, wrong bytes).
         status: HTTP status for ``status``.
         seconds: Delay for ``slow``.
         ranges_only: Strike only requests beyond the first bytes, so that an open succeeds and a read fails.
@@ -120,7 +122,7 @@ class _Server(ThreadingHTTPServer):
         """Clients that go away are part of these tests."""
 
 
-def _handler(files: FileServer) -> type[BaseHTTPRequestHandler]:
+def _handler(files: FileServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901  (a class of small methods)
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
