@@ -111,7 +111,7 @@ def encode_cog(array: NDArray[Any], spec: ArraySpec, geobox: GeoBox, info: CogIn
 def valid(array: NDArray[Any], spec: ArraySpec) -> NDArray[np.bool_]:
     """True where the array holds an answer: neither fill nor a code that never wins; ``[y, x]``."""
     answer = ~np.isin(array, (*spec.losers, spec.fill))
-    return answer.any(axis=0) if answer.ndim == 3 else answer
+    return np.asarray(answer.any(axis=0)) if answer.ndim == 3 else answer
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.storage import WrapperStore
 
-from eopipe.errors import OutputError, PlanError
+from eopipe.errors import DamageError, OutputError, PlanError
 from eopipe.mosaic import attributes
 from eopipe.mosaic.layout import Layout
 from eopipe.mosaic.pyramid import reduce
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from affine import Affine
     from numpy.typing import NDArray
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
 
     from eopipe.grid import Tile
     from eopipe.kernels.protocol import ArraySpec
@@ -119,7 +122,9 @@ class MosaicWriter:
         self._storage = storage
         self._pipeline = _pipeline(pipeline, local=storage.local_path(MOSAIC) is not None)
         self._store = storage.zarr_store(MOSAIC)
-        self._open: dict[tuple[int, str], Any] = {}
+        self._sink = _Sink(self._store) if self._pipeline == "zarr" else self._store
+        self._readers: dict[tuple[int, str], Any] = {}
+        self._writers: dict[tuple[int, str], Any] = {}
 
     def write(self, tile: Tile, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
         """Write a tile at full resolution and at its own levels of the pyramid, and make it last.
@@ -179,9 +184,25 @@ class MosaicWriter:
         return self.read_region(level, name, *self.region(level, self.layout.index(tile)))
 
     def read_region(self, level: int, name: str, rows: slice, cols: slice) -> NDArray[Any]:
-        """Any rectangle of a level, in its array's own rows and columns."""
-        with self._storage.guard(f"{MOSAIC}/{level}/{name}"):
-            return np.asarray(self._array(level, name)[..., rows, cols])
+        """Any rectangle of a level, in its array's own rows and columns.
+
+        Raises:
+            OutputError: The folder cannot be read.
+            DamageError: A shard is there, and is not what a writer left.
+        """
+        place = f"{MOSAIC}/{level}/{name}"
+        with self._storage.guard(place):
+            array = self._array(level, name)
+            try:
+                return np.asarray(array[..., rows, cols])
+            except (ValueError, RuntimeError) as error:  # checksum, zstd frame, or a length that cannot be
+                if "os error" in str(error):
+                    raise
+                where = f"rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop}"
+                raise DamageError(
+                    f"{self._storage.url(place)} {where}: a shard cannot be decoded ({' '.join(str(error).split())[:120]});"
+                    " erase its tile's ledger record and run again"
+                ) from error
 
     def region(self, level: int, index: tuple[int, int]) -> tuple[slice, slice]:
         """Rows and columns of a shard, clipped by the level's edge."""
@@ -192,14 +213,15 @@ class MosaicWriter:
     def _write_shard(self, level: int, name: str, index: tuple[int, int], values: NDArray[Any]) -> None:
         key = f"{MOSAIC}/{self.layout.key(level, name, index)}"
         with self._storage.guard(key):
-            self._array(level, name)[(..., *self.region(level, index))] = values
+            self._array(level, name, writing=True)[(..., *self.region(level, index))] = values
         self._storage.flush(key)
 
-    def _array(self, level: int, name: str) -> Any:
-        if (level, name) not in self._open:
+    def _array(self, level: int, name: str, *, writing: bool = False) -> Any:
+        opened, store = (self._writers, self._sink) if writing else (self._readers, self._store)
+        if (level, name) not in opened:
             with zarr.config.set({"codec_pipeline.path": _PIPELINES[self._pipeline]}):
-                self._open[level, name] = zarr.open_array(self._store, path=f"{level}/{name}", mode="r+")
-        return self._open[level, name]
+                opened[level, name] = zarr.open_array(store, path=f"{level}/{name}", mode="r+")
+        return opened[level, name]
 
     def _check(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         names = {spec.name for spec in self.layout.arrays}
@@ -230,6 +252,16 @@ def read_status(storage: Storage) -> NDArray[np.uint8]:
     """``tile_status`` as it was last written: ``[tile row, tile column]``, codes of :data:`STATUS`."""
     with storage.guard(f"{MOSAIC}/tile_status"):
         return np.asarray(zarr.open_array(storage.zarr_store(MOSAIC), path="tile_status", mode="r")[:])
+
+
+class _Sink(WrapperStore[Any]):
+    """Hides the shards that exist: zarr 3.1 reads a shard before it replaces it, even as a whole.
+
+    So a write is one request instead of two, and a damaged shard can be written over.
+    """
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        return None if "/c/" in key else await super().get(key, prototype, byte_range)
 
 
 def _stored(storage: Storage) -> Mapping[str, Any] | None:
