@@ -10,7 +10,6 @@ from distributed import WorkerPlugin
 
 from eopipe.cube.gdal import gdal_worker_env
 from eopipe.cube.scenes import scenes_from_items
-from eopipe.engine.folder import MOSAIC
 from eopipe.engine.ledger import Ledger
 from eopipe.mosaic.store import MosaicWriter
 from eopipe.snapshot import Snapshot
@@ -86,7 +85,7 @@ class WorkerState:
         """The mosaic, opened."""
         with self._lock:
             if self._writer is None:
-                self._writer = MosaicWriter(self.context.storage.child(MOSAIC), self.context.layout)
+                self._writer = MosaicWriter(self.context.storage, self.context.layout)
             return self._writer
 
     def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
@@ -101,6 +100,9 @@ class WorkerState:
         info, read = self.context.kernel.info, self.context.read
         return [scenes_from_items(self.items(rows), info.inputs.bands, read.mask) for rows in tile.rows]
 
+
+GDAL_SHARE = 6
+"""``gdal_worker_env`` gives GDAL's cache this part of the memory it is told of."""
 
 _STATES: dict[str, WorkerState] = {}
 
@@ -117,7 +119,7 @@ def state_of(run_id: str) -> WorkerState:
         raise RuntimeError(f"run {run_id} is unknown to this worker") from None
 
 
-class ContextPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed ships no types
+class ContextPlugin(WorkerPlugin):
     """Hands a worker, also one that joins late, the run's context."""
 
     idempotent = False
@@ -137,6 +139,6 @@ class ContextPlugin(WorkerPlugin):  # type: ignore[misc]  # distributed ships no
 
 def install(context: RunContext) -> WorkerState:
     """Make a run known to this process."""
-    gdal_worker_env(context.gdal_cache)
+    gdal_worker_env(GDAL_SHARE * context.gdal_cache)
     _STATES[context.run_id] = state = WorkerState(context)
     return state

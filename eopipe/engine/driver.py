@@ -78,7 +78,7 @@ def run_block(run_id: str, block_id: tuple[int, ...] | None = None) -> np.ndarra
     return out
 
 
-def submit(client: Client, context: RunContext) -> list[Future]:
+def submit(client: Client, context: RunContext) -> list[Future[Any]]:
     """One task a tile (DESIGN §5 "Engine"); returns their futures in the order of the tiles."""
     count = len(context.tiles)
     blocks = da.map_blocks(
@@ -111,9 +111,9 @@ def drive(
     if not context.tiles:
         return
     futures = submit(client, context)
-    index = {future.key: number for number, future in enumerate(futures)}
-    pending = set(index)
-    completed = as_completed(futures, raise_errors=False)
+    index: dict[Any, int] = {future.key: number for number, future in enumerate(futures)}
+    pending: set[Any] = set(index)
+    completed = as_completed(futures, loop=client.loop, raise_errors=False)
     del futures
     guard = _Guard(client, lost)
     draining = False
@@ -143,7 +143,7 @@ def drive(
             yield report
 
 
-def _drain(client: Client, pending: set[str]) -> set[str]:
+def _drain(client: Client, pending: set[Any]) -> set[Any]:
     """Cancel what no worker has begun; returns the keys that were cancelled."""
     under_way = {key for keys in client.processing().values() for key in keys}
     waiting = {key for key in pending if str(key) not in {str(busy) for busy in under_way}}
@@ -153,7 +153,7 @@ def _drain(client: Client, pending: set[str]) -> set[str]:
     return waiting
 
 
-def _report(future: Future, index: int, context: RunContext) -> TileReport:
+def _report(future: Future[Any], index: int, context: RunContext) -> TileReport:
     """The task's own report; a task that died with its worker becomes a failure here."""
     if future.status == "finished":
         report: TileReport = future.result()[0]

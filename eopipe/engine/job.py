@@ -63,6 +63,7 @@ def resolve(spec: RunSpec, now: datetime, *, kernel_options: Mapping[str, Any] |
         SpecError: The kernel or one of its options does not exist.
         WeightsError: The kernel's weights are missing or wrong.
     """
+    assert not isinstance(spec.area, str), "parse_spec reads area files"
     area = Area.parse(spec.area)
     grid = Grid(resolve_crs(spec.grid.crs, area), spec.grid.resolution)
     options = spec.kernel.options() if kernel_options is None else kernel_options

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eopipe.cube.reader import reader_memory
-from eopipe.engine.tile import STRIP
+from eopipe.cube.reader import memory as reader_memory
+from eopipe.engine.mapping import STRIP
 from eopipe.errors import PlanError
 from eopipe.grid import TILE_SIZES
 
@@ -30,9 +31,9 @@ class TileMemory:
 
     Args:
         base: The process with its libraries and the kernel.
-        reading: Cells of three rows, and the scenes of the cell being composited.
+        reading: Three strips, and the stack of scenes being composited.
         gdal: GDAL's block cache.
-        strip: The strip's pixels as float32 with their validity, twice where the next is being read.
+        strip: The strip's pixels as float32, with their validity.
         kernel: What the kernel says it needs.
         arrays: The tile's outputs, and their encoding.
     """
@@ -64,16 +65,16 @@ def tile_memory(
         cog: Whether COGs are written too.
     """
     fine, halo, bands, epochs = size * info.factor, info.window.halo, len(info.inputs.bands), info.inputs.epochs
-    height, width = min(STRIP, fine) + 2 * halo, fine + 2 * halo
-    read = epochs * height * width * (2 * bands + 2)
+    rows = STRIP // math.gcd(STRIP, info.factor) * info.factor
+    height, width = rows + 2 * halo, fine + 2 * halo
     mapped = epochs * height * width * (4 * bands + 1)
     planes = sum(max(len(spec.bands), 1) * np.dtype(spec.dtype).itemsize for spec in info.arrays) + 1
     return TileMemory(
         base=base,
-        reading=reader_memory(width=width, bands=bands, scenes=scenes, epochs=epochs),
+        reading=reader_memory((height, width), scenes, bands, epochs=epochs),
         gdal=GDAL_CACHE,
-        strip=2 * read + mapped,
-        kernel=kernel_bytes((min(STRIP, fine), fine)),
+        strip=mapped,
+        kernel=kernel_bytes((rows, fine)),
         arrays=int(size * size * planes * (3 if cog else 2)),
     )
 

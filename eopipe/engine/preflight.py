@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from eopipe.cube.reader import probe_asset
+from eopipe.cube.gdal import AssetFile, ReadStats
 from eopipe.engine import folder
 from eopipe.engine.context import state_of
 from eopipe.engine.device import device_label
@@ -146,7 +146,10 @@ def _open_one_asset(state: Any) -> tuple[float, str]:
     start = time.perf_counter()
     try:
         scene = next(scene for scenes in state.scenes(tile) for scene in scenes)
-        probe_asset(next(iter(scene.bands.values())), state.context.read)
+        ref, read = next(iter(scene.bands.values())), state.context.read
+        file = AssetFile(ref, sign=read.sign, requester_pays=read.requester_pays, retry=read.retry, stats=ReadStats())
+        file.facts(ref)
+        file.close()
     except Exception as found:  # noqa: BLE001  (reported as a warning; the tile's own task records the failure)
         return time.perf_counter() - start, f"a first asset could not be opened: {fault_of(found, 'read').detail}"
     return time.perf_counter() - start, ""

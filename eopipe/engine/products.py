@@ -25,7 +25,7 @@ def array_specs(job: Job) -> tuple[ArraySpec, ...]:
 
 def mosaic_layout(job: Job, tile: int) -> Layout:
     """The mosaic's layout for tiles of a side."""
-    return Layout.make(grid=job.grid, tile=tile, tile_bounds=job.region.tile_bounds(tile), arrays=array_specs(job))
+    return Layout.plan(job.grid, tile, job.region.tile_bounds(tile), array_specs(job))
 
 
 def store_attributes(job: Job, plan: Plan) -> dict[str, Any]:

@@ -13,12 +13,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import psutil
+from dask.system import CPU_COUNT
+from dask.utils import parse_bytes
 
 from eopipe.area import GridArea
 from eopipe.cube.reader import ReadSettings
 from eopipe.engine import folder, frozen
 from eopipe.engine.calibrate import Calibration, calibrate
 from eopipe.engine.cluster import open_cluster
+from eopipe.engine.cluster.resources import memory_a_worker
 from eopipe.engine.context import ContextPlugin, RunContext
 from eopipe.engine.device import choose_device
 from eopipe.engine.driver import Stop, catching_signals, drive
@@ -142,11 +145,10 @@ def read_settings(job: Job) -> ReadSettings:
 
 def local_workers(spec: RunSpec) -> Workers:
     """What the plan assumes of the cluster before there is one: this machine, divided."""
-    from eopipe.engine.cluster.local import worker_count, worker_memory  # noqa: PLC0415  (the adapter's own rule)
-
     cluster = spec.cluster
-    count = worker_count(cluster.workers if cluster else None)
-    return Workers(count=count, memory=worker_memory(cluster.memory if cluster else None, count))
+    count = (cluster.workers if cluster else None) or CPU_COUNT
+    memory = cluster.memory if cluster else None
+    return Workers(count=count, memory=int(parse_bytes(memory)) if memory else memory_a_worker(count))
 
 
 def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration | None = None) -> Plan:
@@ -188,7 +190,7 @@ def freeze(opened: Opened, plan: Plan) -> None:
     storage, job = opened.storage, opened.job
     opened.snapshot.write(storage)
     frozen.write_version(storage, 1, opened.snapshot.hash, "first run")
-    create_store(storage.child(folder.MOSAIC), mosaic_layout(job, plan.tile), store_attributes(job, plan))
+    create_store(storage, mosaic_layout(job, plan.tile), store_attributes(job, plan))
     document = frozen.Frozen(
         spec=job.spec.as_written(),
         now=job.now,
@@ -205,7 +207,12 @@ def freeze(opened: Opened, plan: Plan) -> None:
 
 
 def execute(
-    spec: RunSpec, *, now: datetime | None = None, allow_empty: bool = False, display: Display
+    spec: RunSpec,
+    *,
+    display: Display,
+    now: datetime | None = None,
+    allow_empty: bool = False,
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Run a spec to its end, or resume it.
 
@@ -214,6 +221,7 @@ def execute(
         now: What relative dates are measured from; the present where None.
         allow_empty: Whether a search without a match is fine.
         display: Told of everything.
+        calibration: Known already; measured where None.
 
     Returns:
         The summary, with ``exit_status``: 0, 3 where tiles failed, 130 or 143 where it was drained.
@@ -233,7 +241,8 @@ def execute(
             opened = open_run(spec, now=moment, allow_empty=allow_empty)  # another run froze it meanwhile
         display.found(opened.snapshot, opened.found)
         display.phase("calibrate")
-        opened, calibration = freeze_precision(opened)
+        if calibration is None:
+            opened, calibration = freeze_precision(opened)
         cluster = stack.enter_context(open_cluster(spec.cluster))
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
         display.planned(plan)

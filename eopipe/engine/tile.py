@@ -1,47 +1,37 @@
 """What one task does: read, composite, map, write, record. It never raises for a tile's fault.
 
-A strip is ``STRIP`` rows of the kernel's lattice over the tile's whole width. While one strip is
-mapped, the next is read in the background; a strip's rows of cells are kept until the next
-strip has used them, so memory is bounded by strips, not by the tile.
+The order matters: the mosaic's shards, then the COG, then the ledger's record, which vouches for both.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from eopipe.cube.reader import TileReader
 from eopipe.engine.context import state_of
 from eopipe.engine.device import device_label
 from eopipe.engine.faults import fault_of
 from eopipe.engine.folder import cog as cog_path
-from eopipe.engine.ledger import Failure, Record
-from eopipe.engine.tiles import read_box
+from eopipe.engine.ledger import Failure, FileInfo, Record, Status
+from eopipe.engine.mapping import Stopwatch, map_box
 from eopipe.errors import TileFault
-from eopipe.grid import CELL, PixelBox
 from eopipe.mosaic.cog import write_cog
+from eopipe.mosaic.pyramid import histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from eopipe.cube.reader import Pixels
-    from eopipe.cube.scenes import Scene
     from eopipe.engine.context import WorkerState
     from eopipe.engine.tiles import PlannedTile
+    from eopipe.grid import PixelBox
 
 LOG = logging.getLogger("eopipe.tile")
-
-STRIP = CELL
-"""Rows of the kernel's lattice that are mapped at once."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +61,6 @@ class TileReport:
     warnings: tuple[str, ...] = ()
 
 
-class Stopwatch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.stage = "start"
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time a stage; stages may come again and add up."""
-        self.stage, start = stage, time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-
 def run_tile(run_id: str, index: int) -> TileReport:
     """Map one tile of a run on this worker."""
     state = state_of(run_id)
@@ -108,13 +81,15 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
     box = planned.tile.box(state.context.layout.tile)
     with watch("scenes"):
         scenes = state.scenes(planned)
-    arrays, reads = _compute(state, scenes, box, watch)
+    kernel = state.kernel if any(scenes) else state.context.kernel
+    arrays, reads = map_box(kernel, scenes, state.context.read, box, watch=watch)
     _outside_is_nodata(state, planned, box, arrays)
     status = _status(arrays, covered=planned.covered)
+    counts = _histogram(state, planned, box, arrays)
     with watch("write"):
-        written = state.writer.write(planned.tile, arrays)
+        checksums = state.writer.write(planned.tile, arrays)
     with watch("cog"):
-        files = _cog(state, planned, arrays)
+        files = _cog(state, planned, arrays) if status == "done" else {}
     record = Record(
         tile=planned.tile.name,
         inputs=planned.inputs,
@@ -123,8 +98,8 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         seconds={stage: round(spent, 4) for stage, spent in watch.seconds.items()},
         bytes_read=reads.bytes_read,
         scenes=tuple(row for rows in planned.rows for row in rows),
-        checksums=written.checksums,
-        histogram=written.histogram,
+        checksums=checksums,
+        histogram=counts,
         files=files,
         device=device_label(state.context.device),
         started=started,
@@ -137,58 +112,9 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         seconds=dict(watch.seconds),
         bytes_read=reads.bytes_read,
         retries=reads.retries,
-        histogram=written.histogram,
+        histogram=counts,
         warnings=warnings,
     )
-
-
-def _compute(
-    state: WorkerState, scenes: Sequence[Sequence[Scene]], box: PixelBox, watch: Stopwatch
-) -> tuple[dict[str, NDArray[Any]], Any]:
-    """Arrays of the tile, strip by strip."""
-    info = state.context.kernel.info
-    arrays = {
-        spec.name: np.full((len(spec.bands), *box.shape)[0 if spec.bands else 1 :], spec.nodata, spec.dtype)
-        for spec in info.arrays
-    }
-    arrays["observations"] = np.zeros(box.shape, np.uint8)
-    with TileReader(scenes, state.context.read) as reader:
-        if any(scenes):
-            kernel = state.kernel
-            strips = list(_strips(box, info.factor))
-            for strip, following in zip(strips, [*strips[1:], None], strict=True):
-                with watch("read"):
-                    pixels = reader.read(read_box(strip, info))
-                if following is not None:
-                    reader.prefetch(read_box(following, info))
-                with watch("kernel"):
-                    _strip(kernel, pixels, strip, strip.slices(box)[0], arrays)
-        return arrays, reader.stats
-
-
-def _strips(box: PixelBox, factor: int) -> Iterator[PixelBox]:
-    step = max(STRIP // factor, 1)
-    for row in range(box.row0, box.row1, step):
-        yield PixelBox(row, box.col0, row + step, box.col1)
-
-
-def _strip(kernel: Any, pixels: Pixels, strip: PixelBox, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-    info = kernel.info
-    inside = slice(info.window.halo, -info.window.halo or None)
-    seen = pixels.observations.max(axis=0)[inside, inside]
-    arrays["observations"][rows] = _coarsest(seen, info.factor)
-    if not pixels.valid.any():
-        return
-    values = np.where(pixels.valid[:, None], pixels.values, 0).astype(np.float32)
-    result = kernel(values, pixels.valid, strip.scale(info.factor), {})
-    for name, made in result.arrays.items():
-        arrays[name][..., rows, :] = made
-
-
-def _coarsest(seen: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Most scenes seen by any of a grid pixel's kernel pixels."""
-    rows, cols = seen.shape
-    return seen.reshape(rows // factor, factor, cols // factor, factor).max(axis=(1, 3))
 
 
 def _outside_is_nodata(
@@ -203,23 +129,36 @@ def _outside_is_nodata(
         array[..., outside] = nodata.get(name, 0)
 
 
-def _status(arrays: Mapping[str, NDArray[Any]], *, covered: bool) -> str:
+def _histogram(
+    state: WorkerState, planned: PlannedTile, box: PixelBox, arrays: Mapping[str, NDArray[Any]]
+) -> dict[int, int]:
+    """Pixels of the area by code of the first categorical array."""
+    spec = next((spec for spec in state.context.kernel.info.arrays if spec.classes), None)
+    if spec is None:
+        return {}
+    values = arrays[spec.name]
+    inside = values if planned.part == "full" else values[state.context.region.mask(box)]
+    return histogram(inside)
+
+
+def _status(arrays: Mapping[str, NDArray[Any]], *, covered: bool) -> Status:
     if arrays["observations"].any():
         return "done"
     return "masked" if covered else "empty"
 
 
-def _cog(state: WorkerState, planned: PlannedTile, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def _cog(state: WorkerState, planned: PlannedTile, arrays: Mapping[str, NDArray[Any]]) -> dict[str, FileInfo]:
     context = state.context
     if context.cog is None:
         return {}
-    return write_cog(
+    written = write_cog(
         context.storage,
         path=cog_path(planned.tile, planned.inputs),
         geobox=context.layout.grid.geobox(planned.tile.box(context.layout.tile)),
         arrays=arrays,
         info=context.cog,
     )
+    return {name: FileInfo(**file) for name, file in written.items()}
 
 
 def _record(state: WorkerState, planned: PlannedTile, record: Record) -> tuple[str, ...]:

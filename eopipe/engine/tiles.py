@@ -13,7 +13,6 @@ import numpy as np
 from eopipe.area import space_filling
 from eopipe.engine.folder import Key
 from eopipe.engine.recipe import digest, inputs_key
-from eopipe.grid import CELL, Grid, PixelBox, Tile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.area import GridArea
+    from eopipe.grid import Grid, PixelBox, Tile
     from eopipe.kernels.protocol import KernelInfo
     from eopipe.snapshot import Snapshot
 
@@ -34,7 +34,7 @@ class PlannedTile:
         tile: Which square of the grid.
         inputs: Key of its inputs; ``<tile>.<inputs>`` names its ledger record.
         part: Its part of the area: ``full``, or a hash.
-        rows: Snapshot rows of its scenes (those that meet what is read, halo cells included), by epoch.
+        rows: Snapshot rows of its scenes (those that meet what is read, the halo included), by epoch.
         covered: Whether a scene of every epoch meets the tile itself; else it is ``empty``.
     """
 
@@ -76,7 +76,7 @@ def planned_tiles(
     boxes = [tile.box(size) for tile in tiles]
     scenes = snapshot.scenes(region.grid)
     fine = region.grid.finer(info.factor)
-    wanted = scenes.query(_bounds(fine, [read_box(box, info).snap(CELL) for box in boxes]))
+    wanted = scenes.query(_bounds(fine, [read_box(box, info) for box in boxes]))
     own = scenes.query(_bounds(region.grid, boxes))
     hashes = np.asarray(snapshot.index.column("hash").to_pylist(), dtype=object)
     order = {name: code for code, name in enumerate(snapshot.epochs)}

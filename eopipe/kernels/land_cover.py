@@ -83,13 +83,13 @@ def _factor(gsd: float | str, resolution: float) -> int:
 def _arrays(*, probabilities: bool) -> tuple[ArraySpec, ...]:
     label = ArraySpec("label", "uint8", 255, 0, CLASSES, losers=(0, 255), long_name="land cover class")
     confidence = ArraySpec(
-        "confidence", "uint8", 255, 0, losers=(255,), long_name="probability of the class, percent (0-100)"
+        "confidence", "uint8", 255, 0, losers=(0, 255), long_name="probability of the class, percent (0-100)"
     )
     if not probabilities:
         return (label, confidence)
     names = tuple(info.name for info in CLASSES)
     planes = ArraySpec(
-        "probability", "uint8", 255, 0, losers=(255,), bands=names, long_name="class probability, 0-250 for 0-1"
+        "probability", "uint8", 255, 254, losers=(254, 255), bands=names, long_name="class probability, 0-250 for 0-1"
     )
     return (label, confidence, planes)
 
@@ -164,19 +164,26 @@ class LandCover:
         factor, halo = self._info.factor, self._info.window.halo
         rows, cols = box.shape
         out = {
-            spec.name: np.empty(
-                (len(spec.bands), rows // factor, cols // factor)[0 if spec.bands else 1 :], spec.dtype
+            spec.name: np.full(
+                (len(spec.bands), rows // factor, cols // factor)[0 if spec.bands else 1 :], spec.nodata, spec.dtype
             )
             for spec in self._info.arrays
         }
         outer = box.pad(halo)
-        windows = list(box.blocks(CELL))
-        crops = [window.pad(halo).slices(outer) for window in windows]
-        maps = self._probabilities([(pixels[0][:, at[0], at[1]], valid[0][at]) for at in crops])
-        for window, at, probability in zip(windows, crops, maps, strict=True):
-            seen = valid[0][at][halo:-halo, halo:-halo]
-            place = _inside(window, box, factor)
-            _decide(probability, seen, factor, {name: array[..., place[0], place[1]] for name, array in out.items()})
+        crops = {window: window.pad(halo).slices(outer) for window in box.blocks(CELL)}
+        # a window with nothing to see stays 0
+        crops = {window: at for window, at in crops.items() if valid[0][at][halo:-halo, halo:-halo].any()}
+        maps = self._probabilities([(pixels[0][:, at[0], at[1]], valid[0][at]) for at in crops.values()])
+        seen = valid[0][halo:-halo, halo:-halo]
+        whole = np.zeros((len(CLASSES), *box.shape), np.float32) if factor > 1 else None
+        for window, probability in zip(crops, maps, strict=True):
+            place = window.slices(box)
+            if whole is None:
+                _decide(probability, seen[place], {name: array[..., *place] for name, array in out.items()})
+            else:
+                whole[:, *place] = probability
+        if whole is not None:
+            _decide(*_average(whole, seen, factor), out)
         return Result(out)
 
     def _probabilities(
@@ -209,26 +216,14 @@ GPU_BATCH = 8
 """Windows a batch on a GPU: 2.5 million pixels, which keep a large one busy; always full, so always one shape."""
 
 
-def _inside(window: PixelBox, box: PixelBox, factor: int) -> tuple[slice, slice]:
-    rows, cols = window.slices(box)
-    return (
-        slice(rows.start // factor, rows.stop // factor),
-        slice(cols.start // factor, cols.stop // factor),
-    )
-
-
-def _decide(
-    probability: NDArray[np.float32], seen: NDArray[np.bool_], factor: int, out: Mapping[str, NDArray[Any]]
-) -> None:
+def _decide(probability: NDArray[np.float32], seen: NDArray[np.bool_], out: Mapping[str, NDArray[Any]]) -> None:
     """Probabilities ``[9, y, x]`` to codes, in place; 0 where nothing was seen."""
-    if factor > 1:
-        probability, seen = _average(probability, seen, factor)
     best = probability.argmax(axis=0)
     top = np.take_along_axis(probability, best[None], axis=0)[0]
     np.multiply(best + 1, seen, out=out["label"], casting="unsafe")
     np.multiply(np.rint(top * 100), seen, out=out["confidence"], casting="unsafe")
     if "probability" in out:
-        np.multiply(np.rint(probability * 250), seen, out=out["probability"], casting="unsafe")
+        out["probability"][...] = np.where(seen, np.rint(probability * 250), 254)
 
 
 def _average(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,20 +12,20 @@ from eopipe.errors import SpecError
 from eopipe.kernels import land_cover
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from eopipe.kernels.protocol import Kernel
 
 
-class _Module(Protocol):
-    """What a kernel's module offers: an options model and a maker."""
+@dataclass(frozen=True)
+class _Entry:
+    """What a kernel's module offers: an options model and a maker, ``create(options, resolution=...)``."""
 
-    Options: type[BaseModel]
+    options: type[BaseModel]
+    create: Callable[..., Kernel]
 
-    def create(self, options: Any, *, resolution: float) -> Kernel: ...
 
-
-_KERNELS: dict[str, _Module] = {"land-cover": land_cover}
+_KERNELS = {"land-cover": _Entry(land_cover.Options, land_cover.create)}
 
 
 def names() -> list[str]:
@@ -45,16 +46,16 @@ def create(name: str, options: Mapping[str, Any], *, resolution: float) -> Kerne
         PlanError: The kernel's ground sample distance cannot be placed on the grid.
         WeightsError: Weights are missing or wrong.
     """
-    module = _KERNELS.get(name)
-    if module is None:
+    entry = _KERNELS.get(name)
+    if entry is None:
         close = get_close_matches(name, _KERNELS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the kernels are {', '.join(names())}"
         raise SpecError(f"kernel.name: there is no kernel {name!r}; {hint}")
     try:
-        checked = module.Options.model_validate(dict(options))
+        checked = entry.options.model_validate(dict(options))
     except ValidationError as error:
-        raise SpecError(_explain(error, module.Options)) from None
-    return module.create(checked, resolution=resolution)
+        raise SpecError(_explain(error, entry.options)) from None
+    return entry.create(checked, resolution=resolution)
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -1,0 +1,265 @@
+"""eopipe in Python: search, open a cube, map it, run a spec (DESIGN §5 "Python").
+
+Everything here is also reachable as ``eopipe.<name>``; importing ``eopipe`` alone loads neither torch nor dask.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import torch
+import xarray as xr
+from dask.delayed import delayed
+
+from eopipe.area import Area
+from eopipe.cube.lazy import Cube, open_cube
+from eopipe.engine.device import choose_device
+from eopipe.engine.display import Display, Quiet
+from eopipe.engine.job import THREADS
+from eopipe.engine.mapping import Stopwatch, map_box
+from eopipe.engine.products import OBSERVATIONS
+from eopipe.engine.run import execute
+from eopipe.errors import PlanError, SpecError
+from eopipe.grid import CELL, PixelBox
+from eopipe.kernels import registry
+from eopipe.spec import RunSpec, load_spec, parse_spec, resolve_now
+from eopipe.stac.search import SearchReport
+from eopipe.stac.search import search as search_catalog
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from numpy.typing import NDArray
+
+    from eopipe.kernels.protocol import ArraySpec, Kernel
+    from eopipe.snapshot import Snapshot
+
+__all__ = ["BoundKernel", "Cube", "kernel", "map_kernel", "open_cube", "run", "search"]
+
+
+def search(
+    *,
+    catalog: str,
+    area: Any,
+    collections: tuple[str, ...] | list[str] = (),
+    datetime: str | None = None,
+    now: str | None = None,
+    **source: Any,
+) -> tuple[Snapshot, SearchReport]:
+    """Search a catalogue and freeze what was found.
+
+    Args:
+        catalog: STAC API, static catalogue or stac-geoparquet file.
+        area: ``[west, south, east, north]`` in degrees, GeoJSON, or a GeoDataFrame.
+        collections: Collection ids.
+        datetime: Such as ``2025-05-01/2025-09-30`` or ``P30D/now``.
+        now: What relative dates are measured from.
+        source: Further keys of a spec's ``source``: ``query``, ``filter``, ``epochs``, ``ids`` …
+
+    Returns:
+        The snapshot, and what was matched, dropped and warned of.
+
+    Raises:
+        SpecError: An argument is wrong.
+        CatalogError: The catalogue cannot be reached.
+    """
+    written = {"catalog": catalog, "collections": list(collections), "datetime": datetime, **source}
+    checked = parse_spec(
+        {
+            "name": "search",
+            "area": area,
+            "source": {key: value for key, value in written.items() if value is not None},
+            "grid": {"resolution": 10},
+            "kernel": {"name": "land-cover"},
+            "output": {"uri": "memory://search"},
+        }
+    )
+    assert not isinstance(checked.area, str)
+    return search_catalog(checked, Area.parse(checked.area), resolve_now(now))
+
+
+@dataclass(frozen=True)
+class BoundKernel:
+    """A kernel by name with its options, for :func:`map_kernel` and for data that someone edited.
+
+    Args:
+        name: Such as ``land-cover``.
+        options: The kernel's own, as in a spec.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, resolution: float) -> Kernel:
+        """The kernel for a grid's resolution."""
+        return registry.create(self.name, self.options, resolution=resolution)
+
+    def apply(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Map a dataset that someone edited; halos are exchanged in memory, so no equality is promised.
+
+        Args:
+            dataset: A band a variable, ``[y, x]`` or ``[time, y, x]``, reflectance with NaN where invalid,
+                as :attr:`eopipe.Cube.dataset` gives it; loaded or lazy.
+
+        Returns:
+            The kernel's arrays on the dataset's pixels; edges see no data beyond them.
+
+        Raises:
+            SpecError: A band is missing.
+            PlanError: The kernel's lattice is finer than the dataset's.
+        """
+        step = abs(float(dataset.x[1] - dataset.x[0]))
+        made = self.make(step)
+        info = made.info
+        if info.factor != 1:
+            raise PlanError(f"kernel.gsd: apply() maps the dataset's own pixels of {step:g}; leave gsd at 'grid'")
+        missing = [band for band in info.inputs.bands if band not in dataset]
+        if missing:
+            raise SpecError(
+                f"the dataset lacks {', '.join(missing)}; it has {', '.join(map(str, dataset.data_vars))}"
+            )
+        bands = dataset[list(info.inputs.bands)].to_array("band").transpose(..., "band", "y", "x")
+        values = np.asarray(bands.values, np.float32).reshape(-1, *bands.shape[-3:])
+        return _apply(made, values, dataset)
+
+
+def kernel(name: str, **options: Any) -> BoundKernel:
+    """Name a kernel and its options; checked at once.
+
+    Raises:
+        SpecError: No such kernel, or a bad option.
+    """
+    bound = BoundKernel(name, options)
+    bound.make(10.0)
+    return bound
+
+
+def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr.Dataset:
+    """Map a cube lazily: one task a tile, pixels read at the source with the kernel's halo.
+
+    Args:
+        cube: From :func:`open_cube`; its bands do not matter, the kernel reads its own.
+        kernel: A name, or :func:`kernel` with options.
+        tile: Side of a task's square, a multiple of 512.
+
+    Returns:
+        The arrays of the mosaic over ``cube.box``, byte for byte what a run writes.
+
+    Raises:
+        PlanError: ``tile`` is no multiple of 512.
+    """
+    if tile <= 0 or tile % CELL:
+        raise PlanError(f"tile {tile} is no multiple of {CELL}; give {CELL}, {2 * CELL} or {4 * CELL}")
+    bound = BoundKernel(kernel) if isinstance(kernel, str) else kernel
+    made = bound.make(cube.grid.resolution)
+    specs = (*made.info.arrays, OBSERVATIONS)
+    outer = cube.box.snap(tile)
+    rows = [_row(cube, made, specs, outer, row, tile) for row in range(outer.row0, outer.row1, tile)]
+    inside = cube.box.slices(outer)
+    variables = {
+        spec.name: (
+            (*(("band",) if spec.bands else ()), "y", "x"),
+            da.concatenate([row[spec.name] for row in rows], axis=-2)[..., inside[0], inside[1]],
+            {"long_name": spec.long_name, **_flags(spec)},
+        )
+        for spec in specs
+    }
+    return xr.Dataset(variables, coords=cube.dataset.coords.to_dataset().drop_vars("time", errors="ignore").coords)
+
+
+def run(
+    spec: RunSpec | Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    now: str | None = None,
+    allow_empty: bool = False,
+    display: Display | None = None,
+) -> dict[str, Any]:
+    """Run a spec to its end, or resume it; see ``eopipe run``.
+
+    Args:
+        spec: A path, a mapping, or a parsed spec.
+        now: What relative dates are measured from.
+        allow_empty: Whether a search without a match is fine.
+        display: Told how it goes; silent where None.
+
+    Returns:
+        The summary; ``exit_status`` 3 where tiles failed.
+    """
+    if isinstance(spec, RunSpec):
+        parsed = spec
+    elif isinstance(spec, (str, os.PathLike)):
+        parsed = load_spec(spec)
+    else:
+        parsed = parse_spec(dict(spec))
+    moment: datetime | None = resolve_now(now) if now else None
+    return execute(parsed, display=display or Quiet(), now=moment, allow_empty=allow_empty)
+
+
+def _row(
+    cube: Cube, made: Kernel, specs: tuple[ArraySpec, ...], outer: PixelBox, row: int, tile: int
+) -> dict[str, Any]:
+    blocks: list[Any] = []
+    for col in range(outer.col0, outer.col1, tile):
+        box = PixelBox(row, col, row + tile, col + tile)
+        blocks.append(delayed(_map_tile, pure=True, traverse=False)(cube, made, box))
+    return {
+        spec.name: da.concatenate(
+            [
+                da.from_delayed(
+                    block[spec.name], (*((len(spec.bands),) if spec.bands else ()), tile, tile), np.dtype(spec.dtype)
+                )
+                for block in blocks
+            ],
+            axis=-1,
+        )
+        for spec in specs
+    }
+
+
+def _map_tile(cube: Cube, made: Kernel, box: PixelBox) -> dict[str, NDArray[Any]]:
+    """One task: what a run's task does, less the writing."""
+    torch.set_num_threads(THREADS)
+    settings = cube.settings_for(made.info.inputs.bands, factor=made.info.factor)
+    scenes = cube.scenes(
+        box.scale(made.info.factor).pad(made.info.window.halo), made.info.inputs.bands, settings.grid
+    )
+    if any(scenes):
+        made.load(device=choose_device(), threads=THREADS)
+    return map_box(made, scenes, settings, box, watch=Stopwatch())[0]
+
+
+def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr.Dataset:
+    """Pad to whole windows with invalid pixels, map, and cut back."""
+    halo, stride = made.info.window.halo, made.info.window.stride
+    valid: NDArray[np.bool_] = np.all(np.isfinite(values), axis=1)
+    rows, cols = valid.shape[-2:]
+    whole = PixelBox(0, 0, rows, cols).snap(stride)
+    margin = ((halo, whole.row1 - rows + halo), (halo, whole.col1 - cols + halo))
+    pixels = np.pad(np.where(valid[:, None], values * 10000, 0), ((0, 0), (0, 0), *margin)).astype(np.float32)
+    torch.set_num_threads(THREADS)
+    made.load(device=choose_device(), threads=THREADS)
+    result = made(pixels, np.pad(valid, ((0, 0), *margin)), whole, {})
+    variables = {
+        spec.name: (
+            (*(("band",) if spec.bands else ()), "y", "x"),
+            result.arrays[spec.name][..., :rows, :cols],
+            {"long_name": spec.long_name, **_flags(spec)},
+        )
+        for spec in made.info.arrays
+    }
+    kept = [name for name in dataset.coords if name in {"y", "x", "spatial_ref"}]
+    return xr.Dataset(variables, coords={name: dataset.coords[name] for name in kept})
+
+
+def _flags(spec: ArraySpec) -> dict[str, Any]:
+    if not spec.classes:
+        return {}
+    return {
+        "flag_values": [info.code for info in spec.classes],
+        "flag_meanings": " ".join(info.name.replace(" ", "_") for info in spec.classes),
+    }

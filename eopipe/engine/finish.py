@@ -1,0 +1,177 @@
+"""The end of a run: coarse pyramid, tile status, ledger table, quicklook, STAC; each from the ledger anew.
+
+Everything here may be repeated: a run that is killed in it finishes on the next start. STAC comes
+last; where its Collection stands, the rest is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from eopipe.engine import folder, frozen
+from eopipe.engine.areas import class_table
+from eopipe.engine.ledger import Failure, Ledger, Record
+from eopipe.engine.products import array_specs, mosaic_layout
+from eopipe.errors import ClusterError
+from eopipe.grid import Tile
+from eopipe.mosaic.coarse import build_parent, coarse_tasks
+from eopipe.mosaic.quicklook import Legend, quicklook
+from eopipe.mosaic.store import write_status
+from eopipe.stac.output import publish
+from eopipe.stac.records import OutputFile, PublishInfo, SceneRef, TileOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from distributed import Client
+
+    from eopipe.engine.folder import Key
+    from eopipe.engine.plan import Plan
+    from eopipe.engine.run import Opened
+    from eopipe.mosaic.layout import Layout
+    from eopipe.storage import Storage
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where every tile stands now: records of what is done, last failures of what is not."""
+
+    records: Mapping[Key, Record]
+    failures: Mapping[Key, Failure]
+    statuses: Mapping[Tile, str]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Tiles by status."""
+        found = Counter(status.replace(" ", "_") for status in self.statuses.values() if status != "outside")
+        return {name: found[name] for name in ("done", "empty", "masked", "failed", "not_run")}
+
+
+def outcome_of(opened: Opened, plan: Plan, layout: Layout) -> Outcome:
+    """Read the ledger."""
+    ledger = Ledger(opened.storage)
+    planned = {tile.key: tile.tile for tile in plan.tiles}
+    records = {record.key: record for record in ledger.load_all(set(planned))}
+    failures = {
+        failure.key: failure for failure in ledger.failures() if failure.key in planned and failure.key not in records
+    }
+    statuses: dict[Tile, str] = dict.fromkeys(layout.tiles(), "outside")
+    for key, tile in planned.items():
+        statuses[tile] = records[key].status if key in records else "failed" if key in failures else "not run"
+    return Outcome(records, failures, statuses)
+
+
+def finish(opened: Opened, plan: Plan, *, client: Client, complete: bool) -> dict[str, Any]:
+    """Make what is made of all tiles.
+
+    Args:
+        opened: The run.
+        plan: Its plan.
+        client: Of the cluster, for the coarse pyramid.
+        complete: False where the run was drained: then only the tiles' status is written.
+
+    Returns:
+        ``counts``, the class table, and where the products are.
+    """
+    storage, layout = opened.storage, mosaic_layout(opened.job, plan.tile)
+    outcome = outcome_of(opened, plan, layout)
+    write_status(storage, layout, outcome.statuses)
+    found: dict[str, Any] = {"counts": outcome.counts, "mosaic": storage.url(folder.MOSAIC)}
+    if not complete:
+        return found
+    _build_coarse(storage, layout, client)
+    Ledger(storage).write_parquet({tile.key for tile in plan.tiles})
+    areas = _class_areas(opened, plan, outcome)
+    picture = quicklook(storage, layout, _legend(opened, outcome, areas))
+    storage.put(folder.QUICKLOOK, picture)
+    _publish(opened, plan, layout, outcome, picture)
+    return {
+        **found,
+        "classes": areas,
+        "cogs": storage.url(folder.COGS) if opened.job.spec.output.cog else None,
+        "stac": storage.url(folder.COLLECTION),
+        "quicklook": storage.url(folder.QUICKLOOK),
+    }
+
+
+def _build_coarse(storage: Storage, layout: Layout, client: Client) -> None:
+    """Level by level, for a level reads the one below; one task a parent shard."""
+    for parents in coarse_tasks(layout):
+        futures = [client.submit(build_parent, storage, layout, *parent, pure=False) for parent in parents]
+        for future, parent in zip(futures, parents, strict=True):
+            if (error := future.exception()) is not None:
+                raise ClusterError(
+                    f"pyramid level {parent[0]} could not be built: {' '.join(str(error).split())[:300]}; "
+                    f"the tiles are safe, run again to finish"
+                )
+
+
+def _class_areas(opened: Opened, plan: Plan, outcome: Outcome) -> list[tuple[str, float, float]]:
+    spec = next((spec for spec in opened.job.kernel.info.arrays if spec.classes), None)
+    if spec is None:
+        return []
+    return class_table(spec.classes, list(outcome.records.values()), grid=opened.job.grid, size=plan.tile)
+
+
+def _legend(opened: Opened, outcome: Outcome, areas: Sequence[tuple[str, float, float]]) -> Legend:
+    spec = opened.job.spec
+    counts = outcome.counts
+    dates = ", ".join(f"{text}" for text in spec.source.ranges().values() if text)
+    return Legend(
+        title=spec.name,
+        subtitle=f"{opened.job.kernel.info.name} · {dates or 'all dates'} · {len(opened.snapshot)} scenes",
+        areas={name: (km2, share) for name, km2, share in areas},
+        failed=counts["failed"],
+        source=f"{', '.join(spec.source.collections) or 'catalogue'} · {opened.job.grid.crs}",
+        statuses=outcome.statuses,
+    )
+
+
+def _publish(opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, picture: bytes) -> None:
+    job, index = opened.job, opened.snapshot.index
+    times = index.column("datetime").to_pylist()
+    moment = datetime.now(UTC).replace(microsecond=0)
+    refs = [
+        SceneRef(identifier, collection or "", time, href)
+        for identifier, collection, time, href in zip(
+            index.column("id").to_pylist(),
+            index.column("collection").to_pylist(),
+            times,
+            index.column("href").to_pylist(),
+            strict=True,
+        )
+    ]
+    outputs = (
+        TileOutput(
+            tile=Tile.parse(record.tile),
+            inputs=record.inputs,
+            status=record.status,
+            scenes=tuple(refs[row] for row in record.scenes),
+            files={name: OutputFile(file.path, file.size, file.sha256) for name, file in record.files.items()},
+            histogram=record.histogram,
+        )
+        for record in outcome.records.values()
+    )
+    arrays = array_specs(job)
+    info = PublishInfo(
+        name=job.spec.name,
+        description=f"{job.kernel.info.name} made by eopipe from {', '.join(job.spec.source.collections) or 'STAC'}",
+        area=job.area,
+        region=job.region,
+        tile_size=plan.tile,
+        kernel=job.kernel.info,
+        arrays=arrays,
+        interval=(min(times), max(times)) if times else (moment, moment),
+        created=moment,
+        software=frozen.versions(),
+        failed={key.tile: failure.reason for key, failure in outcome.failures.items()},
+        counts=outcome.counts,
+        assets={spec.name: (spec.name,) for spec in arrays},
+        levels=layout.levels,
+        quicklook=OutputFile(folder.QUICKLOOK, len(picture), hashlib.sha256(picture).hexdigest()),
+    )
+    publish(opened.storage, info, outputs)
