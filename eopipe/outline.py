@@ -59,7 +59,7 @@ class Area:
             polygons = [_from_bbox(value)]
         if not polygons:
             raise AreaError("area: the GeoJSON holds no polygon; give at least one Polygon or MultiPolygon")
-        return cls(_cut(_mended(polygons, notes)), tuple(dict.fromkeys(notes)))
+        return cls(cut_at_antimeridian(_mended(polygons, notes)), tuple(dict.fromkeys(notes)))
 
     @cached_property
     def crosses_antimeridian(self) -> bool:
@@ -249,8 +249,8 @@ def _mended(polygons: list[Any], notes: list[str]) -> Any:
     return whole
 
 
-def _cut(whole: Any) -> Any:
-    """Cut at ±180 and bring every part into -180..180."""
+def cut_at_antimeridian(whole: Any) -> Any:
+    """Polygons whose longitudes run on beyond ±180: cut there, every part brought into -180..180."""
     west, _, east, _ = whole.bounds
     if west >= -180 and east <= 180:
         return _only_polygons(whole)

@@ -1,0 +1,140 @@
+"""A run as a STAC Collection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eopipe.stac import extensions as ext
+from eopipe.stac.item import EXTENSIONS, VERSION, bands, span, when
+from eopipe.stac.paths import COLLECTION, LINKED_ITEMS, TABLE, href, item_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eopipe.stac.records import PublishInfo, TileOutput
+
+_FAILED_LISTED = 100
+
+
+def collection(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
+    """The Collection's JSON.
+
+    Args:
+        info: The run.
+        outputs: Tiles that were produced, in the order of their Items.
+    """
+    start, end = span(info, outputs)
+    failed = len(info.failed)
+    return {
+        "type": "Collection",
+        "stac_version": VERSION,
+        "stac_extensions": [*EXTENSIONS, *([ext.MLM] if info.kernel.weights else []), ext.XARRAY],
+        "id": info.name,
+        "title": info.name,
+        "description": _description(info, len(outputs)),
+        "keywords": list(dict.fromkeys([*info.keywords, info.kernel.name, "eopipe"])),
+        "license": info.licence,
+        "providers": [*map(dict, info.providers), _processor(info)],
+        "extent": {
+            "spatial": {"bbox": [list(info.area.bbox)]},
+            "temporal": {"interval": [[when(start), when(end)]]},
+        },
+        "summaries": _summaries(info),
+        "item_assets": _item_assets(info, outputs),
+        "assets": _assets(info, outputs),
+        "links": _links(info, outputs),
+        "eopipe:tiles": len(outputs) + failed,
+        "eopipe:failed_tiles": failed,
+        "eopipe:counts": dict(info.counts),
+        "eopipe:failed": dict(sorted(info.failed.items())[:_FAILED_LISTED]),
+    }
+
+
+def _description(info: PublishInfo, produced: int) -> str:
+    failed = len(info.failed)
+    if not failed:
+        return info.description
+    return (
+        f"{info.description}\n\n**Incomplete:** {failed} of {produced + failed} tiles failed; "
+        "they have no Item, and their pixels hold the fill value."
+    )
+
+
+def _processor(info: PublishInfo) -> dict[str, Any]:
+    return {
+        "name": "eopipe",
+        "roles": ["processor"],
+        "processing:software": dict(info.software),
+        "processing:lineage": f"{info.kernel.name} {info.kernel.version} on tiles of {info.tile_size} pixels",
+    }
+
+
+def _summaries(info: PublishInfo) -> dict[str, Any]:
+    code = ext.crs_fields(info.region.grid)["proj:code"]
+    found: dict[str, Any] = {
+        "gsd": [ext.metres(info.region.grid.crs, info.region.grid.resolution)],
+        "eopipe:kernel": [info.kernel.name],
+        "eopipe:status": sorted(info.counts),
+    }
+    return found | ({"proj:code": [code]} if code else {})
+
+
+def _item_assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
+    """What each Item's assets are, told once, with the whole class table."""
+    types = {name: ext.media_type(file.path) for output in outputs for name, file in output.files.items()}
+    found = {}
+    for name in sorted(types):
+        found[name] = {"type": types[name], "roles": ["data"], "title": name}
+        if types[name] == ext.COG:
+            found[name]["bands"] = bands(info, info.arrays_of(name))
+    return found
+
+
+def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "mosaic": {
+            "href": href(info.mosaic, COLLECTION),
+            "type": ext.ZARR,
+            "roles": ["data", "overview"],
+            "title": "The whole map",
+            "description": f"Zarr v3, sharded; groups 0 to {info.levels - 1}, full resolution is 0",
+            **ext.crs_fields(info.region.grid),
+            "bands": bands(info, info.arrays),
+            "xarray:open_kwargs": {"engine": "zarr", "group": "0", "consolidated": False},
+        },
+        "run": {
+            "href": href(info.run_file, COLLECTION),
+            "type": "application/json",
+            "roles": ["metadata"],
+            "title": "Spec, resolved values, tile recipe and versions",
+        },
+    }
+    if outputs:
+        found["items"] = {
+            "href": href(TABLE, COLLECTION),
+            "type": ext.PARQUET,
+            "roles": ["collection-mirror"],
+            "title": "All Items (stac-geoparquet)",
+        }
+    if info.quicklook is not None:
+        found["quicklook"] = {
+            "href": href(info.quicklook.path, COLLECTION),
+            "type": ext.media_type(info.quicklook.path),
+            "roles": ["thumbnail", "overview"],
+            "title": "The map with its legend",
+            **ext.file_fields(info.quicklook),
+        }
+    if info.kernel.weights:
+        found["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(info.run_file, COLLECTION))
+    return found
+
+
+def _links(info: PublishInfo, outputs: Sequence[TileOutput]) -> list[dict[str, Any]]:
+    links = [{"rel": "root", "href": "./collection.json", "type": "application/json", "title": info.name}]
+    if len(outputs) > LINKED_ITEMS:
+        table = {"rel": "items", "href": href(TABLE, COLLECTION), "type": ext.PARQUET, "title": "All Items"}
+        return [*links, table]
+    return links + [
+        {"rel": "item", "href": href(item_path(output.tile), COLLECTION), "type": "application/geo+json"}
+        for output in outputs
+    ]

@@ -1,0 +1,132 @@
+"""One tile as a STAC Item."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from eopipe.outline import Area
+from eopipe.stac import extensions as ext
+from eopipe.stac.paths import COLLECTION, href
+from eopipe.stac.signing import unsign
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from eopipe.kernels.protocol import ArraySpec
+    from eopipe.stac.records import OutputFile, PublishInfo, TileOutput
+
+VERSION = "1.1.0"
+EXTENSIONS = [ext.PROJECTION, ext.RASTER, ext.CLASSIFICATION, ext.PROCESSING, ext.FILE]
+
+
+def item(info: PublishInfo, output: TileOutput, footprint: Any, document: str) -> dict[str, Any]:
+    """The Item's JSON.
+
+    Args:
+        info: The run.
+        output: The tile.
+        footprint: Its part of the area in longitude and latitude.
+        document: Path of the file that will hold the Item, relative to the run's folder: hrefs start there.
+    """
+    area = Area(footprint)
+    return {
+        "type": "Feature",
+        "stac_version": VERSION,
+        "stac_extensions": EXTENSIONS,
+        "id": f"{info.name}_{output.tile.name}",
+        "collection": info.name,
+        "geometry": area.geojson,
+        "bbox": list(area.bbox),
+        "properties": _properties(info, output),
+        "links": _links(info, output, document),
+        "assets": _assets(info, output, document),
+    }
+
+
+def when(moment: datetime) -> str:
+    """RFC 3339, UTC."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def span(info: PublishInfo, outputs: Sequence[TileOutput]) -> tuple[datetime, datetime]:
+    """First and last scene that was used; the run's interval where none was."""
+    times = [scene.datetime for output in outputs for scene in output.scenes]
+    return (min(times), max(times)) if times else info.interval
+
+
+def bands(info: PublishInfo, arrays: Sequence[ArraySpec], histogram: Any = None) -> list[dict[str, Any]]:
+    """Band objects of a file that holds these arrays; the first categorical one counts its classes."""
+    counted = next((spec.name for spec in info.arrays if spec.classes), None)
+    gsd = _metres(info)
+    return [
+        plane for spec in arrays for plane in ext.bands_of(spec, gsd, histogram if spec.name == counted else None)
+    ]
+
+
+def _metres(info: PublishInfo) -> float:
+    return ext.metres(info.region.grid.crs, info.region.grid.resolution)
+
+
+def _properties(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
+    start, end = span(info, [output])
+    return {
+        "title": f"{info.name}, tile {output.tile.name}",
+        "datetime": None,  # a composite has a span and no moment
+        "start_datetime": when(start),
+        "end_datetime": when(end),
+        "created": when(info.created),
+        "gsd": _metres(info),
+        **ext.crs_fields(info.region.grid),
+        "processing:software": dict(info.software),
+        "processing:datetime": when(info.created),
+        "eopipe:tile": output.tile.name,
+        "eopipe:inputs": output.inputs,
+        "eopipe:status": output.status,
+        "eopipe:scenes": [scene.id for scene in output.scenes],
+    }
+
+
+def _links(info: PublishInfo, output: TileOutput, document: str) -> list[dict[str, Any]]:
+    home = href(COLLECTION, document)
+    links = [
+        {"rel": rel, "href": home, "type": "application/json", "title": info.name}
+        for rel in ("root", "parent", "collection")
+    ]
+    return links + [
+        {"rel": "derived_from", "href": unsign(scene.href), "type": "application/geo+json", "title": scene.id}
+        for scene in output.scenes
+        if scene.href is not None
+    ]
+
+
+def _assets(info: PublishInfo, output: TileOutput, document: str) -> dict[str, Any]:
+    if not output.files:
+        return {"mosaic": _shard(info, output, document)}
+    return {name: _asset(info, output, name, file, document) for name, file in output.files.items()}
+
+
+def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile, document: str) -> dict[str, Any]:
+    found = {
+        "href": href(file.path, document),
+        "type": ext.media_type(file.path),
+        "roles": ["data"],
+        "title": name,
+        **ext.file_fields(file),
+    }
+    if found["type"] == ext.COG:
+        arrays = info.arrays_of(name)
+        found |= ext.raster_fields(info.region.grid, output.tile.box(info.tile_size))
+        found["bands"] = bands(info, arrays, output.histogram)
+    return found
+
+
+def _shard(info: PublishInfo, output: TileOutput, document: str) -> dict[str, Any]:
+    """Where a run writes no COGs, the tile is one shard of the mosaic's arrays."""
+    return {
+        "href": href(info.mosaic, document),
+        "type": ext.ZARR,
+        "roles": ["data"],
+        "title": "the mosaic, of which this tile is one shard",
+        "bands": bands(info, info.arrays, output.histogram),
+    }
