@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import rasterio
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -28,7 +29,6 @@ from eopipe.errors import TileFault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from eopipe.cube.scenes import AssetRef
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 HEADER_BYTES = 32768
 """Bytes asked for in the request that opens a file: the headers of most COGs are shorter."""
 
-REGIONS = 2 * 2**20
-"""GDAL's cache of network regions, in bytes: so small that a tile's own traffic empties it, which makes
-requests countable beforehand. It also is the longest range that GDAL asks for at once."""
+REGIONS = 16 * 2**20
+"""GDAL's cache of network regions, in bytes. It also is the longest range that GDAL asks for at once, and a
+longer run of blocks would be read twice over."""
 
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 """HTTP statuses after which trying again may help."""
@@ -384,6 +384,19 @@ class AssetFile:
             masked=nodata is None and (MaskFlags.per_dataset in flags or MaskFlags.alpha in flags),
             block=dataset.block_shapes[index - 1],
         )
+
+    def block_sizes(self, ref: AssetRef, level: int) -> NDArray[np.int64]:
+        """Compressed bytes of each block of a band, ``[rows, cols]``; 0 where sparse or where the driver cannot say."""
+        facts = self.facts(ref)
+        shape, (height, width) = facts.level_source(level).shape, facts.block
+        found = np.zeros((-(-shape[0] // height), -(-shape[1] // width)), np.int64)
+        extra = {} if level < 0 else {"ovr": level}
+        with self.lock:
+            dataset = self._handle(-1).dataset
+            for (row, col), _ in np.ndenumerate(found):
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=ref.band_index, **extra)
+                found[row, col] = int(size or 0)
+        return found
 
 
 @dataclass(frozen=True)

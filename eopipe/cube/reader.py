@@ -122,6 +122,17 @@ COLUMN = 512
 """Narrowest column that a strip is cut into."""
 
 
+def columns(box: PixelBox, scenes: int, settings: ReadSettings) -> list[PixelBox]:
+    """Columns of whole cells that a box is composited in, as wide as the bound on the stack allows."""
+    height, width = box.shape
+    each = height * max(scenes, 1) * (2 * len(settings.bands) + 1)
+    step = max(COLUMN, settings.stack_bytes // max(each, 1) // COLUMN * COLUMN)
+    if step >= width:
+        return [box]
+    edges = range(box.col0 // step * step, box.col1, step)
+    return [PixelBox(box.row0, col, box.row1, col + step) & box for col in edges]
+
+
 class TileReader:
     """Reads the boxes of one tile; one per task.
 
@@ -200,7 +211,7 @@ class TileReader:
     def _composite(self, box: PixelBox) -> Pixels:
         found = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
         for epoch, scenes in enumerate(self._scenes):
-            for part in self._columns(box, len(scenes)):
+            for part in columns(box, len(scenes), self._settings):
                 rows, cols = part.slices(box)
                 self._epoch(
                     part,
@@ -210,17 +221,6 @@ class TileReader:
                     found.observations[epoch, rows, cols],
                 )
         return found
-
-    def _columns(self, box: PixelBox, scenes: int) -> list[PixelBox]:
-        """Columns of whole cells, as wide as the bound on the stack allows."""
-        height, width = box.shape
-        each = height * max(scenes, 1) * (2 * len(self._settings.bands) + 1)
-        step = max(COLUMN, self._settings.stack_bytes // max(each, 1) // COLUMN * COLUMN)
-        if step >= width:
-            return [box]
-        first = box.col0 // step * step
-        edges = range(first, box.col1, step)
-        return [PixelBox(box.row0, col, box.row1, col + step) & box for col in edges]
 
     def _epoch(
         self,
