@@ -5,7 +5,16 @@ Planning works from the index alone; workers read the JSON of the few items that
 """
 
 from eopipe.snapshot.canonical import canonical_json, item_hash, resolve_href
-from eopipe.snapshot.outlines import SceneIndex
+from eopipe.snapshot.outlines import SceneIndex, off_footprint
 from eopipe.snapshot.table import Row, Snapshot, SnapshotStore
 
-__all__ = ["Row", "SceneIndex", "Snapshot", "SnapshotStore", "canonical_json", "item_hash", "resolve_href"]
+__all__ = [
+    "Row",
+    "SceneIndex",
+    "Snapshot",
+    "SnapshotStore",
+    "canonical_json",
+    "item_hash",
+    "off_footprint",
+    "resolve_href",
+]

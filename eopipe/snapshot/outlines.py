@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 import shapely
 from pyproj import CRS, Transformer
 
@@ -108,16 +109,38 @@ class SceneIndex:
         return np.split((pairs & 0xFFFFFFFF).astype(np.int32), ends)
 
     def _query_lonlat(self, boxes: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        steps = np.linspace(0.0, 1.0, 9)
-        x = boxes[:, 0, None, None] + steps[None, :, None] * (boxes[:, 2] - boxes[:, 0])[:, None, None]
-        y = boxes[:, 1, None, None] + steps[None, None, :] * (boxes[:, 3] - boxes[:, 1])[:, None, None]
-        x, y = np.broadcast_arrays(x, y)
-        shape = (len(boxes), -1)
-        lon, lat = _transformer(self.grid.crs, "EPSG:4326").transform(x.reshape(shape), y.reshape(shape))
-        spans, known = _spans(lon, lat)
+        spans, known = _spans(*_grid_points(self.grid.crs, boxes, 9))
         pieces, owner = _pieces(spans, np.flatnonzero(known))
         found = self.boxes.query(pieces, predicate="intersects")
         return owner[found[0]], self.box_key[found[1]]
+
+
+def off_footprint(index: pa.Table) -> NDArray[np.int32]:
+    """Rows whose raster bounds lie nowhere near their footprint: one of the two is wrong.
+
+    Such a scene is looked for where its projection says, so a wrong one would be lost in silence.
+    """
+    codes, names = _codes(index)
+    bbox = index.column("bbox").combine_chunks()
+    sides = [pc.struct_field(bbox, side).to_numpy(zero_copy_only=False) for side in ("xmin", "xmax", "ymin", "ymax")]
+    foot = np.stack(sides, axis=1).astype(np.float64)
+    foot[:, 1] += np.where(foot[:, 1] < foot[:, 0], 360.0, 0.0)
+    corners = np.stack([index.column(name).to_numpy() for name in ("x0", "y0", "x1", "y1")], axis=1)
+    off = np.zeros(len(codes), dtype=bool)
+    for code in np.unique(codes):
+        mine = np.flatnonzero(codes == code)
+        spans, known = _spans(*_grid_points(names[code], corners[mine], 5))
+        off[mine] = ~known | _apart(spans, foot[mine])
+    rows: NDArray[np.int32] = index.column("row").to_numpy().astype(np.int32)
+    return rows[off & np.isfinite(foot).all(axis=1)]
+
+
+def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether boxes (west, east, south, north) are disjoint, whatever multiple of 360 lies between them."""
+    gap = (other[:, 0] - one[:, 0]) % 360.0
+    beside = (gap > one[:, 1] - one[:, 0]) & (gap + other[:, 1] - other[:, 0] < 360.0)
+    apart: NDArray[np.bool_] = beside | (other[:, 2] > one[:, 3]) | (other[:, 3] < one[:, 2])
+    return apart
 
 
 _Part = tuple[Any, "NDArray[np.int64]", Any, "NDArray[np.int64]"]
@@ -220,15 +243,19 @@ def _lonlat(crs: str, corners: NDArray[np.float64]) -> tuple[Any, NDArray[np.int
     """Generous lon/lat boxes of rasters, and which raster each belongs to."""
     if not len(corners):
         return np.empty(0, dtype=object), np.empty(0, dtype=np.int64)
-    steps = np.linspace(0.0, 1.0, 17)
-    x = corners[:, 0, None, None] + steps[None, :, None] * (corners[:, 2] - corners[:, 0])[:, None, None]
-    y = corners[:, 1, None, None] + steps[None, None, :] * (corners[:, 3] - corners[:, 1])[:, None, None]
-    x, y = np.broadcast_arrays(x, y)
-    shape = (len(corners), -1)
-    lon, lat = _transformer(crs, "EPSG:4326").transform(x.reshape(shape), y.reshape(shape))
-    spans, known = _spans(lon, lat)
+    spans, known = _spans(*_grid_points(crs, corners, 17))
     spans[~known] = (-180.0, 180.0, -90.0, 90.0)  # cannot be placed at all: then it may be anywhere
     return _pieces(spans, np.arange(len(corners)))
+
+
+def _grid_points(crs: str, boxes: NDArray[np.float64], side: int) -> tuple[Any, Any]:
+    """Longitudes and latitudes of ``side`` x ``side`` points over each box; arrays [n, side²]."""
+    steps = np.linspace(0.0, 1.0, side)
+    across, up = (part.reshape(-1) for part in np.meshgrid(steps, steps))
+    x = boxes[:, 0, None] + (boxes[:, 2] - boxes[:, 0])[:, None] * across
+    y = boxes[:, 1, None] + (boxes[:, 3] - boxes[:, 1])[:, None] * up
+    lon, lat = _transformer(crs, "EPSG:4326").transform(x, y)
+    return lon, lat
 
 
 def _spans(lon: Any, lat: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -248,8 +275,8 @@ def _spans(lon: Any, lat: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     east = np.take_along_axis(ring, widest, axis=1)[:, 0]
     width = 360.0 - np.take_along_axis(gaps, widest, axis=1)[:, 0]
     south, north = np.where(known, lat.min(axis=1), 0.0), np.where(known, lat.max(axis=1), 0.0)
-    slack = 0.01 + 0.1 * np.maximum(width, north - south)
-    spans = np.stack([east - width - slack, east + slack, south - slack, north + slack], axis=1)
+    aside, up = 0.01 + 0.1 * width, 0.01 + 0.1 * (north - south)
+    spans = np.stack([east - width - aside, east + aside, south - up, north + up], axis=1)
     round_pole = width > 240.0  # the points go round a pole
     spans[round_pole, :2] = (-180.0, 180.0)
     spans[round_pole & (north > 0), 3] = 90.0

@@ -90,7 +90,9 @@ class _Rank:
 
     def over(self, other: _Rank) -> str:
         names = ("baseline", "generation time", "order of collections", "created", "sequence", "id")
-        decided = next((i for i, (a, b) in enumerate(zip(self.key, other.key, strict=True)) if a != b), 0)
+        decided = next((i for i, (a, b) in enumerate(zip(self.key, other.key, strict=True)) if a != b), None)
+        if decided is None:
+            return "the same item twice"
         if decided == 2:
             return "the same product; its collection comes first in the spec"
         shown = [_shown(key[decided]) for key in (self.key, other.key)]

@@ -12,6 +12,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
 from eopipe.errors import ItemError
+from eopipe.stac.footprints import item_bbox
 
 if TYPE_CHECKING:
     from eopipe.stac.scenes import Remarks
@@ -156,13 +157,12 @@ def _into(target: str, source: str, box: Bounds) -> Bounds:
 def _of_footprint(item: dict[str, Any], geometry: Any) -> Bounds:
     """The footprint's box in lon/lat, padded; its right edge passes 180 across the antimeridian."""
     west, south, east, north = geometry.bounds
-    bbox = item.get("bbox") or ()
-    first, third = (0, 2) if len(bbox) == 4 else (0, 3)
-    if len(bbox) in {4, 6} and bbox[first] > bbox[third]:
-        west, east = bbox[first], bbox[third] + 360.0
+    box = item_bbox(item)
+    if box is not None and box[0] > box[2]:
+        west, east = box[0], box[2] + 360.0
     elif east - west > 180.0 and geometry.geom_type == "MultiPolygon":
         # Parts on either side of the antimeridian, as RFC 7946 has it.
-        west = min(part.bounds[0] for part in geometry.geoms if part.bounds[0] >= 0)
-        east = max(part.bounds[2] for part in geometry.geoms if part.bounds[2] <= 0) + 360.0
+        west = min((part.bounds[0] for part in geometry.geoms if part.bounds[0] >= 0), default=west)
+        east = max((part.bounds[2] + 360.0 for part in geometry.geoms if part.bounds[2] <= 0), default=east)
     pad = FOOTPRINT_PAD
     return (west - pad, max(-90.0, south - pad), east + pad, min(90.0, north + pad))

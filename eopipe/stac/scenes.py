@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import shapely
-from shapely.errors import ShapelyError
-from shapely.geometry import shape
 
 from eopipe.errors import ItemError
 from eopipe.snapshot import Row, item_hash
 from eopipe.snapshot.canonical import verbatim_json
+from eopipe.stac.footprints import item_bbox, item_geometry
 from eopipe.stac.rasters import raster_bounds
 from eopipe.stac.signing import unsign, unsign_item
 from eopipe.stac.times import nominal_time
@@ -78,7 +77,7 @@ def describe(
     plain = unsign_item(item)
     assert isinstance(plain, dict)
     properties = plain["properties"]
-    geometry = _geometry(plain)
+    geometry = item_geometry(plain)
     name = plain.get("collection") or collection or ""
     crs, bounds, source = raster_bounds(plain, geometry, remarks)
     product = _product(plain)
@@ -93,7 +92,7 @@ def describe(
         crs=crs,
         bounds=bounds,
         raster_source=source,
-        bbox=_bbox(plain, geometry),
+        bbox=item_bbox(plain) or (geometry.bounds if geometry is not None else None),
         geometry=None if geometry is None else shapely.to_wkb(geometry),
         href=None if href is None else unsign(href),
         cloud_cover=_number(properties.get("eo:cloud_cover")),
@@ -121,35 +120,6 @@ def check_item(item: object, href: str | None = None) -> None:
             raise ItemError(f"STAC item {item['id']!r}{where} has no {key} (a mapping); mend the item")
     if not all(isinstance(asset, dict) for asset in item["assets"].values()):
         raise ItemError(f"STAC item {item['id']!r}{where} has an asset that is no mapping; mend the item")
-
-
-def _geometry(item: dict[str, Any]) -> Any | None:
-    if item.get("geometry") is None:
-        return None
-    try:
-        found = shape(item["geometry"])
-    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        said = " ".join(str(error).split())[:120]
-        raise ItemError(f"item {item['id']!r}: its geometry is not GeoJSON ({said}); mend the item") from None
-    return None if found.is_empty else found
-
-
-def _bbox(item: dict[str, Any], geometry: Any | None) -> tuple[float, float, float, float] | None:
-    value = item.get("bbox")
-    try:
-        numbers = [float(part) for part in value or ()]
-    except (TypeError, ValueError):
-        raise ItemError(f"item {item['id']!r}: its bbox {value!r} is not numbers; mend the item") from None
-    if len(numbers) == 6:
-        numbers = [numbers[part] for part in (0, 1, 3, 4)]
-    if len(numbers) == 4:
-        return (numbers[0], numbers[1], numbers[2], numbers[3])
-    if numbers:
-        raise ItemError(f"item {item['id']!r}: its bbox has {len(numbers)} numbers, not 4 or 6; mend the item")
-    if geometry is None:
-        return None
-    west, south, east, north = geometry.bounds
-    return (west, south, east, north)
 
 
 def _product(item: dict[str, Any]) -> re.Match[str] | None:

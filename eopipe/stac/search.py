@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import CatalogError, SpecError
-from eopipe.snapshot import Row, Snapshot
+from eopipe.snapshot import Row, Snapshot, off_footprint
 from eopipe.stac.api import Api
 from eopipe.stac.duplicates import Duplicate, reduce_duplicates
 from eopipe.stac.geoparquet import GeoparquetFile
@@ -95,6 +95,10 @@ def search(
     rows = list(_rows(catalog, questions, remarks, progress))
     kept, duplicates = reduce_duplicates(rows, source.collections)
     snapshot = Snapshot.build(list(questions), kept)
+    for row in off_footprint(snapshot.index):
+        remarks.add(
+            "raster bounds lie apart from the footprint; check proj:*", snapshot.index["id"][int(row)].as_py()
+        )
     return snapshot, SearchReport(
         matched=len(rows),
         kept=len(kept),
@@ -186,9 +190,16 @@ def _rows(
 ) -> Iterator[Row]:
     count = 0
     for epoch, question in questions.items():
+        seen: set[tuple[str, str, str]] = set()
         found: Found
         for found in catalog.items(question):
-            yield describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
+            row = describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
+            mark = (row.collection, row.id, row.hash)
+            if mark in seen:
+                remarks.add("listed more than once in the catalog, used once", row.id)
+                continue
+            seen.add(mark)
+            yield row
             count += 1
             if progress is not None:
                 progress(count)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import shapely
-from shapely.geometry import shape
 
 from eopipe.errors import CatalogError
+from eopipe.stac.footprints import box_geometry, item_bbox, item_geometry
 from eopipe.stac.http import HttpError
 from eopipe.stac.query import Cql2, matches_query
 from eopipe.stac.signing import redact, unsign
@@ -73,20 +73,12 @@ class Question:
 
 def touches(item: dict[str, Any], area: Area) -> bool:
     """Whether an item's footprint touches the area; its bbox stands in where it has no geometry."""
-    bbox: Any = item.get("bbox") or ()
-    if len(bbox) in {4, 6}:
-        west, south, east, north = bbox if len(bbox) == 4 else (bbox[0], bbox[1], bbox[3], bbox[4])
-        if west > east:  # across the antimeridian
-            box = shapely.union_all([shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)])
-        else:
-            box = shapely.box(west, south, east, north)
-        if not shapely.intersects(box, area.geometry):
-            return False
-        if item.get("geometry") is None or west > east:
-            return True
-    if item.get("geometry") is None:
-        return True  # nothing says where it is; describing it will name what is missing
-    return bool(shapely.intersects(shapely.make_valid(shape(item["geometry"])), area.geometry))
+    box = item_bbox(item)
+    if box is not None and not shapely.intersects(box_geometry(box), area.geometry):
+        return False
+    geometry = item_geometry(item)
+    # Where nothing says where it is, describing it will name what is missing.
+    return geometry is None or bool(shapely.intersects(shapely.make_valid(geometry), area.geometry))
 
 
 def catalog_error(url: str, error: Exception) -> CatalogError:

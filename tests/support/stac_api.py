@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import cql2
@@ -81,7 +81,7 @@ class StacApi:
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
-    def __enter__(self) -> StacApi:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -160,29 +160,36 @@ def _plain(value: Any) -> str:
 
 
 def _matches(item: dict[str, Any], asked: dict[str, Any]) -> bool:
-    if asked.get("collections") and item["collection"] not in asked["collections"]:
-        return False
-    if asked.get("ids") and item["id"] not in asked["ids"]:
-        return False
-    if asked.get("bbox") and not shapely.intersects(shape(item["geometry"]), shapely.box(*asked["bbox"])):
-        return False
-    if asked.get("intersects") and not shapely.intersects(shape(item["geometry"]), shape(asked["intersects"])):
-        return False
-    if asked.get("datetime"):
-        first, _, last = asked["datetime"].partition("/")
-        when = item["properties"]["datetime"][:19]
-        if (first != ".." and when < first[:19]) or (last != ".." and when > last[:19]):
-            return False
-    for name, conditions in (asked.get("query") or {}).items():
+    where = shape(item["geometry"])
+    return (
+        item["collection"] in (asked.get("collections") or [item["collection"]])
+        and item["id"] in (asked.get("ids") or [item["id"]])
+        and ("bbox" not in asked or shapely.intersects(where, shapely.box(*asked["bbox"])))
+        and ("intersects" not in asked or shapely.intersects(where, shape(asked["intersects"])))
+        and _in_time(item["properties"]["datetime"][:19], asked.get("datetime") or "../..")
+        and _meets(item, asked.get("query") or {})
+        and _filtered(item, asked.get("filter"))
+    )
+
+
+def _in_time(when: str, asked: str) -> bool:
+    first, _, last = asked.partition("/")
+    return (first == ".." or first[:19] <= when) and (last == ".." or when <= last[:19])
+
+
+def _meets(item: dict[str, Any], query: dict[str, Any]) -> bool:
+    for name, conditions in query.items():
         value = item["properties"].get(name)
         if value is None or not all(_OPS[op](value, wanted) for op, wanted in conditions.items()):
             return False
-    if asked.get("filter"):
-        try:
-            return bool(cql2.Expr(asked["filter"]).matches(item))
-        except Exception:  # noqa: BLE001  (cql2's word for unknown)
-            return False
     return True
+
+
+def _filtered(item: dict[str, Any], source: Any) -> bool:
+    try:
+        return source is None or bool(cql2.Expr(source).matches(item))
+    except Exception:  # noqa: BLE001  (cql2's word for unknown)
+        return False
 
 
 class _Server(ThreadingHTTPServer):
@@ -193,7 +200,7 @@ class _Server(ThreadingHTTPServer):
         """Clients that go away are part of these tests."""
 
 
-def _handler(api: StacApi) -> type[BaseHTTPRequestHandler]:
+def _handler(api: StacApi) -> type[BaseHTTPRequestHandler]:  # noqa: C901  (the methods of one class)
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True

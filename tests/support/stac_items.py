@@ -17,18 +17,22 @@ def _files() -> dict[str, Any]:
     return {path.relative_to(folder).as_posix(): json.loads(path.read_text()) for path in files}
 
 
+@cache
+def _flat(part: str) -> tuple[dict[str, Any], ...]:
+    wanted = [document for path, document in _files().items() if part in path]
+    features = [d.get("features", [d]) for d in wanted if d.get("type") in {"Feature", "FeatureCollection"}]
+    return tuple(item for group in features for item in group)
+
+
 def real_items(part: str = "") -> list[dict[str, Any]]:
     """Copies of the real items of the files whose path contains ``part``."""
-    found = []
-    for path, document in _files().items():
-        if part in path and document.get("type") in {"Feature", "FeatureCollection"}:
-            found += document.get("features", [document])
-    return copy.deepcopy(found)
+    return copy.deepcopy(list(_flat(part)))
 
 
-def real_item(item_id: str) -> dict[str, Any]:
-    """A copy of one real item."""
-    return next(item for item in real_items() if item["id"] == item_id)
+def real_item(which: str | int) -> dict[str, Any]:
+    """A copy of one real item, by its id or its number among all."""
+    items = _flat("")
+    return copy.deepcopy(items[which] if isinstance(which, int) else next(i for i in items if i["id"] == which))
 
 
 def spec_for(catalog: object, bbox: Any = (-180.0, -90.0, 180.0, 90.0), **source: Any) -> tuple[RunSpec, Area]:

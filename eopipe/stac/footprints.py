@@ -1,0 +1,62 @@
+"""An item's footprint: its geometry and its bbox, checked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import shapely
+from shapely.errors import ShapelyError
+from shapely.geometry import shape
+
+from eopipe.errors import ItemError
+
+Box = tuple[float, float, float, float]
+
+
+def item_geometry(item: dict[str, Any]) -> Any | None:
+    """The geometry in lon/lat, as it stands; None where the item has none.
+
+    Raises:
+        ItemError: It is not GeoJSON.
+    """
+    value = item.get("geometry")
+    if value is None:
+        return None
+    try:
+        found = shape(value)
+        finite = found.is_empty or all(map(math.isfinite, found.bounds))
+    except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        said = " ".join(str(error).split())[:120]
+        raise ItemError(f"item {item.get('id')!r}: its geometry is not GeoJSON ({said}); mend the item") from None
+    if not finite:
+        raise ItemError(f"item {item.get('id')!r}: its geometry has coordinates that are no numbers; mend the item")
+    return None if found.is_empty else found
+
+
+def item_bbox(item: dict[str, Any]) -> Box | None:
+    """West, south, east, north of the item's bbox (2D or 3D), or None; west > east across the antimeridian.
+
+    Raises:
+        ItemError: It is not four or six numbers.
+    """
+    value = item.get("bbox")
+    if not value:
+        return None
+    try:
+        numbers = [float(part) for part in value]
+    except (TypeError, ValueError):
+        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} is not numbers; mend the item") from None
+    if len(numbers) == 6:
+        numbers = [numbers[part] for part in (0, 1, 3, 4)]
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} is not 4 or 6 numbers; mend the item")
+    return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def box_geometry(box: Box) -> Any:
+    """The box as a polygon, or as two across the antimeridian."""
+    west, south, east, north = box
+    if west <= east:
+        return shapely.box(west, south, east, north)
+    return shapely.MultiPolygon([shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)])
