@@ -206,12 +206,12 @@ def _guess(ref: AssetRef, group: _Group) -> Layout | None:
         return group.known[0][1] if group.known else None
     source = Source(ref.crs, Affine(*ref.transform), ref.shape)
     if group.known:
-        like, layout = group.known[0]
+        layout = group.known[0][1]
         facts = replace(layout.facts, source=source)
-        bytes_a_pixel = np.mean([_bytes_a_pixel(known) for _, known in group.known])
+        bytes_a_pixel = float(np.mean([_bytes_a_pixel(known) for _, known in group.known]))
         stated = [other.file_size for other, _ in group.known if other.file_size]
         if ref.file_size and stated:
-            bytes_a_pixel *= ref.file_size / np.mean(stated)
+            bytes_a_pixel *= ref.file_size / float(np.mean(stated))
     else:
         facts = Facts(source, (2, 4, 8, 16), "uint16", ref.nodata, masked=False, block=(512, 512))
         # Overviews take about a quarter of a COG.

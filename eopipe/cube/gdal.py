@@ -386,7 +386,7 @@ class AssetFile:
         )
 
     def block_sizes(self, ref: AssetRef, level: int) -> NDArray[np.int64]:
-        """Compressed bytes of each block of a band, ``[rows, cols]``; 0 where sparse or where the driver cannot say."""
+        """Compressed bytes of each block of a band, ``[rows, cols]``; 0 where sparse or not known."""
         facts = self.facts(ref)
         shape, (height, width) = facts.level_source(level).shape, facts.block
         found = np.zeros((-(-shape[0] // height), -(-shape[1] // width)), np.int64)

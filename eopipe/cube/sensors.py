@@ -73,12 +73,14 @@ def _sentinel2() -> dict[str, tuple[str, ...]]:
 
 
 def _landsat(numbers: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    found = {band: (band, f"SR_B{n}", f"SR_B{n}.TIF", f"B{n}", f"B{n}.TIF", f"b{n}") for band, n in numbers.items()}
-    masks = {
+    found: dict[str, tuple[str, ...]] = {
+        band: (band, f"SR_B{n}", f"SR_B{n}.TIF", f"B{n}", f"B{n}.TIF", f"b{n}") for band, n in numbers.items()
+    }
+    masks: dict[str, tuple[str, ...]] = {
         "qa_pixel": ("qa_pixel", "QA_PIXEL", "QA_PIXEL.TIF", "pixel_qa"),
         "bqa": ("bqa", "BQA", "BQA.TIF", "qa_bqa"),
     }
-    return found | masks
+    return {**found, **masks}
 
 
 _OLI = {"coastal": 1, "blue": 2, "green": 3, "red": 4, "nir08": 5, "swir16": 6, "swir22": 7}
