@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from eopipe.models import _simd
-from eopipe.models._simd import jit
+from eopipe.models._simd import entry, jit, jit_sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,7 @@ def head_offset(y: int, width: int) -> int:
     return (y % 2) * (width + 2) * FEATURES + FEATURES
 
 
-@jit
+@entry
 def prepare(
     pixels: NDArray[np.float32], valid: NDArray[np.bool_], scale: Floats, offset: Floats, out: Floats
 ) -> None:
@@ -116,12 +116,10 @@ def head_row(
     """
     slot = y % 2
     _describe(slot, width, weight, head)
-    if y == 0:
-        _emit(slot, slot, -1, height, width, crop, bias, head, out)
-    else:
-        _emit(1 - slot, slot, y - 1, height, width, crop, bias, head, out)
-    if y == height - 1:
-        _emit(slot, slot, y, height, width, crop, bias, head, out)
+    for upper in range(y - 1, y + 1 if y == height - 1 else y):
+        # the first and the last row are their own neighbours outside the image
+        other = slot if upper in (-1, y) else 1 - slot
+        _emit(other, slot, upper, height, width, crop, bias, head, out)
 
 
 @jit
@@ -143,18 +141,26 @@ def _describe(slot: int, width: int, weight: Floats, head: Head) -> None:
     for k in range(CLASSES):
         for j in range(n):
             head.logits[slot, k, j] = product[j, k]
+    _lengths(f, head.square[slot], head.beside[slot])
+
+
+@jit_sums
+def _lengths(f: Floats, squares: Floats, besides: Floats) -> None:
+    """Inner products of each pixel of a row [n, 144] with itself and with the one to its right."""
+    n = len(f)
     for j in range(n):
         square = beside = f4(0)
         following = min(j + 1, n - 1)
         for c in range(FEATURES):
             square += f[j, c] * f[j, c]
             beside += f[j, c] * f[following, c]
-        head.square[slot, j] = square
-        head.beside[slot, j] = beside
+        squares[j] = square
+        besides[j] = beside
 
 
-@jit
+@jit_sums
 def _across(upper: int, lower: int, width: int, head: Head) -> None:
+    """Inner products of each pixel of a row with those below it, below right, and of the right one with below."""
     n = width + 2
     features = head.features.reshape(2, n, FEATURES)
     f, g = features[upper], features[lower]

@@ -23,7 +23,7 @@ import numpy as np
 
 from eopipe.models import _simd
 from eopipe.models._dynamicworld_head import PANEL, head_offset, head_row, head_state
-from eopipe.models._simd import jit
+from eopipe.models._simd import entry, jit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +51,14 @@ _depthwise_add = _simd.make_depthwise_run(LANES, add=True)
 class Block(NamedTuple):
     """A block's weights: ``entry`` is the skip and the first pointwise layer side by side.
 
-    Pointwise: packed [panels, k, WIDE]; depthwise: [9, channels]; all flat.
+    Pointwise: packed [panels, k, WIDE]; depthwise: [9, channels]; all flat. ``inputs`` are the channels that come
+    in, ``margin`` the half-resolution pixels by which the output must exceed a cropped window (what the layers
+    after it see), ``pitch`` the values to a pixel where the output goes.
     """
+
+    inputs: int
+    margin: int
+    pitch: int
 
     entry: Floats
     entry_bias: Floats
@@ -127,8 +133,11 @@ def pack(arrays: Mapping[str, Floats]) -> Weights:
         taps = arrays[name + ".weight"].reshape(-1, 9).T
         return np.ascontiguousarray(taps, f4).reshape(-1), bias(name)
 
-    def block(name: str) -> Block:
+    def block(name: str, margin: int, pitch: int) -> Block:
         return Block(
+            arrays[f"{name}_skip.weight"].shape[1],
+            margin,
+            pitch,
             *pointwise(f"{name}_skip", f"{name}_pw1"),
             *pointwise(f"{name}_pw2"),
             *pointwise(f"{name}_pw3"),
@@ -142,9 +151,9 @@ def pack(arrays: Mapping[str, Floats]) -> Weights:
     return Weights(
         _panels(stem, STEM),
         bias("stem"),
-        block("b1"),
-        block("b2"),
-        block("b3"),
+        block("b1", 7, 96),
+        block("b2", 4, 192),
+        block("b3", 1, 144),
         *pointwise("side_pw"),
         *depthwise("side_dw"),
         _panels(head, PANEL),
@@ -159,7 +168,7 @@ def _span(size: int, crop: int, margin: int) -> tuple[int, int]:
 
 
 @jit
-def _pointwise(a: Floats, a0: int, lda: int, k: int, b: Floats, bias: Floats, c: Floats, c0: int, width: int) -> None:
+def _pointwise(a: Floats, a0: int, k: int, b: Floats, bias: Floats, c: Floats, c0: int, width: int) -> None:
     """Mish of one row of a pointwise layer: [width, k] of ``a`` → [width, n] of ``c``, n from the bias."""
     n = bias.size
     for p in range(n // WIDE):
@@ -167,7 +176,7 @@ def _pointwise(a: Floats, a0: int, lda: int, k: int, b: Floats, bias: Floats, c:
             # the last tile is moved back to stay inside the row; what it computes twice is equal
             r = min(m, width - WIDE_ROWS)
             at = c0 + r * n + p * WIDE
-            _wide(a, a0 + r * lda, lda, 0, 1, b, p * k * WIDE, k, bias, p * WIDE, c, at, n)
+            _wide(a, a0 + r * k, k, 0, 1, b, p * k * WIDE, k, bias, p * WIDE, c, at, n)
 
 
 @jit
@@ -189,22 +198,21 @@ def _ring(y: int, size: int, depth: int) -> int:
 
 @jit
 def _block_rows(
-    t: int, height: int, width: int, crop: int, margin: int, x: Floats, k: int, w: Block, rings: Rings,
-    out: Floats, out0: int, ldo: int,
+    t: int, height: int, width: int, crop: int, x: Floats, w: Block, rings: Rings, out: Floats, out0: int
 ) -> None:  # fmt: skip
     """Take row ``t`` of the block's input, if it has one, and give row ``t - 3`` of its output, if it has one.
 
-    ``x`` is that row, [width, k]; ``out`` gets its row at ``out0`` with ``ldo`` values to a pixel. ``margin``
-    is by how many pixels the output must exceed the cropped window.
+    ``x`` is that row, [width, w.inputs]; ``out`` gets its row at ``out0``.
     """
-    n = w.dw1_bias.size
+    n, k, margin, ldo = w.dw1_bias.size, w.inputs, w.margin, w.pitch
+    start = 0 * n  # a number, not a literal: numba compiles a function anew for each literal it is given
     big, row = (width + 2) * 2 * n, (width + 2) * n
     y = t
     lo, hi = _span(height, crop, margin + 3)
     left, right = _span(width, crop, margin + 3)
     if lo <= y < hi:
         at = (y % 4) * big + (left + 1) * 2 * n
-        _pointwise(x, left * k, k, k, w.entry, w.entry_bias, rings.entry, at, right - left)
+        _pointwise(x, left * k, k, w.entry, w.entry_bias, rings.entry, at, right - left)
     y = t - 1
     lo, hi = _span(height, crop, margin + 2)
     left, right = _span(width, crop, margin + 2)
@@ -213,10 +221,10 @@ def _block_rows(
         at = left * 2 * n + n
         _depthwise_row(
             rings.entry, above * big + at, here * big + at, below * big + at, 2 * n,
-            w.dw1, w.dw1_bias, rings.row, 0, n, right - left,
+            w.dw1, w.dw1_bias, rings.row, start, n, right - left,
         )  # fmt: skip
         at = (y % 3) * row + (left + 1) * n
-        _pointwise(rings.row, 0, n, n, w.pw2, w.pw2_bias, rings.mid2, at, right - left)
+        _pointwise(rings.row, start, n, w.pw2, w.pw2_bias, rings.mid2, at, right - left)
     y = t - 2
     lo, hi = _span(height, crop, margin + 1)
     left, right = _span(width, crop, margin + 1)
@@ -225,10 +233,10 @@ def _block_rows(
         at = left * n
         _depthwise_row(
             rings.mid2, above * row + at, here * row + at, below * row + at, n,
-            w.dw2, w.dw2_bias, rings.row, 0, n, right - left,
+            w.dw2, w.dw2_bias, rings.row, start, n, right - left,
         )  # fmt: skip
         at = (y % 3) * row + (left + 1) * n
-        _pointwise(rings.row, 0, n, n, w.pw3, w.pw3_bias, rings.mid3, at, right - left)
+        _pointwise(rings.row, start, n, w.pw3, w.pw3_bias, rings.mid3, at, right - left)
     y = t - 3
     lo, hi = _span(height, crop, margin)
     left, right = _span(width, crop, margin)
@@ -290,7 +298,7 @@ def _rings(width: int, channels: int) -> Rings:
     )
 
 
-@jit
+@entry
 def run(x: Floats, height: int, width: int, crop: int, w: Weights, out: Floats) -> None:
     """Map one normalised window.
 
@@ -311,6 +319,7 @@ def run(x: Floats, height: int, width: int, crop: int, w: Weights, out: Floats) 
     side_row = (width + 2) * 48
     side = np.zeros(9 * side_row, f4)
     head = head_state(width)
+    start = 0 * width  # not a literal, see `_block_rows`
     top, bottom = _span(height, crop, 10)
     for y in range(2 * top - 1, 2 * top + 1):
         _stem_row(y, 2 * height, 2 * width, x, w.stem, w.stem_bias, stem)
@@ -319,18 +328,19 @@ def run(x: Floats, height: int, width: int, crop: int, w: Weights, out: Floats) 
             for y in (2 * t + 1, 2 * t + 2):
                 _stem_row(y, 2 * height, 2 * width, x, w.stem, w.stem_bias, stem)
             _half_row(t, height, width, stem, column, half)
-            _pointwise(half, 0, 64, 64, w.side_pw, w.side_pw_bias, side, (t % 8) * side_row + 48, width)
-        _block_rows(t, height, width, crop, 7, half, 64, w.b1, r1, y1, 0, 96)
-        _block_rows(t - 3, height, width, crop, 4, y1, 96, w.b2, r2, joined, 0, 192)
+            _pointwise(half, start, 64 + start, w.side_pw, w.side_pw_bias, side, (t % 8) * side_row + 48, width)
+        _block_rows(t, height, width, crop, half, w.b1, r1, y1, start)
+        _block_rows(t - 3, height, width, crop, y1, w.b2, r2, joined, start)
         y = t - 6
         lo, hi = _span(height, crop, 4)
         if lo <= y < hi:
             _depthwise_row(
                 side, _ring(y - 1, height, 8) * side_row, _ring(y, height, 8) * side_row,
-                _ring(y + 1, height, 8) * side_row, 48, w.side_dw, w.side_dw_bias, joined, 144, 192, width,
+                _ring(y + 1, height, 8) * side_row, 48 + start, w.side_dw, w.side_dw_bias,
+                joined, 144 + start, 192 + start, width,
             )  # fmt: skip
         y = t - 9
-        _block_rows(t - 6, height, width, crop, 1, joined, 192, w.b3, r3, head.features, head_offset(y, width), 144)
+        _block_rows(t - 6, height, width, crop, joined, w.b3, r3, head.features, head_offset(y, width))
         lo, hi = _span(height, crop, 1)
         if lo <= y < hi:
             head_row(y, height, width, crop, w.head, w.head_bias, head, out)

@@ -22,6 +22,9 @@ below 2e-7).
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import llvmlite.binding as llvm  # type: ignore[import-untyped]
@@ -64,8 +67,16 @@ LOG_POLYNOMIAL = (
 HALF_ROOT_BITS = 0x3F3504F3  # sqrt(1/2) as float32
 
 
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",  # a check for zero before each division would keep loops scalar
+    # and no "reassoc": it would cancel the constants by which exp rounds
+    "fastmath": {"contract"},
+}
+
+
 def jit(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Compile with numba: no GIL, IEEE division, contraction to fused multiply-add, cached on disk if possible.
+    """Compile with numba, as part of an `entry`: no GIL, contraction to fused multiply-add.
 
     Args:
         function: A function of the numba subset.
@@ -73,15 +84,49 @@ def jit(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Returns:
         The compiled function, typed as the original.
     """
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",  # a check for zero before each division would keep loops scalar
-        "fastmath": {"contract", "reassoc", "nsz"},
-    }
+    return cast("Callable[_P, _R]", numba.njit(**OPTIONS)(function))
+
+
+def jit_sums(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile as `jit` does, with sums in whatever order suits vectors (one order, decided when compiled).
+
+    Args:
+        function: A function of the numba subset that calls no `exp`, `log` or activation.
+
+    Returns:
+        The compiled function, typed as the original.
+    """
+    options = OPTIONS | {"fastmath": {"contract", "reassoc", "nsz"}}
+    return cast("Callable[_P, _R]", numba.njit(**options)(function))
+
+
+def entry(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Compile as `jit` does, and keep the machine code on disk where a folder can be written.
+
+    numba looks at the time of the function's own file only. What it calls lies in the files beside it, so
+    the hash of them all is added to what must match, or an old kernel would run after an upgrade.
+
+    Args:
+        function: A function of the numba subset, called from Python.
+
+    Returns:
+        The compiled function, typed as the original.
+    """
     try:
-        return cast("Callable[_P, _R]", numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # numba found no folder it may write to, such as in a read-only image
-        return cast("Callable[_P, _R]", numba.njit(**options)(function))
+        compiled = numba.njit(cache=True, **OPTIONS)(function)
+        index = compiled._cache._cache_file  # noqa: SLF001  (numba has no public way)
+        index._source_stamp = (index._source_stamp, _sources())  # noqa: SLF001
+    except (RuntimeError, AttributeError):  # no folder to write to, or a numba that keeps it elsewhere
+        return jit(function)
+    return cast("Callable[_P, _R]", compiled)
+
+
+@cache
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("_*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @jit
@@ -161,10 +206,10 @@ class _Vectors:
         return self.builder.shuffle_vector(first, undefined, self.iconstant(0))
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
-        """a*b + c with one rounding."""
+        """a*b + c, with one rounding where the CPU can."""
         signature = ir.FunctionType(self.type, [self.type] * 3)
         insert: Any = cgutils.get_or_insert_function
-        function = insert(self.builder.module, signature, f"llvm.fma.v{self.lanes}f32")
+        function = insert(self.builder.module, signature, f"llvm.fmuladd.v{self.lanes}f32")
         return self.builder.call(function, [a, b, c])
 
     def clamp(self, x: Any, low: float, high: float) -> Any:

@@ -272,5 +272,5 @@ def _check(pixels: NDArray[np.float32], valid: NDArray[np.bool_], crop: int) -> 
         raise ValueError(f"pixels {pixels.shape} and valid {valid.shape}: use [9, h, w] and [h, w]")
     if height % ALIGN or width % ALIGN or min(height, width) < MIN_SIDE:
         raise ValueError(f"window {height} x {width}: use even sides of at least {MIN_SIDE}")
-    if crop % ALIGN or crop < 0 or 2 * crop >= min(height, width):
-        raise ValueError(f"crop {crop} of a window {height} x {width}: use an even number below half of it")
+    if crop % ALIGN or crop < 0 or min(height, width) - 2 * crop < MIN_SIDE:
+        raise ValueError(f"crop {crop} of a window {height} x {width}: use an even number that leaves {MIN_SIDE}")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from eopipe.models import dynamicworld
+from eopipe.models._simd import vector_width
 from eopipe.models.dynamicworld import (
     ALIGN,
     HALO,
@@ -175,7 +178,7 @@ def test_a_batch_is_its_windows(arrays, scene):
 
 @pytest.mark.parametrize(
     ("shape", "crop", "word"),
-    [((17, 32), 0, "even"), ((14, 32), 0, "16"), ((32, 32), 3, "crop"), ((32, 32), 16, "crop")],
+    [((17, 32), 0, "even"), ((14, 32), 0, "16"), ((32, 32), 3, "crop"), ((32, 32), 10, "crop")],
 )
 def test_windows_that_cannot_be_halved_are_refused(runner, scene, shape, crop, word):
     pixels = scene(*shape)
@@ -194,6 +197,29 @@ def test_the_flops_of_a_window_are_those_of_the_layers(arrays):
     half = sum(a.size for n, a in arrays.items() if n.endswith("weight") and not n.startswith(("stem", "head")))
     whole = arrays["stem.weight"].size + arrays["head.weight"].size
     assert pytest.approx(2 * (whole + half / 4) / 1e9) == dynamicworld.GFLOP_PER_PIXEL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cpu", ["generic", "haswell"])
+def test_older_instruction_sets_agree(arrays, scene, tmp_path, cpu):
+    # the kernels take other shapes there, and no fused multiply-add on the first
+    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CACHE_DIR": str(tmp_path)}
+    if cpu == "haswell":
+        if vector_width() < 8:
+            pytest.skip("this CPU has no AVX2")
+        environment["NUMBA_CPU_FEATURES"] = "+avx,+avx2,+fma,+sse4.2,+bmi,+bmi2,+f16c"
+    pixels = scene(34, 46)
+    np.save(tmp_path / "pixels.npy", pixels)
+    code = (
+        "import sys, numpy as np\n"
+        "from eopipe.models.dynamicworld import load_dynamic_world\n"
+        "pixels = np.load(sys.argv[1])\n"
+        "np.save(sys.argv[2], load_dynamic_world()(pixels, np.ones(pixels.shape[1:], bool)))\n"
+    )
+    arguments = [str(tmp_path / "pixels.npy"), str(tmp_path / "probabilities.npy")]
+    subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True, timeout=240)
+    got = np.load(tmp_path / "probabilities.npy")
+    np.testing.assert_allclose(got, FastDynamicWorld(arrays)(pixels, everywhere(pixels)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.skipif(
