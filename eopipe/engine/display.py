@@ -147,7 +147,7 @@ class Terminal:
             self._console.print(f"resuming with the frozen snapshot of {count:,} scenes")
             return
         dropped = f", {len(report.duplicates):,} duplicates left out" if report.duplicates else ""
-        self._console.print(f"{count:,} scenes{dropped}")
+        self._console.print(f"{count:,} scene{'s' * (count != 1)}{dropped}")
 
     def planned(self, plan: Plan) -> None:
         """The plan in a few lines."""
@@ -212,7 +212,7 @@ def plan_lines(plan: Plan) -> list[str]:
     memory = gib(said["worker_memory"]) if said["worker_memory"] else "no limit"
     lines = [
         f"{said['tiles']:,} tiles of {said['tile']}² ({said['tiles_empty']} without a scene), {said['km2']:,.1f} km²",
-        f"{said['scenes']:,} scenes, {said['tasks']:,} tasks on {said['workers']} workers",
+        f"{said['scenes']:,} scenes in use, {said['tasks']:,} tasks on {said['workers']} workers",
         f"reads {size(said['bytes_read'])} in {said['requests']:,} requests",
         f"writes about {size(said['bytes_written'])}",
         f"a worker peaks at {gib(said['worker_peak_bytes'])} of {memory}",

@@ -13,19 +13,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import folder, frozen
-from eopipe.engine.areas import class_table
 from eopipe.engine.ledger import Failure, Ledger, Record
 from eopipe.engine.products import array_specs, mosaic_layout
 from eopipe.errors import ClusterError
 from eopipe.grid import Tile
+from eopipe.mosaic.areas import class_areas
 from eopipe.mosaic.coarse import build_parent, coarse_tasks
-from eopipe.mosaic.quicklook import Legend, quicklook
+from eopipe.mosaic.quicklook import QuicklookInfo, quicklook
 from eopipe.mosaic.store import write_status
 from eopipe.stac.output import publish
 from eopipe.stac.records import OutputFile, PublishInfo, SceneRef, TileOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from distributed import Client
 
@@ -85,13 +85,14 @@ def finish(opened: Opened, plan: Plan, *, client: Client, complete: bool) -> dic
         return found
     _build_coarse(storage, layout, client)
     Ledger(storage).write_parquet({tile.key for tile in plan.tiles})
-    areas = _class_areas(opened, plan, outcome)
-    picture = quicklook(storage, layout, _legend(opened, outcome, areas))
+    total = _histogram(outcome)
+    areas = class_areas(storage, layout, histogram=total)
+    picture = quicklook(storage, layout, _words(opened, total))
     storage.put(folder.QUICKLOOK, picture)
     _publish(opened, plan, layout, outcome, picture)
     return {
         **found,
-        "classes": areas,
+        "classes": [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels],
         "cogs": storage.url(folder.COGS) if opened.job.spec.output.cog else None,
         "stac": storage.url(folder.COLLECTION),
         "quicklook": storage.url(folder.QUICKLOOK),
@@ -110,25 +111,28 @@ def _build_coarse(storage: Storage, layout: Layout, client: Client) -> None:
                 )
 
 
-def _class_areas(opened: Opened, plan: Plan, outcome: Outcome) -> list[tuple[str, float, float]]:
-    spec = next((spec for spec in opened.job.kernel.info.arrays if spec.classes), None)
-    if spec is None:
-        return []
-    return class_table(spec.classes, list(outcome.records.values()), grid=opened.job.grid, size=plan.tile)
+def _histogram(outcome: Outcome) -> Counter[int]:
+    total: Counter[int] = Counter()
+    for record in outcome.records.values():
+        total.update(record.histogram)
+    return total
 
 
-def _legend(opened: Opened, outcome: Outcome, areas: Sequence[tuple[str, float, float]]) -> Legend:
-    spec = opened.job.spec
-    counts = outcome.counts
-    dates = ", ".join(f"{text}" for text in spec.source.ranges().values() if text)
-    return Legend(
+def _words(opened: Opened, total: Counter[int]) -> QuicklookInfo:
+    spec, index = opened.job.spec, opened.snapshot.index
+    days = sorted({time.date().isoformat() for time in index.column("datetime").to_pylist()})
+    when = " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "no scene"
+    source = ", ".join(sorted({name for name in index.column("collection").to_pylist() if name})) or "a catalogue"
+    return QuicklookInfo(
         title=spec.name,
-        subtitle=f"{opened.job.kernel.info.name} · {dates or 'all dates'} · {len(opened.snapshot)} scenes",
-        areas={name: (km2, share) for name, km2, share in areas},
-        failed=counts["failed"],
-        source=f"{', '.join(spec.source.collections) or 'catalogue'} · {opened.job.grid.crs}",
-        statuses=outcome.statuses,
+        subtitle=" · ".join([opened.job.kernel.info.name, when, f"{_scenes(len(opened.snapshot))} of {source}"]),
+        attribution=f"made with eopipe · {opened.job.kernel.info.provenance.get('model', '')}",
+        histogram=total,
     )
+
+
+def _scenes(count: int) -> str:
+    return "1 scene" if count == 1 else f"{count:,} scenes"
 
 
 def _publish(opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, picture: bytes) -> None:

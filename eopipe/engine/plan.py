@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
 from eopipe.cube.scenes import scenes_from_items
 from eopipe.engine.job import THREADS
-from eopipe.engine.memory import TileMemory, check_fits, choose_tile, tile_memory
+from eopipe.engine.mapping import STRIP
+from eopipe.engine.memory import GDAL_CACHE, TileMemory, check_fits, choose_tile, tile_memory
 from eopipe.engine.recipe import tile_recipe
 from eopipe.engine.tiles import PlannedTile, planned_tiles, read_box
 
@@ -140,7 +141,7 @@ def make_plan(
         check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory)
     recipe = tile_recipe(info=info, grid=job.grid, tile=size, source=job.spec.source, threads=THREADS)
     tiles = planned_tiles(job.region, size, info=info, snapshot=snapshot, recipe=recipe)
-    reads = _reads(job, snapshot, tiles, size, read)
+    reads = _reads(job, snapshot, tiles, size, read, workers.count)
     mapped = sum(tile.covered for tile in tiles)
     kernel_seconds = calibration.window_seconds * (size * info.factor) ** 2 / calibration.window_pixels
     compute = mapped * kernel_seconds / workers.count
@@ -166,11 +167,13 @@ def _most_scenes(job: Job, snapshot: Snapshot) -> int:
     return max((len(rows) for tile in tiles for rows in tile.rows), default=1) or 1
 
 
-def _reads(job: Job, snapshot: Snapshot, tiles: Sequence[PlannedTile], size: int, read: ReadSettings) -> ReadEstimate:
+def _reads(
+    job: Job, snapshot: Snapshot, tiles: Sequence[PlannedTile], size: int, read: ReadSettings, workers: int
+) -> ReadEstimate:
     info = job.kernel.info
 
     def scenes(rows: Sequence[int]) -> list[Any]:
         return scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask)
 
     boxes = [(read_box(tile.tile.box(size), info), [row for rows in tile.rows for row in rows]) for tile in tiles]
-    return estimate_reads(boxes, scenes, read)
+    return estimate_reads(boxes, scenes, read, strip=STRIP, workers=workers, block_cache=GDAL_CACHE)
