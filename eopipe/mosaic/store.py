@@ -199,9 +199,10 @@ class MosaicWriter:
                 if "os error" in str(error):
                     raise
                 where = f"rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop}"
+                said = " ".join(str(error).split())[:120]
                 raise DamageError(
-                    f"{self._storage.url(place)} {where}: a shard cannot be decoded ({' '.join(str(error).split())[:120]});"
-                    " erase its tile's ledger record and run again"
+                    f"{self._storage.url(place)} {where}: a shard cannot be decoded ({said});"
+                    " remove its tile's ledger record and run again"
                 ) from error
 
     def region(self, level: int, index: tuple[int, int]) -> tuple[slice, slice]:
