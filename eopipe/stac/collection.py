@@ -74,7 +74,6 @@ def _summaries(info: PublishInfo) -> dict[str, Any]:
     found: dict[str, Any] = {
         "gsd": [ext.metres(info.region.grid.crs, info.region.grid.resolution)],
         "eopipe:kernel": [info.kernel.name],
-        "eopipe:status": sorted(info.counts),
     }
     return found | ({"proj:code": [code]} if code else {})
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, Any
 
 from eopipe.outline import Area
 from eopipe.stac import extensions as ext
-from eopipe.stac.paths import COLLECTION, href
+from eopipe.stac.paths import COLLECTION, ITEMS, href
 from eopipe.stac.signing import unsign
 
 if TYPE_CHECKING:
@@ -20,14 +21,17 @@ VERSION = "1.1.0"
 EXTENSIONS = [ext.PROJECTION, ext.RASTER, ext.CLASSIFICATION, ext.PROCESSING, ext.FILE]
 
 
-def item(info: PublishInfo, output: TileOutput, footprint: Any, document: str) -> dict[str, Any]:
-    """The Item's JSON.
+ITEM = f"{ITEMS}/row/tile.json"
+"""Where any Item lies, as far as its hrefs are concerned."""
+
+
+def item(info: PublishInfo, output: TileOutput, footprint: Any) -> dict[str, Any]:
+    """The Item's JSON, hrefs relative to its own file.
 
     Args:
         info: The run.
         output: The tile.
         footprint: Its part of the area in longitude and latitude.
-        document: Path of the file that will hold the Item, relative to the run's folder: hrefs start there.
     """
     area = Area(footprint)
     return {
@@ -39,8 +43,24 @@ def item(info: PublishInfo, output: TileOutput, footprint: Any, document: str) -
         "geometry": area.geojson,
         "bbox": list(area.bbox),
         "properties": _properties(info, output),
-        "links": _links(info, output, document),
-        "assets": _assets(info, output, document),
+        "links": _links(info, output),
+        "assets": _assets(info, output),
+    }
+
+
+def moved(document: dict[str, Any], here: str, there: str) -> dict[str, Any]:
+    """The Item with its relative hrefs rewritten for another document of the run's folder."""
+    base = posixpath.dirname(here)
+
+    def rebased(part: dict[str, Any]) -> dict[str, Any]:
+        if not part["href"].startswith("."):
+            return part
+        return {**part, "href": href(posixpath.normpath(f"{base}/{part['href']}"), there)}
+
+    return {
+        **document,
+        "links": [rebased(link) for link in document["links"]],
+        "assets": {name: rebased(asset) for name, asset in document["assets"].items()},
     }
 
 
@@ -87,8 +107,8 @@ def _properties(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
     }
 
 
-def _links(info: PublishInfo, output: TileOutput, document: str) -> list[dict[str, Any]]:
-    home = href(COLLECTION, document)
+def _links(info: PublishInfo, output: TileOutput) -> list[dict[str, Any]]:
+    home = href(COLLECTION, ITEM)
     links = [
         {"rel": rel, "href": home, "type": "application/json", "title": info.name}
         for rel in ("root", "parent", "collection")
@@ -100,15 +120,15 @@ def _links(info: PublishInfo, output: TileOutput, document: str) -> list[dict[st
     ]
 
 
-def _assets(info: PublishInfo, output: TileOutput, document: str) -> dict[str, Any]:
+def _assets(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
     if not output.files:
-        return {"mosaic": _shard(info, output, document)}
-    return {name: _asset(info, output, name, file, document) for name, file in output.files.items()}
+        return {"mosaic": _shard(info, output)}
+    return {name: _asset(info, output, name, file) for name, file in output.files.items()}
 
 
-def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile, document: str) -> dict[str, Any]:
+def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile) -> dict[str, Any]:
     found = {
-        "href": href(file.path, document),
+        "href": href(file.path, ITEM),
         "type": ext.media_type(file.path),
         "roles": ["data"],
         "title": name,
@@ -121,10 +141,10 @@ def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile, d
     return found
 
 
-def _shard(info: PublishInfo, output: TileOutput, document: str) -> dict[str, Any]:
+def _shard(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
     """Where a run writes no COGs, the tile is one shard of the mosaic's arrays."""
     return {
-        "href": href(info.mosaic, document),
+        "href": href(info.mosaic, ITEM),
         "type": ext.ZARR,
         "roles": ["data"],
         "title": "the mosaic, of which this tile is one shard",

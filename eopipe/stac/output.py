@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.footprint import tile_footprints
 from eopipe.stac.collection import collection
-from eopipe.stac.item import item
+from eopipe.stac.item import ITEM, item, moved
 from eopipe.stac.paths import COLLECTION, ITEMS, TABLE, item_path
 from eopipe.stac.table import ItemTable
 
@@ -58,7 +58,7 @@ def publish(storage: Storage, info: PublishInfo, outputs: Iterable[TileOutput]) 
     kept = {item_path(output.tile) for output in tiles}
     for path in [path for path in storage.list(ITEMS) if path not in kept]:
         storage.delete(path)
-    storage.put(COLLECTION, _dump(collection(info, tiles)))
+    storage.put(COLLECTION, _dump(collection(info, tiles), indent=2))
     return Published(COLLECTION, len(tiles))
 
 
@@ -66,19 +66,34 @@ def _write_items(storage: Storage, info: PublishInfo, tiles: list[TileOutput]) -
     def put(document: tuple[str, dict[str, Any]]) -> None:
         storage.put(document[0], _dump(document[1]))
 
-    with ItemTable() as table, ThreadPoolExecutor(_WRITERS) as pool:
+    tiles = _typical_first(tiles)
+    with ItemTable(len({_form(output) for output in tiles})) as table, ThreadPoolExecutor(_WRITERS) as pool:
         for start in range(0, len(tiles), _CHUNK):
             chunk = tiles[start : start + _CHUNK]
             footprints = tile_footprints(info.region, [output.tile for output in chunk], info.tile_size)
-            pairs = list(zip(chunk, footprints, strict=True))
-            documents = [(item_path(o.tile), item(info, o, shape, item_path(o.tile))) for o, shape in pairs]
-            table.add(item(info, output, shape, TABLE) for output, shape in pairs)
-            list(pool.map(put, documents))
+            documents = [item(info, output, shape) for output, shape in zip(chunk, footprints, strict=True)]
+            table.add(moved(document, ITEM, TABLE) for document in documents)
+            list(pool.map(put, zip((item_path(output.tile) for output in chunk), documents, strict=True)))
         if tiles:
             table.save(storage, TABLE)
         else:
             storage.delete(TABLE)
 
 
-def _dump(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode()
+def _typical_first(tiles: list[TileOutput]) -> list[TileOutput]:
+    """One tile of each form in front: from these alone the table's columns are known."""
+    first = {_form(output): output for output in reversed(tiles)}
+    front = list(first.values())
+    seen = {output.tile for output in front}
+    return front + [output for output in tiles if output.tile not in seen]
+
+
+def _form(output: TileOutput) -> tuple[object, ...]:
+    """What decides which fields of an Item hold a value."""
+    linked = any(scene.href is not None for scene in output.scenes)
+    return (frozenset(output.files), bool(output.scenes), linked, bool(output.histogram))
+
+
+def _dump(document: dict[str, Any], indent: int | None = None) -> bytes:
+    # Indenting is five times slower: worth it for the one document that people open.
+    return json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False).encode()

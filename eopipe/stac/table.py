@@ -18,9 +18,14 @@ _CHUNK = 2000
 
 
 class ItemTable:
-    """Collects Items in a scratch folder, then writes them as a whole; a context manager."""
+    """Collects Items in a scratch folder, then writes them as a whole; a context manager.
 
-    def __init__(self) -> None:
+    Args:
+        typical: So many first Items hold a value in every field that any Item does.
+    """
+
+    def __init__(self, typical: int) -> None:
+        self._typical = typical
         self._scratch = tempfile.TemporaryDirectory(prefix="eopipe-stac-")
         self._lines = Path(self._scratch.name) / "items.ndjson"
         self._file = self._lines.open("w", encoding="utf-8")
@@ -37,8 +42,8 @@ class ItemTable:
         self._file.writelines(f"{json.dumps(item)}\n" for item in items)
 
     def save(self, storage: Storage, path: str) -> None:
-        """Convert and store; the schema is that of all Items together, so a column may be null in some."""
+        """Convert and store."""
         self._file.close()
         target = Path(self._scratch.name) / "items.parquet"
-        parse_stac_ndjson_to_parquet(self._lines, target, chunk_size=_CHUNK, compression="zstd")
+        parse_stac_ndjson_to_parquet(self._lines, target, chunk_size=_CHUNK, limit=self._typical, compression="zstd")
         storage.upload(path, target)

@@ -228,6 +228,7 @@ def test_the_model_asset_reads_as_mlm(published: Path) -> None:
     assert (published / "stac" / model["href"]).resolve() == published / "run.json"
 
 
+@pytest.mark.filterwarnings("ignore:The 'shapely.ops.transform:DeprecationWarning")  # odc-geo's, not ours
 def test_odc_stac_loads_the_items(published: Path) -> None:
     collection = pystac.Collection.from_file(str(published / "stac" / "collection.json"))
     items = list(collection.get_items())
@@ -299,12 +300,12 @@ def test_without_cogs_an_item_points_to_the_mosaic(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bbox", "crs", "resolution"),
     [
-        ((178.0, -18.0, -179.0, -16.0), "EPSG:32760", 10.0),
-        ((-180.0, 60.0, 180.0, 90.0), "EPSG:3413", 1000.0),
-        ((-180.0, -90.0, 180.0, -60.0), "EPSG:3031", 500.0),
-        ((-180.0, -90.0, 180.0, 90.0), "EPSG:8857", 1000.0),
-        ((-180.0, -90.0, 180.0, 90.0), "EPSG:4326", 0.02),
-        ((170.0, 60.0, -170.0, 89.0), "EPSG:3413", 400.0),
+        ((178.0, -18.0, -179.0, -16.0), "EPSG:32760", 80.0),
+        ((-180.0, 60.0, 180.0, 90.0), "EPSG:3413", 2000.0),
+        ((-180.0, -90.0, 180.0, -60.0), "EPSG:3031", 2000.0),
+        ((-180.0, -90.0, 180.0, 90.0), "EPSG:8857", 8000.0),
+        ((-180.0, -90.0, 180.0, 90.0), "EPSG:4326", 0.1),
+        ((170.0, 60.0, -170.0, 89.0), "EPSG:3413", 1500.0),
     ],
 )
 def test_footprints_hold_at_the_antimeridian_and_the_poles(tmp_path: Path, bbox, crs, resolution) -> None:
@@ -319,9 +320,9 @@ def test_footprints_hold_at_the_antimeridian_and_the_poles(tmp_path: Path, bbox,
         validate_dict(document, extensions=[])
         shapes.append(shapely.geometry.shape(document["geometry"]))
         west, south, east, north = shapes[-1].bounds
-        assert -180 <= west
+        assert west >= -180
         assert east <= 180
-        assert -90 <= south
+        assert south >= -90
         assert north <= 90
     assert all(shape.is_valid for shape in shapes)
     # together they are the area: none is inside out, none lies on the wrong side of the world
