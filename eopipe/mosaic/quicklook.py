@@ -8,6 +8,7 @@ failed tile (red hatching) and a tile that was not run (blue dots).
 from __future__ import annotations
 
 import io
+import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 PAPER, INK, SOFT = (252, 252, 250), (32, 32, 32), (110, 110, 110)
 NO_OBSERVATION, FAILED, NOT_RUN = (190, 190, 190), (214, 40, 40), (90, 120, 190)
 _MARGIN, _LEGEND, _MOST_CLASSES = 28, 380, 24
+_BUNDLED = frozenset("…·“”°±")
 _WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
 
 
@@ -195,7 +197,8 @@ class _Page:
         *,
         right: bool = False,
     ) -> None:
-        self._pen.text(at, words, fill=colour, font=_font(size, words), anchor="ra" if right else "la")
+        said, font = _lettering(size, words)
+        self._pen.text(at, said, fill=colour, font=font, anchor="ra" if right else "la")
 
     def png(self) -> bytes:
         out = io.BytesIO()
@@ -203,18 +206,22 @@ class _Page:
         return out.getvalue()
 
 
-def _font(size: int, words: str) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's bundled font; for letters that it lacks, a wider one of the system, where there is one."""
-    if any(ord(letter) > 0xFF for letter in words.replace("…", "")):
-        for name in _WIDE_FONTS:
-            with suppress(OSError):
-                return ImageFont.truetype(name, size)
-    return ImageFont.load_default(size=size)
+def _lettering(size: int, words: str) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """Pillow's bundled font knows little beyond ASCII: other letters take a system's font, or lose their accents."""
+    if all(letter in _BUNDLED or 32 <= ord(letter) < 127 for letter in words):
+        return words, ImageFont.load_default(size=size)
+    for name in _WIDE_FONTS:
+        with suppress(OSError):
+            return words, ImageFont.truetype(name, size)
+    plain = unicodedata.normalize("NFKD", words.replace("\u2013", "-").replace("\u2014", "-"))
+    kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    said = "".join(letter if letter in _BUNDLED or 32 <= ord(letter) < 127 else "?" for letter in kept)
+    return said, ImageFont.load_default(size=size)
 
 
 def _fit(words: str, size: int, width: int) -> str:
     """Cut to a width, so that a long name never runs into the numbers."""
-    font = _font(size, words)
+    words, font = _lettering(size, words)
     if font.getlength(words) <= width:
         return words
     while words and font.getlength(words + "…") > width:
