@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from eopipe.cube.gdal import HEADER_BYTES, REGIONS, AssetFile, Facts, ReadStats, gdal_path
+from eopipe.cube.environment import HEADER_BYTES, REGIONS, gdal_path
+from eopipe.cube.gdal import AssetFile, Facts, ReadStats
 from eopipe.cube.geometry import Geometry, Source
 from eopipe.cube.reader import columns
 from eopipe.cube.sampling import pieces, windows

@@ -1,4 +1,4 @@
-"""GDAL as a worker uses it: settings, addresses, one open file with retries, and what an error means.
+"""One open file: read window by window, with retries.
 
 Retries: GDAL remembers a failed address and answers it from memory, so a retry reopens the
 file under ``CPL_VSIL_CURL_NON_CACHED`` (for this thread and this address only), which makes it ask
@@ -7,15 +7,12 @@ the server again; first opens stay cached.
 
 from __future__ import annotations
 
-import os
 import random
-import re
 import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
@@ -23,7 +20,10 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from eopipe.cube.environment import driver_of, gdal_path, gdal_worker_env, settings_for, worker_settings
+from eopipe.cube.faults import SAID, classify, plain
 from eopipe.cube.geometry import Source
+from eopipe.cube.probe import probe
 from eopipe.errors import TileFault
 
 if TYPE_CHECKING:
@@ -33,20 +33,6 @@ if TYPE_CHECKING:
 
     from eopipe.cube.scenes import AssetRef
     from eopipe.grid import PixelBox
-
-HEADER_BYTES = 32768
-"""Bytes asked for in the request that opens a file: the headers of most COGs are shorter."""
-
-REGIONS = 16 * 2**20
-"""GDAL's cache of network regions, in bytes. It also is the longest range that GDAL asks for at once, and a
-longer run of blocks would be read twice over."""
-
-TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-"""HTTP statuses after which trying again may help."""
-
-_HTTP = re.compile(
-    r"(?:HTTP (?:response )?(?:error )?code ?(?:: ?|= ?)?|HTTP/[\d.]+ |response_code=|status code:? ?)(\d{3})"
-)
 
 
 @dataclass(frozen=True)
@@ -92,166 +78,6 @@ class ReadStats:
         with self.lock:
             for name, amount in amounts.items():
                 setattr(self, name, getattr(self, name) + amount)
-
-
-def worker_settings(memory: int) -> dict[str, str]:
-    """GDAL's settings for a worker with ``memory`` bytes, by name.
-
-    The block cache gets a sixth, at most 1 GiB. The cache of network regions is kept small: blocks are
-    read in whole ranges and the block cache keeps them, so that requests can be counted beforehand.
-    """
-    cache = max(64, min(1024, memory // 6 // 2**20))
-    return {
-        "GDAL_CACHEMAX": str(cache),
-        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-        "GDAL_NUM_THREADS": "1",
-        "GDAL_INGESTED_BYTES_AT_OPEN": str(HEADER_BYTES),
-        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
-        "GDAL_HTTP_MULTIPLEX": "YES",
-        "GDAL_HTTP_VERSION": "2",
-        "GDAL_HTTP_TCP_KEEPALIVE": "YES",
-        "GDAL_HTTP_CONNECTTIMEOUT": "15",
-        "GDAL_HTTP_TIMEOUT": "120",
-        "GDAL_HTTP_LOW_SPEED_TIME": "30",
-        "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
-        "GDAL_HTTP_MAX_RETRY": "0",
-        "CPL_VSIL_CURL_CACHE_SIZE": str(REGIONS),
-        "VSI_CACHE": "FALSE",
-        "GDAL_MAX_DATASET_POOL_SIZE": "450",
-        "GTIFF_VIRTUAL_MEM_IO": "NO",
-    }
-
-
-def gdal_worker_env(memory: int) -> None:
-    """Set GDAL up in this worker process: its cache, HTTP behaviour and open-file limit.
-
-    A setting that is already in the environment wins: an administrator put it there.
-    """
-    for name, value in worker_settings(memory).items():
-        os.environ.setdefault(name, value)
-    _raise_file_limit()
-
-
-def _raise_file_limit() -> None:
-    try:
-        import resource  # noqa: PLC0415  (not on Windows)
-    except ImportError:
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def gdal_path(href: str) -> str:
-    """GDAL's name for an address: ``/vsicurl/``, ``/vsis3/``, ``/vsigs/``, ``/vsiaz/`` or a local path."""
-    url = urlsplit(href)
-    if url.scheme in {"http", "https"}:
-        return f"/vsicurl/{href}"
-    if url.scheme == "file":
-        return url.path
-    prefixes = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "abfs": "/vsiaz/", "oss": "/vsioss/"}
-    if url.scheme in prefixes:
-        return f"{prefixes[url.scheme]}{url.netloc}{url.path}"
-    if url.scheme and "://" in href:
-        raise TileFault(
-            "read.missing", f"{plain(href)}: scheme {url.scheme!r} cannot be read; use https, s3, gs or az"
-        )
-    return href
-
-
-def _driver(href: str) -> str:
-    # Only these two: a VRT from a server could name any file of the worker.
-    return "JP2OpenJPEG" if plain(href).lower().endswith((".jp2", ".j2k")) else "GTiff"
-
-
-def plain(href: str) -> str:
-    """An address without its query string and credentials, fit for a message."""
-    base = href.split("?", 1)[0]
-    return re.sub(r"://[^/@]*@", "://", base)
-
-
-_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_NO_SIGN_REQUEST",
-)
-
-
-def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
-    """Settings of one open: charges only when asked for, unsigned S3 requests where there are no credentials.
-
-    Raises:
-        TileFault: The file's bucket charges its reader, and the run did not agree to that.
-    """
-    if ref.requester_pays and not requester_pays:
-        raise TileFault(
-            "read.requester_pays",
-            f"{plain(ref.href)} is in a bucket that charges its readers; "
-            "set source.requester_pays: true to accept the charge, or use a catalog with free copies",
-        )
-    if not ref.href.startswith("s3://"):
-        return {}
-    found = {"AWS_REQUEST_PAYER": "requester" if ref.requester_pays else ""}
-    if not ref.requester_pays and not any(name in os.environ for name in _CREDENTIALS):
-        found["AWS_NO_SIGN_REQUEST"] = "YES"
-    return found
-
-
-_KINDS = (
-    ("read.timeout", re.compile(r"timed? ?out|timeout", re.IGNORECASE), True),
-    (
-        "read.reset",
-        re.compile(
-            r"connection (was )?reset|recv failure|send failure|empty reply|(could not|couldn't|failed to) connect"
-            r"|(could not|couldn't) resolve|connection refused|connection died|transfer closed|curl error|ssl",
-            re.IGNORECASE,
-        ),
-        True,
-    ),
-    (
-        "read.denied",
-        re.compile(r"permission denied|access ?denied|forbidden|credential|unauthori[sz]ed", re.IGNORECASE),
-        False,
-    ),
-    (
-        "read.truncated",
-        re.compile(r"got \d+ bytes, expected \d+|read error at|short read|unexpected end", re.IGNORECASE),
-        True,
-    ),
-    ("read.missing", re.compile(r"no such file|does not exist|nosuchkey|not found", re.IGNORECASE), False),
-)
-"""Reason, what GDAL's sentences say, transient; the first that fits."""
-
-
-def classify(error: BaseException, href: str) -> TileFault:
-    """The tile fault that an error from GDAL means; the message holds no query string."""
-    said = " | ".join(_chain(error))
-    status = _HTTP.search(said)
-    if status:
-        code = int(status[1])
-        return TileFault(f"read.http_{code}", f"{plain(href)}: HTTP {code}", transient=code in TRANSIENT)
-    detail = f"{plain(href)}: {_scrub(said)[:300]}"
-    for reason, pattern, transient in _KINDS:
-        if pattern.search(said):
-            return TileFault(reason, detail, transient=transient)
-    return TileFault("read.corrupt", detail)
-
-
-def _chain(error: BaseException | None) -> list[str]:
-    found: list[str] = []
-    while error is not None and len(found) < 10:
-        found.append(" ".join(str(error).split()))
-        error = error.__cause__ or error.__context__
-    return found
-
-
-def _scrub(text: str) -> str:
-    # Query strings carry signatures; GDAL's sentences repeat the whole address.
-    return re.sub(r"\?[^\s'\"|]*", "", re.sub(r"://[^/@\s]*@", "://", text))
 
 
 @dataclass
@@ -337,11 +163,16 @@ class AssetFile:
 
     def _attempts(self, action: Callable[[], Any]) -> Any:
         for attempt in range(self._retry.attempts):
+            SAID.listen()
             try:
                 return action()
             except (RasterioError, OSError, ValueError, IndexError) as error:
                 # A ValueError or IndexError comes from damaged headers (rasterio checks late).
-                fault = classify(error, self.ref.href)
+                fault = classify(error, self.ref.href, SAID.heard())
+                if fault.reason in {"read.truncated", "read.corrupt"}:
+                    fault = self._ask_server(fault)
+            finally:
+                SAID.heard()
             self.close()
             if not fault.transient or attempt + 1 == self._retry.attempts or self._closing.is_set():
                 break
@@ -349,6 +180,14 @@ class AssetFile:
             self._stats.add(retries=1)
             self._closing.wait(self._retry.wait(attempt))
         raise fault
+
+    def _ask_server(self, fault: TileFault) -> TileFault:
+        """The server's own answer, where it is a bad one: GDAL keeps the status of a data request to itself."""
+        href = self._sign(self.ref.href) if self._sign else self.ref.href
+        if not gdal_path(href).startswith("/vsi"):
+            # A file on disk does not grow while it is tried again.
+            return TileFault(fault.reason, fault.detail)
+        return probe(href, self.ref.href) or fault
 
     def _handle(self, level: int) -> _Handle:
         if level not in self._handles:
@@ -363,7 +202,7 @@ class AssetFile:
             options["CPL_VSIL_CURL_NON_CACHED"] = path
         extra = {} if level < 0 else {"overview_level": level}
         with rasterio.Env(**options):
-            dataset = rasterio.open(path, driver=_driver(self.ref.href), sharing=False, **extra)
+            dataset = rasterio.open(path, driver=driver_of(self.ref.href), sharing=False, **extra)
         self._stats.add(opens=1)
         return _Handle(dataset, _source(dataset, self.ref))
 
