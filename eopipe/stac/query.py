@@ -137,7 +137,7 @@ class Cql2:
             self.json: dict[str, Any] = self._expression.to_json()
         except Exception as error:  # noqa: BLE001  (cql2 raises bare Exception and its own kinds)
             raise SpecError(f"source.filter: not CQL2: {_said(error)}; mend it") from None
-        if not isinstance(self.json, dict):
+        if not isinstance(self.json, dict) or "op" not in self.json:
             raise SpecError(
                 f"source.filter: {str(source)[:80]!r} is no condition; write eo:cloud_cover < 40 or the like"
             )
