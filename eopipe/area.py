@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from pyproj import CRS
+from shapely.affinity import translate
 
 from eopipe.crs import NAMED, is_geographic, resolve_crs
 from eopipe.errors import AreaError, SpecError
@@ -32,6 +33,13 @@ _LIMIT = 2**31
 """Rows and columns must fit GDAL's and Zarr's 32-bit indices."""
 
 _SMALL = 256
+
+_ABROAD = 30.0
+"""Degrees outside its area of use at which a CRS is surely a mistake."""
+
+_WORST_SCALE = 10.0
+"""Web Mercator reaches it, in area, at 72 degrees; an area is mapped at a tenth of what it asked for."""
+
 _BAND_ROWS = 1 << 19
 """Rows whose toggles are held at a time: bounds the memory of a continent's outline."""
 
@@ -57,8 +65,8 @@ class GridArea:
             AreaError: The CRS cannot hold the area in one piece, or the area holds no pixel.
         """
         check_resolution(grid)
-        geometry = project_outline(area, grid.crs, grid.resolution / 100)
-        found = cls(grid, geometry)
+        found = cls(grid, project_outline(area, grid.crs, grid.resolution / 100))
+        _check_place(found, area)
         _check_size(found, area)
         return found
 
@@ -269,6 +277,28 @@ def _odd(toggles: NDArray[np.int64]) -> NDArray[np.int64]:
     places, times = np.unique(toggles, return_counts=True)
     odd: NDArray[np.int64] = places[times % 2 == 1]
     return odd
+
+
+def _check_place(found: GridArea, area: Area) -> None:
+    """Refuse a CRS far from home, such as a UTM zone on another continent: it answers, but with nonsense."""
+    crs = CRS.from_user_input(found.grid.crs)
+    if crs.is_geographic:
+        return
+    remedy = "choose a CRS made for this place, such as utm, or an equal-area grid"
+    use = crs.area_of_use
+    if use is not None and not _near(use.bounds, area.geometry):
+        raise AreaError(f"area: {found.grid.crs} is made for {use.name.rstrip('.')}, far from here; {remedy}")
+    ratio = found.geometry.area * crs.axis_info[0].unit_conversion_factor ** 2 / (area.km2 * 1e6)
+    if not 1 / _WORST_SCALE < ratio < _WORST_SCALE:
+        raise AreaError(f"area: {found.grid.crs} shows it {ratio:.3g} times as large as it is; {remedy}")
+
+
+def _near(bounds: tuple[float, float, float, float], geometry: Any) -> bool:
+    """Whether a geometry comes within ``_ABROAD`` degrees of bounds; west > east crosses the antimeridian."""
+    west, south, east, north = bounds
+    east += 360 if west > east else 0
+    home = shapely.box(west, south, east, north).buffer(_ABROAD, join_style="mitre")
+    return any(home.intersects(translate(geometry, xoff=turn)) for turn in (-360, 0, 360))
 
 
 def _check_size(found: GridArea, area: Area) -> None:
