@@ -218,6 +218,18 @@ def test_xarray_rio_and_odc_open_each_group_in_place(tmp_path, crs):
     assert tuple(ds.probabilities.dims) == ("band", "y", "x")
 
 
+def test_opens_as_titiler_does_and_from_a_server(anywhere, layout):
+    create(anywhere, layout, {})
+    arrays = make_tile(layout, HERE)
+    MosaicWriter(anywhere, layout).write(HERE, arrays)
+    store = anywhere.zarr_store(MOSAIC)
+    ds = xr.open_dataset(store, engine="zarr", group="0", consolidated=False, decode_coords="all", chunks={})
+    part = ds.label.rio.clip_box(*layout.grid.bounds(HERE.box(512)))
+    assert (part.values == arrays["label"]).all()
+    assert part.dtype == np.uint8
+    assert ds.label.rio.crs.to_epsg() == 32632
+
+
 def test_codes_are_attributes(local):
     ds = xr.open_zarr(local.url(MOSAIC), group="0", consolidated=False)
     attrs = ds.label.attrs
