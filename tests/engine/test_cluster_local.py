@@ -186,6 +186,7 @@ def work(seconds):
     time.sleep(seconds)
     return 7
 if __name__ == "__main__":
+    signal.alarm(60)  # if this is broken, it is a failure and not a hang
     signal.signal(signal.SIGINT, lambda *_: heard.append(1))
     print("starting", flush=True)
     with open_cluster(ClusterSpec(kind="local", workers=1)) as handle:
