@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
 
-from eopipe.cube.gdal import gdal_worker_env
+from eopipe.cube.environment import gdal_worker_env
 from eopipe.cube.scenes import scenes_from_items
 from eopipe.engine.ledger import Ledger
 from eopipe.mosaic.store import MosaicWriter

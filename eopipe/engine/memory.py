@@ -16,7 +16,7 @@ from eopipe.grid import TILE_SIZES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eopipe.kernels.protocol import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
 
 GDAL_CACHE = 128 * 2**20
 """Bytes of GDAL's block cache a worker: a strip's blocks of many assets; more did not read faster."""

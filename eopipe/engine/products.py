@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe import __version__
 from eopipe.engine.recipe import digest
-from eopipe.kernels.protocol import ArraySpec
+from eopipe.kernelinfo import ArraySpec
 from eopipe.mosaic.cog import CogInfo
 from eopipe.mosaic.store import Layout
 

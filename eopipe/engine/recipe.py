@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eopipe.grid import Grid
-    from eopipe.kernels.protocol import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.spec import SourceSpec
 
 KEY_LENGTH = 20

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from eopipe.area import GridArea
     from eopipe.grid import Grid, PixelBox, Tile
-    from eopipe.kernels.protocol import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.snapshot import Snapshot
 
 

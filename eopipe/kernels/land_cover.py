@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eopipe.errors import PlanError
 from eopipe.grid import CELL
-from eopipe.kernels.protocol import ArraySpec, ClassInfo, Inputs, KernelInfo, Result, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernels.protocol import Result
 from eopipe.models.dynamicworld import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
 from eopipe.models.registry import MODELS
 from eopipe.models.weights import locate

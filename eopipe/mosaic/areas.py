@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernels.protocol import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage
 

@@ -14,7 +14,7 @@ from eopipe.mosaic.store import STATUS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eopipe.kernels.protocol import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.layout import Layout
     from eopipe.mosaic.store import MosaicWriter
 

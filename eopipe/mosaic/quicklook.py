@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernels.protocol import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.areas import ClassArea
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage

@@ -14,6 +14,7 @@ from pystac_client.stac_api_io import StacApiIO
 from eopipe.errors import CatalogError, SpecError
 from eopipe.stac.http import Http, HttpError
 from eopipe.stac.query import matches_query
+from eopipe.stac.scenes import check_item
 from eopipe.stac.signing import unsign
 from eopipe.stac.source import Found, Question, catalog_error
 
@@ -128,11 +129,12 @@ class Api:
         search = ItemSearch(link["href"], method=method, stac_io=self._io, **asked)
         count = 0
         for page in self._pages(search):
-            _guard(page.get("numberMatched") or (page.get("context") or {}).get("matched"), question)
+            question.guard(page.get("numberMatched") or (page.get("context") or {}).get("matched"))
             for item in page["features"]:
+                check_item(item, link["href"])
                 if local.query is None or matches_query(item, local.query):
                     count += 1
-                    _guard(count, question)
+                    question.guard(count)
                     yield Found(item, _self_link(item) or link["href"])
 
     def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
@@ -183,14 +185,6 @@ class _Local:
 
     query: Any = None
     filter: Any = None
-
-
-def _guard(count: object, question: Question) -> None:
-    if isinstance(count, int) and count > question.max_items:
-        raise SpecError(
-            f"source: {count} items match or more, above max_items {question.max_items}; narrow datetime, area or "
-            "query, or raise source.max_items"
-        )
 
 
 def _place(question: Question) -> dict[str, Any]:

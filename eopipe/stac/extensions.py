@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from eopipe.grid import Grid, PixelBox
-    from eopipe.kernels.protocol import ArraySpec, ClassInfo, KernelInfo
+    from eopipe.kernelinfo import ArraySpec, ClassInfo, KernelInfo
     from eopipe.stac.records import OutputFile
 
 _BASE = "https://stac-extensions.github.io"

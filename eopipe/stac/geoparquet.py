@@ -58,11 +58,7 @@ class GeoparquetFile:
             for found in self._made(table.take(pa.array(chosen))):
                 if question.matches(found.item):
                     count += 1
-                    if count > question.max_items:
-                        raise SpecError(
-                            f"source: more than max_items {question.max_items} items match; narrow datetime, area or "
-                            "query, or raise source.max_items"
-                        )
+                    question.guard(count)
                     yield found
         missing = [name for name in question.collections if name not in known]
         if missing:

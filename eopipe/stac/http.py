@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import requests
 from requests import exceptions
@@ -63,6 +64,7 @@ class Http:
         self._timeout = timeout
         self._local = threading.local()
         self._lock = threading.Lock()
+        self._users: dict[str, tuple[str, str]] = {}
         self.requests = 0
 
     def json(self, url: str, *, headers: dict[str, str] | None = None) -> Any:
@@ -97,7 +99,8 @@ class Http:
         with self._lock:
             self.requests += 1
         try:
-            response = self._session().request(method, url, timeout=self._timeout, **parts)
+            auth = self._user(url)
+            response = self._session().request(method, url, timeout=self._timeout, auth=auth, **parts)
         except (exceptions.RequestException, OSError) as error:
             return _failed(error), None
         if response.ok:
@@ -106,6 +109,14 @@ class Http:
         transient = response.status_code in TRANSIENT
         error_ = HttpError(said, status=response.status_code, kind="http", transient=transient)
         return error_, _retry_after(response)
+
+    def _user(self, url: str) -> tuple[str, str] | None:
+        """The ``user:password@`` of the address, or of an earlier one of that host: a catalog's links lack it."""
+        place = urlsplit(url)
+        host = place.netloc.rpartition("@")[2]
+        if place.username is not None:
+            self._users[host] = (unquote(place.username), unquote(place.password or ""))
+        return self._users.get(host)
 
     def _session(self) -> requests.Session:
         if not hasattr(self._local, "session"):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from eopipe.kernels.protocol import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.stac.records import OutputFile, PublishInfo, TileOutput
 
 VERSION = "1.1.0"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from eopipe.area import Area, GridArea
     from eopipe.grid import Tile
-    from eopipe.kernels.protocol import ArraySpec, KernelInfo
+    from eopipe.kernelinfo import ArraySpec, KernelInfo
 
 
 @dataclass(frozen=True)

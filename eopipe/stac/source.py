@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from eopipe.errors import CatalogError
+from eopipe.errors import CatalogError, SpecError
 from eopipe.stac.footprints import box_geometry, item_bbox, item_geometry
 from eopipe.stac.http import HttpError
 from eopipe.stac.query import Cql2, matches_query
@@ -57,6 +57,18 @@ class Question:
     query: Mapping[str, Mapping[str, Any]] | None = None
     filter: Cql2 | None = None
     max_items: int = 200_000
+
+    def guard(self, count: object) -> None:
+        """Refuse more than ``max_items``: a filter was forgotten.
+
+        Raises:
+            SpecError: With the ways out.
+        """
+        if isinstance(count, int) and count > self.max_items:
+            raise SpecError(
+                f"source: {count} items match, or more, above max_items {self.max_items}; narrow datetime, area or "
+                "query, or raise source.max_items"
+            )
 
     def about(self, item: dict[str, Any]) -> bool:
         """Whether id, time and place match: what is cheap."""

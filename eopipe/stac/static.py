@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _READERS = 16
+_AHEAD = 512
 _MAX_DOCUMENTS = 5_000_000
 
 
@@ -109,11 +110,7 @@ class StaticCatalog:
             wanted = not question.collections or name in question.collections
             if wanted and question.matches(found.item):
                 count += 1
-                if count > question.max_items:
-                    raise SpecError(
-                        f"source: more than max_items {question.max_items} items match; narrow datetime, area or "
-                        "query, or raise source.max_items"
-                    )
+                question.guard(count)
                 yield found
         missing = [name for name in question.collections if name not in known]
         if missing:
@@ -139,8 +136,10 @@ class StaticCatalog:
     def _read(self, pool: ThreadPoolExecutor, links: Sequence[tuple[str, str | None]]) -> Iterator[dict[str, Any]]:
         addresses = [address for address, _ in links]
         if not self._url.startswith(("http://", "https://")):
-            return map(self._documents.json, addresses)  # threads win nothing on a disk
-        return pool.map(self._documents.json, addresses)
+            yield from map(self._documents.json, addresses)  # threads win nothing on a disk
+            return
+        for start in range(0, len(addresses), _AHEAD):  # so that a large catalog is never all in memory
+            yield from pool.map(self._documents.json, addresses[start : start + _AHEAD])
 
     def _open(
         self,
@@ -157,6 +156,8 @@ class StaticCatalog:
         elif kind == "FeatureCollection":
             for feature in document.get("features") or ():
                 yield Found(feature, address, collection)
+            # An API's list of items comes in pages; the first alone would be a part that looks like the whole.
+            level.children += [(link, collection) for link in _targets(document, address, "next")]
         elif kind in {"Catalog", "Collection"}:
             if kind == "Collection" or "extent" in document:
                 collection = str(document.get("id"))
@@ -171,16 +172,8 @@ class StaticCatalog:
             )
 
     def _links(self, address: str, document: dict[str, Any], collection: str | None, level: _Level) -> None:
-        for link in document.get("links") or ():
-            if not isinstance(link, dict) or not isinstance(link.get("href"), str):
-                continue
-            target = resolve_href(link["href"], address)
-            if link.get("rel") == "item":
-                level.items.append((target, collection))
-            elif link.get("rel") == "child":
-                level.children.append((target, collection))
-            elif link.get("rel") == "items" and "json" in str(link.get("type") or "json"):
-                level.children.append((target, collection))  # a FeatureCollection beside the collection
+        level.items += [(target, collection) for target in _targets(document, address, "item")]
+        level.children += [(target, collection) for target in _targets(document, address, "child", "items")]
 
     def _fresh(self, links: Sequence[tuple[str, str | None]], visited: set[str]) -> list[tuple[str, str | None]]:
         """Links not followed before: catalogs may link in circles."""
@@ -192,3 +185,15 @@ class StaticCatalog:
         if len(visited) > _MAX_DOCUMENTS:
             raise CatalogError(f"catalog {unsign(self._url)} has more than {_MAX_DOCUMENTS} documents; use an API")
         return fresh
+
+
+def _targets(document: dict[str, Any], address: str, *rels: str) -> list[str]:
+    """Absolute addresses of a document's links of these kinds; ``items`` may be parquet, which is passed over."""
+    return [
+        resolve_href(link["href"], address)
+        for link in document.get("links") or ()
+        if isinstance(link, dict)
+        and link.get("rel") in rels
+        and isinstance(link.get("href"), str)
+        and "json" in str(link.get("type") or "json")
+    ]

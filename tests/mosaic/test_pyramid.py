@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eopipe.kernels.protocol import ArraySpec, ClassInfo
+from eopipe.kernelinfo import ArraySpec, ClassInfo
 from eopipe.mosaic.pyramid import histogram, reduce, reduce_mean, reduce_mode
 
 

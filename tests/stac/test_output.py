@@ -24,7 +24,7 @@ from rasterio.shutil import copy as gdal_copy
 
 from eopipe.area import Area, GridArea
 from eopipe.grid import Grid, Tile
-from eopipe.kernels.protocol import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.stac.output import publish
 from eopipe.stac.records import OutputFile, PublishInfo, SceneRef, TileOutput
 from eopipe.storage import Storage
