@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -254,8 +255,10 @@ class Facts:
         if level < 0:
             return self.source
         rows, cols = (-(-side // self.factors[level]) for side in self.source.shape)
-        scale = rasterio.Affine.scale(self.source.shape[1] / cols, self.source.shape[0] / rows)
-        return Source(self.source.crs, self.source.transform * scale, (rows, cols))
+        wide, tall, own = self.source.shape[1] / cols, self.source.shape[0] / rows, self.source.transform
+        # Written out: affine 2 multiplies with *, affine 3 with @, and warns of the other.
+        transform = Affine(own.a * wide, own.b * tall, own.c, own.d * wide, own.e * tall, own.f)
+        return Source(self.source.crs, transform, (rows, cols))
 
     def level_for(self, ratio: float) -> int:
         """The coarsest overview that is still finer than the grid, given source pixels per grid pixel."""
@@ -278,7 +281,7 @@ def _with_mask(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
 
 
 def _source(dataset: Any, ref: AssetRef) -> Source:
-    if dataset.crs is None or dataset.transform == rasterio.Affine.identity():
+    if dataset.crs is None or dataset.transform == Affine.identity():
         how = "only ground control points" if dataset.gcps[0] else "no CRS or no geotransform"
         raise TileFault(
             "read.corrupt", f"{plain(ref.href)} has {how}; warp it to a map projection before mapping from it"
