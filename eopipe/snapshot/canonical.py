@@ -27,7 +27,12 @@ def item_hash(item: Mapping[str, Any]) -> str:
 
 def verbatim_json(item: Mapping[str, Any]) -> str:
     """The item as one line of JSON, keys in the order received."""
-    return json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and UTF-8 cannot
+        return json.dumps(item, separators=(",", ":"))
+    return text
 
 
 def resolve_href(href: str, base: str | None) -> str:

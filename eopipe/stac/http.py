@@ -101,7 +101,7 @@ class Http:
         try:
             auth = self._user(url)
             response = self._session().request(method, url, timeout=self._timeout, auth=auth, **parts)
-        except (exceptions.RequestException, OSError) as error:
+        except (exceptions.RequestException, OSError, ValueError) as error:
             return _failed(error), None
         if response.ok:
             return response

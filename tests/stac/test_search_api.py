@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogError, ItemError, SpecError
 from eopipe.stac.http import Backoff
 from eopipe.stac.search import search
 from tests.support.paths import needs_shared
@@ -246,3 +246,23 @@ def _only(items):
     with StacApi(items) as api:
         snapshot, _ = found(api)
     return snapshot.hash, snapshot
+
+
+def test_an_area_across_the_antimeridian_goes_as_two_parts(api):
+    found(api, (177.0, -19.0, -177.0, -16.0))
+    assert api.asked("/search")[0].body["intersects"]["type"] == "MultiPolygon"
+
+
+def test_a_password_in_the_address_is_used_but_not_kept(api):
+    api.password = "me:hunter2"
+    with pytest.raises(CatalogError, match="it wants credentials"):
+        found(api)
+    snapshot, _ = found(api, catalog=api.url.replace("http://", "http://me:hunter2@"))
+    assert len(snapshot) == 6
+    assert "hunter2" not in str(snapshot.index.to_pylist())
+
+
+def test_a_feature_that_is_no_item_is_named():
+    broken = {**real_items(EARTH_SEARCH)[4], "assets": None}
+    with StacApi([broken]) as api, pytest.raises(ItemError, match="has no assets"):
+        found(api, collections=[broken["collection"]])

@@ -238,10 +238,49 @@ def test_a_folder_without_a_catalog(tmp_path):
 
 
 def test_too_many_items_are_refused():
-    with pytest.raises(SpecError, match=r"more than max_items 5.*raise source.max_items"):
+    with pytest.raises(SpecError, match=r"above max_items 5.*raise source.max_items"):
         found(OSCD, max_items=5)
 
 
 def test_a_function_that_is_not_cql2s_is_refused_for_a_static_catalog():
     with pytest.raises(SpecError, match="unknown function 'soundex'"):
         found(OSCD, filter="soundex(oscd:city) = 'P200'")
+
+
+def test_pages_of_an_item_list_are_all_followed(tmp_path):
+    items = real_items("site2")
+    pages = [items[:5], items[5:10], items[10:]]
+    for number, page in enumerate(pages):
+        links = [link("next", f"page{number + 1}.json")] if number < 2 else []
+        write(tmp_path / f"page{number}.json", {"type": "FeatureCollection", "features": page, "links": links})
+    path = write(tmp_path / "collection.json", collection("sentinel-2-l2a", link("items", "./page0.json")))
+    assert len(ids(found(path))) == len(items)
+
+
+def test_an_item_listed_twice_is_used_once(tmp_path):
+    item = real_item("lidar_id")
+    path = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": [item, item]})
+    snapshot, report = found(path)
+    assert len(snapshot) == 1
+    assert "listed more than once" in report.warnings[0]
+
+
+def test_any_fsspec_scheme_is_a_catalog_too():
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/cat/collection.json", json.dumps(collection("c", link("item", "./a/item.json"))).encode())
+    memory.pipe("/cat/a/item.json", (OSCD / "S2_pisa_20150704" / "S2_pisa_20150704.json").read_bytes())
+    snapshot, _ = found("memory://cat/collection.json")
+    assert snapshot.items([0])[0]["assets"]["B02"]["href"] == "memory://cat/a/B02.tif"
+    with pytest.raises(CatalogError, match=r"memory://cat/none.json does not exist"):
+        found("memory://cat/none.json")
+    with pytest.raises((CatalogError, SpecError), match="nosuch"):
+        found("nosuch://cat/none.json")
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "http://127.0.0.1:1/catalog.json", "https://"])
+def test_addresses_that_lead_nowhere(address):
+    with pytest.raises(CatalogError) as caught:
+        found(address)
+    assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import struct
@@ -77,6 +78,7 @@ class StacApi:
         self.log: list[Asked] = []
         self.faults: dict[str, deque[Fault]] = {}
         self.largest_page: int | None = None
+        self.password: str | None = None
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -219,8 +221,11 @@ def _handler(api: StacApi) -> type[BaseHTTPRequestHandler]:  # noqa: C901  (the 
                 api.log.append(Asked(method, path, body))
                 waiting = api.faults.get(path)
                 fault = waiting.popleft() if waiting else None
+            sent = base64.b64encode((api.password or "").encode()).decode()
             if fault is not None:
                 self._fail(fault)
+            elif api.password and self.headers.get("Authorization") != f"Basic {sent}":
+                self._answer(401, {"code": "Unauthorized"})
             elif path == "/":
                 self._answer(200, api.root())
             elif path == "/collections":
