@@ -81,7 +81,7 @@ def _summaries(info: PublishInfo) -> dict[str, Any]:
 def _item_assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
     """What each Item's assets are, told once, with the whole class table."""
     types = {name: ext.media_type(file.path) for output in outputs for name, file in output.files.items()}
-    found = {}
+    found: dict[str, Any] = {}
     for name in sorted(types):
         found[name] = {"type": types[name], "roles": ["data"], "title": name}
         if types[name] == ext.COG:
