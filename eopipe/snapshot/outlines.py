@@ -188,7 +188,7 @@ def _project(crs: str, corners: NDArray[np.float64], key: NDArray[np.int64], tar
 
 def _warped(crs: str, corners: NDArray[np.float64], target: str, edge: int) -> tuple[Any, NDArray[np.bool_]]:
     x, y = _ring(corners, edge)
-    lon, _ = _transformer(crs, "EPSG:4326").transform(x, y)
+    lon, _ = _transformer(crs, "EPSG:4326").transform(x[:, ::4], y[:, ::4])  # every fourth point tells the cut
     u, v = (np.asarray(part) for part in _transformer(crs, target).transform(x, y))
     good = np.isfinite(u).all(axis=1) & np.isfinite(v).all(axis=1)
     good &= ~_near_cut(lon, target)

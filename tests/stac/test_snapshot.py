@@ -20,6 +20,7 @@ from eopipe.snapshot import Row, Snapshot, item_hash, resolve_href
 from eopipe.stac.search import snapshot_of
 from eopipe.storage import Storage
 from tests.support.paths import needs_shared
+from tests.support.s3 import s3, s3_uri  # noqa: F401  (fixtures)
 from tests.support.stac_items import real_item, real_items
 
 
@@ -87,11 +88,13 @@ def test_the_index_is_geoparquet(tmp_path):
 
 
 @needs_shared
-def test_a_remote_store_is_read_by_ranges():
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_a_remote_store_is_read_by_ranges(kind, request):
     snapshot = snapshot_of({"all": real_items()})
-    storage = Storage.open("memory://snapshot-ranges")
+    uri = request.getfixturevalue("s3_uri") if kind == "s3" else "memory://snapshot-ranges"
+    storage = Storage.open(uri)
     snapshot.write(storage)
-    again = Snapshot.read(storage, snapshot.hash)
+    again = pickle.loads(pickle.dumps(Snapshot.read(storage, snapshot.hash)))
     rows = [70, 3, 3, 41]
     assert again.raw_items(rows) == snapshot.raw_items(rows)
 
