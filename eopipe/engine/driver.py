@@ -93,7 +93,13 @@ def submit(client: Client, context: RunContext) -> list[Future[Any]]:
 
 
 def drive(
-    client: Client, context: RunContext, *, watcher: Watcher, stop: Stop, lost: Callable[[], bool]
+    client: Client,
+    context: RunContext,
+    *,
+    watcher: Watcher,
+    stop: Stop,
+    lost: Callable[[], bool],
+    stop_now: Callable[[], None] = lambda: None,
 ) -> Iterator[TileReport]:
     """Run all tiles of a context; yields each report as its tile ends.
 
@@ -103,6 +109,7 @@ def drive(
         watcher: Told of every tile and of what else happens.
         stop: Asked by signals.
         lost: Whether the output's lease was lost.
+        stop_now: Kills local workers, for a second signal.
 
     Raises:
         ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
@@ -120,6 +127,7 @@ def drive(
     while pending:
         if stop.count > 1:
             watcher.note("second signal: stopping at once; what was recorded stays, run again to resume")
+            stop_now()
             return
         if stop.count and not draining:
             draining = True

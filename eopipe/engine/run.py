@@ -20,7 +20,7 @@ from eopipe.area import GridArea
 from eopipe.cube.reader import ReadSettings
 from eopipe.engine import folder, frozen
 from eopipe.engine.calibrate import Calibration, calibrate
-from eopipe.engine.cluster import open_cluster
+from eopipe.engine.cluster import open_cluster, wait_for_workers
 from eopipe.engine.cluster.resources import memory_a_worker
 from eopipe.engine.context import ContextPlugin, RunContext
 from eopipe.engine.device import choose_device
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from eopipe.engine.display import Display
     from eopipe.engine.tile import TileReport
     from eopipe.spec import RunSpec
+
+
+WORKER_SECONDS = 300.0
+"""How long to wait for a cluster's workers: a queue of jobs or pods may take minutes."""
 
 
 @dataclass
@@ -244,6 +248,7 @@ def execute(
         if calibration is None:
             opened, calibration = freeze_precision(opened)
         cluster = stack.enter_context(open_cluster(spec.cluster))
+        wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
         display.planned(plan)
         freeze(opened, plan)
@@ -266,7 +271,7 @@ def _map(
         session.notes.extend(preflight(client, context, plan))
         display.start(total=len(plan.tiles), left=len(left), plan=plan, dashboard=cluster.dashboard)
         begun = time.monotonic()
-        for report in drive(client, context, watcher=display, stop=stop, lost=lost):
+        for report in drive(client, context, watcher=display, stop=stop, lost=lost, stop_now=cluster.stop_now):
             session.add(report)
         session.elapsed = time.monotonic() - begun
         display.phase("finish")

@@ -53,7 +53,7 @@ def kill_tree(process):
     for child in psutil.Process(process.pid).children(recursive=True):
         child.kill()
     process.kill()
-    process.wait()
+    process.communicate()
 
 
 @pytest.mark.parametrize("after", [1, 4])
