@@ -1,3 +1,27 @@
-"""eopipe: maps of anything you can name, from a STAC query, on the Dask cluster you already have."""
+"""eopipe: maps of anything you can name, from a STAC query, on the Dask cluster you already have.
+
+``import eopipe`` is cheap; torch, dask and GDAL load with the first name that needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, run, search
+    from eopipe.spec import RunSpec, load_spec
 
 __version__ = "0.1.0"
+
+__all__ = ["BoundKernel", "Cube", "RunSpec", "kernel", "load_spec", "map_kernel", "open_cube", "run", "search"]
+
+_HOMES = {"RunSpec": "eopipe.spec", "load_spec": "eopipe.spec"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'eopipe' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES.get(name, "eopipe.api")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

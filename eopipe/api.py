@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernels.protocol import ArraySpec, Kernel
+    from eopipe.kernelinfo import ArraySpec
+    from eopipe.kernels.protocol import Kernel
     from eopipe.snapshot import Snapshot
 
 __all__ = ["BoundKernel", "Cube", "kernel", "map_kernel", "open_cube", "run", "search"]
