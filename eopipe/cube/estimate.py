@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 HEADERS = 200
 TILES = 96
+"""Least number of tiles that are simulated; more where tiles have few scenes, up to ``_WORK`` files in all."""
+
+_WORK = 20_000
 STRIP = 512
 _CHUNK = 16384
 _LEADER = 8
@@ -111,7 +114,7 @@ def estimate_reads(
         Totals over all boxes; scaled up where more than ``TILES`` were given.
     """
     covered = [(box, tuple(rows)) for box, rows in boxes if rows]
-    chosen = _sample(covered)
+    chosen = _sample(covered, len(settings.bands))
     if not chosen:
         return ReadEstimate(0, 0)
     rows = sorted({row for _, rows in chosen for row in rows})
@@ -120,7 +123,8 @@ def estimate_reads(
     run = _Run(settings, layouts, strip=strip, block_cache=block_cache)
     for box, tile_rows in chosen:
         run.tile(box, [by_row[row] for row in tile_rows])
-    scale = len(covered) / len(chosen)
+    # Scenes read, not tiles: a tile at the swaths' overlap reads twice as much as its neighbour.
+    scale = sum(len(rows) for _, rows in covered) / sum(len(tile_rows) for _, tile_rows in chosen)
     return ReadEstimate(
         bytes=round(run.bytes * scale),
         requests=round(run.requests * scale + run.sizes_asked(workers) * (max(1, scale))),
@@ -130,13 +134,13 @@ def estimate_reads(
     )
 
 
-def _sample(covered: list[Any]) -> list[Any]:
-    """All tiles, or evenly spaced groups of neighbours, since neighbours share what is cached."""
-    if len(covered) <= TILES:
+def _sample(covered: list[Any], bands: int) -> list[Any]:
+    """All tiles, or some, evenly spaced in the order of their reads."""
+    files = sum(len(rows) for _, rows in covered) * bands
+    most = max(TILES, _WORK * len(covered) // max(files, 1))
+    if len(covered) <= most:
         return covered
-    group = 4
-    starts = np.linspace(0, len(covered) - group, TILES // group).astype(int)
-    return [covered[start + n] for start in starts for n in range(group)]
+    return [covered[n] for n in np.linspace(0, len(covered) - 1, most).astype(int)]
 
 
 def refs_of(scene: Scene) -> list[tuple[AssetRef, bool]]:

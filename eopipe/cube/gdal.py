@@ -63,7 +63,7 @@ class ReadStats:
         opens: Files opened, reopens included.
         reads: Windows read.
         retries: Transient faults that were tried again.
-        bytes_read: Estimate of compressed bytes, from the blocks' pixels and the file's mean compression.
+        bytes_read: Compressed bytes of the blocks that were touched, as the headers state them.
         seconds: Summed over threads.
     """
 
@@ -119,6 +119,7 @@ class AssetFile:
         self._handles: dict[int, _Handle] = {}
         self._facts: dict[tuple[int, float | None], Facts] = {}
         self._fresh = False
+        self._touched: set[tuple[int, int, int]] = set()
 
     def facts(self, ref: AssetRef) -> Facts:
         """Georeferencing, overviews, no-data and block layout of a band; opens the file if need be."""
@@ -146,8 +147,23 @@ class AssetFile:
         started = time.perf_counter()
         with self.lock:
             found: NDArray[Any] = self._attempts(once)
-        self._stats.add(reads=1, seconds=time.perf_counter() - started)
+            size = self._compressed(ref, facts, window, level)
+        self._stats.add(reads=1, seconds=time.perf_counter() - started, bytes_read=size)
         return found
+
+    def _compressed(self, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> int:
+        """Compressed bytes of the window's blocks that no read before touched, as the header states them."""
+        if level not in self._handles:
+            return 0
+        dataset, total = self._handles[level].dataset, 0
+        height, width = facts.block
+        for row in range(window.row0 // height, -(-window.row1 // height)):
+            for col in range(window.col0 // width, -(-window.col1 // width)):
+                if (level, row, col) not in self._touched:
+                    self._touched.add((level, row, col))
+                    # An overview's own handle calls its blocks as a file calls those of its full resolution.
+                    total += int(dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=ref.band_index) or 0)
+        return total
 
     def close(self) -> None:
         """Close every level; a later read opens again."""
