@@ -61,9 +61,10 @@ def _root(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, on standard error.")] = False,
 ) -> None:
     """Maps of anything you can name, from a STAC query, on a Dask cluster."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setLevel(logging.INFO if verbose else logging.WARNING)  # distributed sets its own loggers to INFO
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 @app.command()
@@ -78,10 +79,11 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
-    from eopipe.engine.display import plan_lines  # noqa: PLC0415  (torch and dask load only where they are used)
+    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
+
+    from eopipe.engine.display import plan_lines  # noqa: PLC0415  (with what follows: torch and dask)
     from eopipe.engine.run import freeze_precision, local_workers, open_run, plan_run  # noqa: PLC0415
 
-    loaded, moment = load_spec(spec), resolve_now(now)
     opened, calibration = freeze_precision(open_run(loaded, now=moment, allow_empty=allow_empty))
     made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
     if tiles is Shape.geojson:
@@ -92,23 +94,28 @@ def plan(
     if as_json:
         _print_json({"output": opened.storage.url(), **made.summary()})
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     for line in plan_lines(made):
         console.print(line)
-    console.print(f"next: eopipe run {spec}")
+    console.print(f"next: eopipe run {spec}", markup=False)
 
 
 @app.command()
 def run(spec: SpecPath, *, now: Now = None, allow_empty: AllowEmpty = False, as_json: Json = False) -> None:
-    """Run a spec, or resume it where an earlier run stopped."""
+    """Run a spec, or resume it where an earlier run stopped.
+
+    Ctrl-C drains: tiles under way are finished, and the same command resumes. A second Ctrl-C stops at once.
+    """
+    loaded, moment = load_spec(spec), resolve_now(now) if now else None
+
     from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
-    from eopipe.engine.run import execute  # noqa: PLC0415
 
     display = choose_display(quiet=as_json)
+    display.phase("load")
+    from eopipe.engine.run import execute  # noqa: PLC0415
+
     try:
-        summary = execute(
-            load_spec(spec), now=resolve_now(now) if now else None, allow_empty=allow_empty, display=display
-        )
+        summary = execute(loaded, now=moment, allow_empty=allow_empty, display=display)
     finally:
         if isinstance(display, Terminal):
             display.close()
@@ -153,9 +160,9 @@ def models(*, as_json: Json = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    table = Table("model", "what", "GSD", "licence", "weights", box=None, pad_edge=False)
+    table = Table("model", "what", "GSD (m)", "licence", "weights", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(row["name"], row["title"], f"{row['gsd']:g} m", row["licence"], row["weights"])
+        table.add_row(*(str(row[key]) for key in ("name", "title", "gsd", "licence", "weights")))
     Console(highlight=False).print(table)
 
 

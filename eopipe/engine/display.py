@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, Group
@@ -11,7 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from eopipe.engine.memory import gib
+from eopipe.engine.words import gib, hms, size, some
 
 if TYPE_CHECKING:
     from eopipe.engine.plan import Plan
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 """Seconds between lines where there is no terminal."""
+
+TELL = 5
+"""Failed tiles of one reason that are told one by one."""
+
+PHASES = {
+    "load": "loading",
+    "search": "searching",
+    "calibrate": "calibrating the kernel on this machine",
+    "cluster": "starting the workers",
+    "preflight": "trying every worker",
+    "finish": "pyramid, STAC, quicklook",
+}
+"""What is said of each phase."""
 
 
 class Display(Protocol):
@@ -93,20 +107,21 @@ class Rate:
     def __init__(self, *, total: int, left: int, km2: float) -> None:
         self.total, self.ended, self.failed = total, total - left, 0
         self._before, self._km2 = total - left, km2 / max(total, 1)
-        self._start = time.monotonic()
+        self._start = self._last = time.monotonic()
 
     def add(self, *, failed: bool) -> None:
         """Count a tile."""
         self.ended += 1
         self.failed += failed
+        self._last = time.monotonic()
 
     def line(self) -> str:
         """Such as ``48.2 km², 1,205 km²/h, 0:02:10 left, 1 failed``."""
-        here, spent = self.ended - self._before, time.monotonic() - self._start
+        here, spent = self.ended - self._before, self._last - self._start
         text = f"{self.ended * self._km2:,.1f} km²"
         if here and spent > 0:
-            left = (self.total - self.ended) * spent / here
-            text += f", {here * self._km2 / spent * 3600:,.0f} km²/h, {hms(left)} left"
+            left = (self.total - self.ended) * spent / here - (time.monotonic() - self._last)
+            text += f", {here * self._km2 / spent * 3600:,.0f} km²/h, {hms(max(left, 0))} left"
         return f"{text}, {self.failed} failed"
 
 
@@ -122,106 +137,110 @@ class Terminal:
         )
         self._task = self._bar.add_task("tiles", total=0, start=False)
         self._last = 0.0
+        self._told: Counter[str] = Counter()
 
     def phase(self, name: str) -> None:
         """One dim line a phase."""
         if name == "finish":
             self._stop()
-        said = {
-            "search": "searching",
-            "calibrate": "calibrating the kernel on this machine",
-            "preflight": "trying every worker",
-            "finish": "pyramid, STAC, quicklook",
-        }
-        self._console.print(f"[dim]{said.get(name, name)} …[/dim]")
+        self._say(f"{PHASES.get(name, name)} …", "dim")
 
     def searching(self, items: int) -> None:
         """A line a thousand items."""
         if items and items % 1000 == 0:
-            self._console.print(f"[dim]  {items:,} items[/dim]")
+            self._say(f"  {items:,} items", "dim")
 
     def found(self, snapshot: Snapshot, report: SearchReport | None) -> None:
         """Items, duplicates and warnings."""
         count = snapshot.index.num_rows
         if report is None:
-            self._console.print(f"resuming with the frozen snapshot of {count:,} scenes")
+            self._say(f"resuming with the frozen snapshot of {some(count, 'scene')}")
             return
-        dropped = f", {len(report.duplicates):,} duplicates left out" if report.duplicates else ""
-        self._console.print(f"{count:,} scene{'s' * (count != 1)}{dropped}")
+        dropped = f", {some(len(report.duplicates), 'duplicate')} left out" if report.duplicates else ""
+        self._say(f"{some(count, 'scene')} found{dropped}")
 
     def planned(self, plan: Plan) -> None:
         """The plan in a few lines."""
         for line in plan_lines(plan):
-            self._console.print(line)
+            self._console.print(line, soft_wrap=True)
 
     def start(self, *, total: int, left: int, plan: Plan, dashboard: str | None) -> None:
         """The bar, and the dashboard's link."""
         if dashboard:
-            self._console.print(f"dashboard: {dashboard}")
+            self._say(f"dashboard: {dashboard}")
         if left < total:
-            self._console.print(f"{total - left} of {total} tiles are done already")
+            self._say(f"{total - left:,} of {some(total, 'tile')} are done already")
         self._rate = Rate(total=total, left=left, km2=plan.km2)
         self._bar.update(self._task, total=total, completed=total - left)
         self._bar.start_task(self._task)
-        if self._console.is_terminal:
-            self._live = Live(self._view(), console=self._console, refresh_per_second=4)
+        if self._console.is_terminal and left:
+            self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=4)
             self._live.start()
 
     def tile(self, report: TileReport) -> None:
-        """Move the bar; name a failure."""
+        """Move the bar; name a failure, but not the same reason a thousand times."""
         failed = report.status == "failed"
         self._rate.add(failed=failed)
         self._bar.update(self._task, completed=self._rate.ended)
         if failed:
-            self._console.print(f"[red]failed[/red] {report.reason}: {report.detail}", markup=True)
+            self._told[report.reason] += 1
+            if self._told[report.reason] <= TELL:
+                self._say(f"failed {report.reason}: {report.detail}", "red")
+            if self._told[report.reason] == TELL:
+                self._say(f"further tiles that fail with {report.reason} are only counted here", "red")
         for warning in report.warnings:
-            self._console.print(f"[yellow]{warning}[/yellow]")
-        if self._live is not None:
-            self._live.update(self._view())
-        elif time.monotonic() - self._last > PLAIN_SECONDS or self._rate.ended == self._rate.total:
+            self._say(warning, "yellow")
+        if self._live is None and (
+            time.monotonic() - self._last > PLAIN_SECONDS or self._rate.ended == self._rate.total
+        ):
             self._last = time.monotonic()
-            self._console.print(f"{self._rate.ended} of {self._rate.total} tiles, {self._rate.line()}")
+            self._say(f"{self._rate.ended:,} of {some(self._rate.total, 'tile')}, {self._rate.line()}")
 
     def note(self, line: str) -> None:
         """A line."""
-        self._console.print(f"[yellow]{line}[/yellow]")
+        self._say(line, "yellow")
 
     def done(self, summary: dict[str, Any]) -> None:
         """What was made, and where."""
         self._stop()
         for line in summary_lines(summary):
-            self._console.print(line)
+            self._console.print(line, soft_wrap=True)
 
     def close(self) -> None:
         """Leave the terminal as it was, also after an error."""
         self._stop()
 
+    def _say(self, line: str, style: str = "") -> None:
+        # Text, not markup: a server's words may hold brackets; unwrapped, so that a path can be copied
+        self._console.print(Text(line, style=style), soft_wrap=True)
+
     def _view(self) -> Group:
-        return Group(self._bar, Text(self._rate.line(), style="dim"))
+        return Group(self._bar, Text(self._rate.line(), style="red" if self._rate.failed else "dim"))
 
     def _stop(self) -> None:
         if self._live is not None:
-            self._live.update(self._view())
             self._live.stop()
             self._live = None
 
 
-def plan_lines(plan: Plan) -> list[str]:
+def plan_lines(plan: Plan) -> list[Text]:
     """The plan for people."""
     said = plan.summary()
-    memory = gib(said["worker_memory"]) if said["worker_memory"] else "no limit"
+    memory = f" of {gib(said['worker_memory'])}" if said["worker_memory"] else ""
+    empty = f", {said['tiles_empty']:,} without a scene" if said["tiles_empty"] else ""
+    requests = f" in {said['requests']:,} requests" if said["requests"] else ""
+    tiles, scenes, tasks = (some(said[f"{word}s"], word) for word in ("tile", "scene", "task"))
+    workers = f"{some(said['workers'], 'worker')}, each at most {gib(said['worker_peak_bytes'])}{memory}"
     lines = [
-        f"{said['tiles']:,} tiles of {said['tile']}² ({said['tiles_empty']} without a scene), {said['km2']:,.1f} km²",
-        f"{said['scenes']:,} scenes in use, {said['tasks']:,} tasks on {said['workers']} workers",
-        f"reads {size(said['bytes_read'])} in {said['requests']:,} requests",
-        f"writes about {size(said['bytes_written'])}",
-        f"a worker peaks at {gib(said['worker_peak_bytes'])} of {memory}",
-        f"about {hms(said['seconds'])} on {said['device']}",
+        f"{tiles} of {said['tile']}² over {said['km2']:,.1f} km²{empty}; {scenes}",
+        f"reads {size(said['bytes_read'])}{requests}, writes about {size(said['bytes_written'])}",
+        f"{workers}; {tasks}",
+        f"about {hms(said['seconds'])} once the workers are there, on {said['device']}",
     ]
-    return [*lines, *(f"[yellow]warning:[/yellow] {line}" for line in said["warnings"])]
+    return [*map(Text, lines), *(Text(f"warning: {line}", style="yellow") for line in said["warnings"])]
 
 
-def summary_lines(summary: dict[str, Any]) -> list[str]:
+def summary_lines(summary: dict[str, Any]) -> list[Text]:
     """The end of a run for people."""
     counts = ", ".join(
         f"{summary[name]:,} {name.replace('_', ' ')}"
@@ -229,30 +248,21 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         if summary.get(name)
     )
     rate = f", {summary['km2_per_hour']:,.0f} km²/h" if summary["km2_per_hour"] else ""
-    lines = [f"[bold]{counts or 'no tiles'}[/bold] of {summary['tiles']:,} tiles in {hms(summary['seconds'])}{rate}"]
-    lines += [f"  {share:6.1%} {name} ({km2:,.2f} km²)" for name, km2, share in summary.get("classes", [])]
-    lines += [f"[red]failed {count} x {reason}[/red]" for reason, count in summary["failed_reasons"].items()]
-    for name in ("mosaic", "cogs", "stac", "quicklook"):
-        if summary.get(name):
-            lines.append(f"{name:9} {summary[name]}")
+    first = f"{counts or 'nothing'} of {some(summary['tiles'], 'tile')} in {hms(summary['seconds'])}{rate}"
+    lines = [Text(first, style="bold")]
+    classes = sorted(summary.get("classes", []), key=lambda found: -found[1])
+    width = max((len(name) for name, _, _ in classes), default=0)
+    lines += [Text(f"  {name:{width}} {share:7.1%} {km2:13,.2f} km²") for name, km2, share in classes]
+    lines += [
+        Text(f"failed: {some(count, 'tile')} with {reason}", style="red")
+        for reason, count in summary["failed_reasons"].items()
+    ]
+    lines += [
+        Text(f"{name:9} {summary[name]}") for name in ("mosaic", "cogs", "stac", "quicklook") if summary.get(name)
+    ]
     if summary["exit_status"]:
-        lines.append(f"run the same command again to resume (exit status {summary['exit_status']})")
+        lines.append(Text(f"run the same command again to resume (exit status {summary['exit_status']})"))
     return lines
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def hms(seconds: float) -> str:
-    """Such as ``0:02:10``."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}"
 
 
 def choose_display(*, quiet: bool) -> Terminal | Quiet:

@@ -128,6 +128,7 @@ def _words(opened: Opened, total: Counter[int]) -> QuicklookInfo:
         subtitle=" · ".join([opened.job.kernel.info.name, when, f"{_scenes(len(opened.snapshot))} of {source}"]),
         attribution=f"made with eopipe · {opened.job.kernel.info.provenance.get('model', '')}",
         histogram=total,
+        extent=opened.job.region.box,
     )
 
 

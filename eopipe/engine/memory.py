@@ -10,6 +10,7 @@ import numpy as np
 
 from eopipe.cube.reader import memory as reader_memory
 from eopipe.engine.mapping import STRIP
+from eopipe.engine.words import gib
 from eopipe.errors import PlanError
 from eopipe.grid import TILE_SIZES
 
@@ -112,8 +113,3 @@ def check_fits(size: int, *, peak: Callable[[int], int], limit: int | None) -> N
     smaller = next((side for side in TILE_SIZES if side < size and peak(side) <= limit), None)
     remedy = f"grid.tile: {smaller} would fit" if smaller else "give a worker more memory (cluster.memory)"
     raise PlanError(f"tiles of {size} need {gib(peak(size))} a worker, which has {gib(limit)}; {remedy}")
-
-
-def gib(count: float) -> str:
-    """Bytes for people."""
-    return f"{count / 2**30:.2f} GiB"

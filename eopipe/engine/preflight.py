@@ -16,7 +16,7 @@ from eopipe.engine.context import state_of
 from eopipe.engine.device import device_label
 from eopipe.engine.faults import fault_of
 from eopipe.engine.frozen import versions
-from eopipe.engine.memory import gib
+from eopipe.engine.words import gib
 from eopipe.errors import ClusterError
 
 if TYPE_CHECKING:

@@ -247,6 +247,7 @@ def execute(
         display.phase("calibrate")
         if calibration is None:
             opened, calibration = freeze_precision(opened)
+        display.phase("cluster")
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)

@@ -14,6 +14,7 @@ from eopipe.mosaic.store import STATUS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from eopipe.grid import PixelBox
     from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.layout import Layout
     from eopipe.mosaic.store import MosaicWriter
@@ -44,16 +45,17 @@ class View:
     stretch_y: float = 1.0
 
 
-def look(writer: MosaicWriter, spec: ArraySpec, statuses: NDArray[np.uint8]) -> View:
+def look(writer: MosaicWriter, spec: ArraySpec, statuses: NDArray[np.uint8], extent: PixelBox | None = None) -> View:
     """Crop to what was or should have been mapped, at the finest level that fits 1,000 pixels.
 
     Args:
         writer: Reads the mosaic.
         spec: Which array; its first plane.
         statuses: ``tile_status``.
+        extent: The area's pixels, where tiles stand out beyond it.
     """
     layout = writer.layout
-    top, left, bottom, right = _extent(writer, spec, statuses)
+    top, left, bottom, right = _within(layout, _extent(writer, spec, statuses), extent)
     level = 0
     while max(bottom - top, right - left) / 2**level > _MOST and level < layout.levels - 1:
         level += 1
@@ -99,6 +101,16 @@ def _extent(writer: MosaicWriter, spec: ArraySpec, statuses: NDArray[np.uint8]) 
     top, left = (min(box[k] for box in boxes) for k in (0, 1))
     bottom, right = (min(max(box[k] for box in boxes), shape[k - 2]) for k in (2, 3))
     return top, left, bottom, right
+
+
+def _within(layout: Layout, found: tuple[int, int, int, int], extent: PixelBox | None) -> tuple[int, int, int, int]:
+    """Cut to the extent; as it was where they do not meet."""
+    if extent is None:
+        return found
+    row0, col0 = layout.tile_bounds.row0 * layout.tile, layout.tile_bounds.col0 * layout.tile
+    top, left = max(found[0], extent.row0 - row0), max(found[1], extent.col0 - col0)
+    bottom, right = min(found[2], extent.row1 - row0), min(found[3], extent.col1 - col0)
+    return (top, left, bottom, right) if top < bottom and left < right else found
 
 
 def _box(mask: NDArray[np.bool_], step: int) -> tuple[int, int, int, int] | None:

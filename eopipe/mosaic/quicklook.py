@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from eopipe.grid import PixelBox
     from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.areas import ClassArea
     from eopipe.mosaic.layout import Layout
@@ -48,6 +49,7 @@ class QuicklookInfo:
         attribution: The data's credit line.
         histogram: Pixels by code at full resolution (the ledger's sum); estimated from the pyramid where None.
         array: Which array; the first with classes where None.
+        extent: Pixels to show; where None, the tiles that were or should have been mapped.
     """
 
     title: str
@@ -55,6 +57,7 @@ class QuicklookInfo:
     attribution: str = ""
     histogram: Mapping[int, int] | None = None
     array: str | None = None
+    extent: PixelBox | None = None
 
 
 def quicklook(storage: Storage, layout: Layout, info: QuicklookInfo) -> bytes:
@@ -73,7 +76,7 @@ def quicklook(storage: Storage, layout: Layout, info: QuicklookInfo) -> bytes:
     """
     spec = map_spec(layout, info.array)
     statuses = read_status(storage)
-    view = look(MosaicWriter(storage, layout), spec, statuses)
+    view = look(MosaicWriter(storage, layout), spec, statuses, info.extent)
     picture = _map(view, spec)
     areas = class_areas(storage, layout, array=spec.name, histogram=info.histogram)
     page = _Page(picture.size, info)
