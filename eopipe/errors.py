@@ -43,6 +43,12 @@ class CatalogError(EopipeError):
     exit_status = 4
 
 
+class CatalogAddressError(CatalogError):
+    """The catalog's address cannot lead anywhere, however often it is tried: a request to be mended."""
+
+    exit_status = 2
+
+
 class ClusterError(EopipeError):
     """The cluster cannot be had, or its workers failed the preflight."""
 
@@ -62,6 +68,12 @@ class OutputError(EopipeError):
     def __init__(self, message: str, *, reason: str = "write.unreachable") -> None:
         super().__init__(message)
         self.reason = reason  # in __dict__, so that it survives pickling
+
+
+class OutputAddressError(OutputError):
+    """The output's address is malformed, or no library serves its scheme: a request to be mended."""
+
+    exit_status = 2
 
 
 class LeaseError(EopipeError):

@@ -27,6 +27,10 @@ TILE_CHOICES = (512, 1024, 2048, 4096)
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
+_BYTES = re.compile(r"\s*\d+(\.\d+)?(e\d+)?\s*([kmgtp]i?)?b?\s*", re.IGNORECASE)
+"""What Dask reads as bytes; it tells of a mistake only once a cluster is asked for."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
 
@@ -123,6 +127,14 @@ class OutputSpec(_Model):
     uri: str = Field(min_length=1)
     cog: bool = True
 
+    @field_validator("uri")
+    @classmethod
+    def _known_placeholders(cls, value: str) -> str:
+        unknown = [found for found in re.findall(r"\{[^{}]*\}", value) if found not in {"{name}", "{date}"}]
+        if unknown:
+            raise ValueError(f"{unknown[0]} cannot be filled in; only {{name}} and {{date}} can")
+        return value
+
 
 class ClusterSpec(_Model):
     """Which Dask cluster to use. Not part of the comparison when a run is resumed.
@@ -140,6 +152,13 @@ class ClusterSpec(_Model):
     address: str | None = None
     memory: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("memory")
+    @classmethod
+    def _bytes(cls, value: str | None) -> str | None:
+        if value is not None and not _BYTES.fullmatch(value):
+            raise ValueError("write a number and a unit, such as 4GB or 2.5 GiB")
+        return value
 
     @model_validator(mode="after")
     def _address(self) -> ClusterSpec:
@@ -339,8 +358,19 @@ def _say(problem: Mapping[str, Any], key: str) -> str:
         return f"unknown key; {hint}"
     if kind == "missing":
         return "is missing; add it to the spec"
-    said = str(problem["msg"]).removeprefix("Value error, ")
+    said = _PLAIN.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
     return f"{_short(value)} is not valid: {said[:1].lower()}{said[1:]}"
+
+
+_PLAIN = {
+    "tuple_type": "write a list, such as [a, b]",
+    "dict_type": "write a mapping, such as {key: value}",
+    "model_type": "write a mapping, such as {key: value}",
+    "string_type": "write a text, in quotes where it looks like a number",
+    "too_short": "it is empty; leave the key out, or give it a value",
+    "string_too_short": "it is empty; give it a value",
+}
+"""Pydantic's words where they speak of Python rather than of YAML."""
 
 
 def _known_keys(location: tuple[Any, ...]) -> list[str]:

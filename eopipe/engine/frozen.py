@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from eopipe import __version__
 from eopipe.engine import folder
 from eopipe.engine.recipe import canonical, digest
 from eopipe.errors import DamageError, SpecError
-from eopipe.spec import parse_spec
+from eopipe.spec import RunSpec
 
 if TYPE_CHECKING:
-    from eopipe.spec import RunSpec
     from eopipe.storage import Storage
 
+_VERSION = re.compile(r"/(\d+)\.json$")
 _PACKAGES = ("dask", "distributed", "numpy", "torch", "zarr", "rasterio", "xarray", "odc-geo", "pystac-client")
 
 
@@ -94,8 +97,18 @@ class Frozen:
         return frozen
 
     def run_spec(self) -> RunSpec:
-        """The spec, parsed again (no cluster)."""
-        return parse_spec(self.spec)
+        """The spec, parsed again (no cluster); nothing that it names need still be there.
+
+        Raises:
+            DamageError: It is none.
+        """
+        try:
+            return RunSpec.model_validate(self.spec)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "spec"
+            said = f"its spec has a bad {key} ({first['msg']})"
+            raise DamageError(f"{folder.RUN} is damaged: {said}; restore it, or start a new output") from None
 
 
 def load(storage: Storage) -> Frozen | None:
@@ -151,15 +164,18 @@ def current_snapshot(storage: Storage) -> str:
     """Hash of the current snapshot: that of the highest version.
 
     Raises:
-        DamageError: No version is recorded.
+        DamageError: No version is recorded, or the last one is damaged.
     """
-    paths = sorted(
-        (path for path in storage.list(f"{folder.VERSIONS}/") if path.endswith(".json")),
-        key=lambda path: int(path.rsplit("/", 1)[-1].removesuffix(".json")),
-    )
-    if not paths:
+    numbers = [int(found[1]) for path in storage.list(f"{folder.VERSIONS}/") if (found := _VERSION.search(path))]
+    if not numbers:
         raise DamageError(f"{storage.url(folder.VERSIONS)} is empty; restore it, or start a new output")
-    return str(json.loads(storage.get(paths[-1]))["snapshot"])
+    path = folder.version(max(numbers))
+    try:
+        return str(json.loads(storage.get(path))["snapshot"])
+    except (ValueError, KeyError, TypeError):
+        raise DamageError(
+            f"{storage.url(path)} is damaged: it names no snapshot; restore it, or start a new output"
+        ) from None
 
 
 def _first_difference(mine: Any, theirs: Any, key: str = "") -> str:

@@ -101,6 +101,7 @@ def open_run(
         SpecError: The output belongs to another spec.
         NoItemsError: The search matched nothing and ``allow_empty`` is false.
     """
+    _refuse_memory(spec, now)
     storage = Storage.open(spec.output_uri(now))
     before = frozen.load(storage)
     if before is not None:
@@ -234,7 +235,6 @@ def execute(
         EopipeError: Everything a user can mend, with its exit status.
     """
     moment = now or datetime.now(UTC).replace(microsecond=0)
-    _refuse_memory(spec, moment)
     stop = Stop()
     with ExitStack() as stack:
         stack.enter_context(catching_signals(stop))

@@ -8,7 +8,7 @@ Source: Brown et al. 2022 (Dynamic World), weights and normalisation as publishe
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -61,7 +61,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     probabilities: bool = False
-    gsd: Literal["grid"] | float = Field(default="grid")
+    gsd: Literal["grid"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "grid"
 
 
 def create(options: Options, *, resolution: float) -> LandCover:

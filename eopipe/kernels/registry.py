@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ class _Entry:
     options: type[BaseModel]
     create: Callable[..., Kernel]
 
+
+_KIND = re.compile(r"[\[(]|^(constrained-)?(float|int|str|bool)$")
 
 _KERNELS = {"land-cover": _Entry(land_cover.Options, land_cover.create)}
 
@@ -59,9 +62,16 @@ def create(name: str, options: Mapping[str, Any], *, resolution: float) -> Kerne
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    problems = error.errors()
+    first, key = problems[0], _key(problems[0]["loc"])
     if first["type"] == "extra_forbidden":
         return f"kernel.{key}: unknown key; this kernel's own are {', '.join(model.model_fields)}"
-    said = str(first["msg"]).removeprefix("Value error, ")
-    return f"kernel.{key}: {first.get('input')!r} is not valid: {said[:1].lower()}{said[1:]}"
+    # a value that may be of several kinds has a problem with each
+    said = [str(p["msg"]).removeprefix("Value error, ") for p in problems if _key(p["loc"]) == key]
+    whole = ", or ".join(f"{text[:1].lower()}{text[1:]}" for text in dict.fromkeys(said))
+    return f"kernel.{key}: {first.get('input')!r} is not valid: {whole}"
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    """As a spec has it: without pydantic's names for the kinds of a union, such as ``literal['grid']``."""
+    return ".".join(str(part) for part in location if not (isinstance(part, str) and _KIND.search(part)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogAddressError, SpecError
 from eopipe.snapshot import Row, Snapshot, off_footprint
 from eopipe.stac.api import Api
 from eopipe.stac.duplicates import Duplicate, reduce_duplicates
@@ -154,12 +154,12 @@ def _local(address: str) -> str:
     if path.is_dir():
         inside = [path / name for name in ("collection.json", "catalog.json") if (path / name).is_file()]
         if not inside:
-            raise CatalogError(
+            raise CatalogAddressError(
                 f"catalog {address!r} is a folder without collection.json or catalog.json; give a file"
             )
         path = inside[0]
     if not path.exists():
-        raise CatalogError(f"catalog {address!r} does not exist; give a URL or an existing file")
+        raise CatalogAddressError(f"catalog {address!r} does not exist; give a URL or an existing file")
     return path.as_posix()
 
 

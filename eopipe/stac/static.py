@@ -42,6 +42,7 @@ class Documents:
                 return self.http.bytes(address)
             if "://" not in address:
                 return Path(address).read_bytes()
+            _known_scheme(address)
             with fsspec.open(address, "rb") as file:
                 return bytes(file.read())
         except HttpError as error:
@@ -51,6 +52,8 @@ class Documents:
         except ImportError as error:
             said = " ".join(str(error).split())
             raise SpecError(f"source.catalog: {unsign(address)} needs a package that is not here: {said}") from None
+        except SpecError:
+            raise
         except Exception as error:  # fsspec's schemes each raise their own kinds
             raise catalog_error(address, error) from error
 
@@ -185,6 +188,15 @@ class StaticCatalog:
         if len(visited) > _MAX_DOCUMENTS:
             raise CatalogError(f"catalog {unsign(self._url)} has more than {_MAX_DOCUMENTS} documents; use an API")
         return fresh
+
+
+def _known_scheme(address: str) -> None:
+    scheme = address.partition("://")[0]
+    if scheme not in fsspec.available_protocols():
+        raise SpecError(
+            f"source.catalog: {unsign(address)}: no installed library reads {scheme}://; give https://, s3://, gs:// "
+            "or a file"
+        )
 
 
 def _targets(document: dict[str, Any], address: str, *rels: str) -> list[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from eopipe.errors import OutputError
+from eopipe.errors import OutputAddressError
 from eopipe.storage.faults import translate
 from eopipe.storage.generic import FsspecFolder
 from eopipe.storage.local import LocalFolder
@@ -177,7 +177,7 @@ class Storage:
 
 def _canonical(uri: str) -> str:
     if not uri or "\0" in uri:
-        raise OutputError(f"output {uri!r} is no address; give a folder or a URL such as s3://bucket/folder")
+        raise OutputAddressError(f"output {uri!r} is no address; give a folder or a URL such as s3://bucket/folder")
     scheme, found, rest = uri.partition("://")
     if not found:
         return str(Path(uri).expanduser().absolute())
@@ -185,12 +185,12 @@ def _canonical(uri: str) -> str:
         return str(Path(rest.removeprefix("localhost") or "/").absolute())
     parts = urlsplit(uri)
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise OutputError(
+        raise OutputAddressError(
             f"output {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} carries credentials or a query;"
             " put them into the environment (AWS_ACCESS_KEY_ID …)"
         )
     if scheme in SCHEMES and not parts.netloc:
-        raise OutputError(f"output {uri!r} names no bucket; write {scheme}://bucket/folder")
+        raise OutputAddressError(f"output {uri!r} names no bucket; write {scheme}://bucket/folder")
     return uri.rstrip("/")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 from zarr.storage import FsspecStore
 
-from eopipe.errors import OutputError
+from eopipe.errors import OutputAddressError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,13 +32,13 @@ class FsspecFolder:
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         scheme = uri.partition("://")[0]
         if scheme in {"http", "https"}:
-            raise OutputError(f"output {uri!r} cannot be written over {scheme}; give a folder or s3://, gs://, az://")
+            raise OutputAddressError(f"output {uri!r} cannot be written over {scheme}; give a folder or s3://, gs://, az://")
         try:
             self._uri, self._options = uri, options
             self._fs, self._root = fsspec.core.url_to_fs(uri, **options)
         except (ValueError, ImportError, OSError, TypeError) as error:
             said = str(error).split("\n", 1)[0]
-            raise OutputError(
+            raise OutputAddressError(
                 f"output {uri!r} cannot be opened: {said}; give a folder, s3://, gs://, az://,"
                 " or install the fsspec library for this scheme"
             ) from error

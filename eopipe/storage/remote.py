@@ -16,7 +16,7 @@ from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.store import from_url
 from zarr.storage import ObjectStore
 
-from eopipe.errors import OutputError
+from eopipe.errors import OutputAddressError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,7 +57,7 @@ class ObjectFolder:
             return from_url(f"{self._uri}/{path}".rstrip("/"), **settings)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
             said = str(error).split("\n", 1)[0]
-            raise OutputError(f"output {self._uri!r} cannot be opened: {said}; mend the address") from error
+            raise OutputAddressError(f"output {self._uri!r} cannot be opened: {said}; mend the address") from error
 
     def get(self, path: str) -> bytes:
         return bytes(self._store.get(path).bytes())
