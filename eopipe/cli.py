@@ -9,7 +9,7 @@ import sys
 import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -176,20 +176,19 @@ def _print_json(document: Any) -> None:
 
 
 def _print_pairs(found: Mapping[str, Any]) -> None:
-    table = Table(box=None, show_header=False, pad_edge=False)
+    width = max(map(len, found)) + 1
     for key, value in found.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {count}" for name, count in value.items()) or "none"  # noqa: PLW2901
         elif isinstance(value, list):
-            value = "\n".join(map(str, value)) or "none"  # noqa: PLW2901
-        table.add_row(key.replace("_", " "), str(value))
-    Console(highlight=False).print(table)
+            value = f"\n{'':{width}}".join(map(str, value)) or "none"  # noqa: PLW2901
+        typer.echo(f"{key.replace('_', ' '):{width}}{value}")
 
 
 def main() -> None:
     """Entry point: an error a user can mend is one line and its exit status; anything else is a bug, 1."""
     try:
-        app()
+        _exit(app(standalone_mode=False) or 0)
     except EopipeError as error:
         typer.echo(f"eopipe: {' '.join(str(error).split())}", err=True)
         _exit(error.exit_status)
@@ -199,13 +198,25 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _exit(0)
-    except Exception:  # noqa: BLE001  (the last seam: a bug is told with its traceback and exit status 1)
+    except Exception as error:  # noqa: BLE001  (the last seam: a bug is told with its traceback and exit status 1)
+        if hasattr(error, "format_message"):  # typer's own, for a wrong command line; it has no public base class
+            _refuse_usage(error)
         traceback.print_exc()
         typer.echo("eopipe: this is a bug in eopipe; please report it with the lines above", err=True)
         _exit(1)
 
 
-def _exit(code: int) -> None:
+def _refuse_usage(error: Any) -> NoReturn:
+    """A wrong command line, as any wrong request: one line, exit status 2; ``eopipe`` alone has shown its help."""
+    context = getattr(error, "ctx", None)
+    said = " ".join(error.format_message().split()).rstrip(".")
+    if said:
+        path = context.command_path if context is not None else "eopipe"
+        typer.echo(f"eopipe: {said}; see {path} --help", err=True)
+    _exit(error.exit_code)
+
+
+def _exit(code: int) -> NoReturn:
     sys.exit(code)
 
 

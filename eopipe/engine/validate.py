@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+import posixpath
+from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import folder, frozen
 from eopipe.engine.ledger import Ledger, Record
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 PROGRESS = 100
 """Tiles between lines of progress."""
 
+_UNREADABLE = (EopipeError, ValueError, RuntimeError, OSError, KeyError)
+"""What zarr and its codecs make of a damaged or missing document or shard."""
+
+_PUBLISH = "run again, which publishes anew"
+
 
 def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> list[str]:
     """Check a run's folder; returns its problems, one line each.
@@ -48,19 +54,31 @@ def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> 
         opened, tiles = open_frozen(storage, before)
     except DamageError as error:
         return [str(error)]
-    problems: list[str] = []
     layout = mosaic_layout(opened.job, before.tile)
-    if read_layout(storage) != layout:
-        problems.append("mosaic.zarr: its layout is not run.json's")
+    problems = list(_mosaic(storage, layout))
+    readable = not problems
     planned = {tile.key: tile for tile in tiles}
     records = {
         record.key: record
         for record in Ledger(storage).load_all(set(planned), damaged=lambda error: problems.append(str(error)))
     }
-    problems.extend(_shards(storage, layout, planned, records, progress))
+    if readable:
+        problems.extend(_shards(storage, layout, planned, records, progress))
     problems.extend(problem for record in records.values() for problem in _files(storage, record))
     problems.extend(_stac(storage, records))
     return problems
+
+
+def _mosaic(storage: Storage, layout: Layout) -> Iterator[str]:
+    """Whether the mosaic's own documents are there, and say what run.json says."""
+    try:
+        found = read_layout(storage)
+    except (EopipeError, ValueError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())[:200]
+        yield f"{folder.MOSAIC}: its layout cannot be read ({said}); restore its zarr.json, or start a new output"
+        return
+    if found != layout:
+        yield f"{folder.MOSAIC}: its layout is not that of {folder.RUN}; restore it, or start a new output"
 
 
 def _shards(
@@ -76,21 +94,35 @@ def _shards(
             progress(f"{number} of {len(planned)} tiles checked")
         record = records.get(key)
         if record is None:
-            if any((writer.read(tile.tile, spec.name) != spec.fill).any() for spec in layout.arrays):
-                yield f"tile {key.tile}: it has pixels and no ledger record; run again, which writes it anew"
+            yield from _unrecorded(writer, layout, tile.tile)
             continue
         for name, stated in record.checksums.items():
             if (problem := _checksum_problem(writer, tile.tile, name, stated)) is not None:
                 yield f"{problem}; delete {folder.record(*key)} and run again"
 
 
+def _unrecorded(writer: MosaicWriter, layout: Layout, tile: Tile) -> Iterator[str]:
+    """A tile without a record was not run, or failed: its pixels must say so."""
+    try:
+        filled = any((writer.read(tile, spec.name) != spec.fill).any() for spec in layout.arrays)
+    except _UNREADABLE as error:
+        yield f"tile {tile.name}: it has a broken shard and no ledger record ({_short(error)}); run again"
+        return
+    if filled:
+        yield f"tile {tile.name}: it has pixels and no ledger record; run again, which writes it anew"
+
+
 def _checksum_problem(writer: MosaicWriter, tile: Tile, name: str, stated: str) -> str | None:
     array, _, level = name.partition("/")
     try:
         found = checksum(writer.read(tile, array, int(level or 0)))
-    except (EopipeError, ValueError, RuntimeError, OSError) as error:
-        return f"tile {tile.name}: {name} cannot be read ({' '.join(str(error).split())[:200]})"
+    except _UNREADABLE as error:
+        return f"tile {tile.name}: {name} cannot be read ({_short(error)})"
     return None if found == stated else f"tile {tile.name}: {name} does not have its recorded checksum"
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _files(storage: Storage, record: Record) -> Iterator[str]:
@@ -105,39 +137,39 @@ def _files(storage: Storage, record: Record) -> Iterator[str]:
 
 
 def _stac(storage: Storage, records: dict[Key, Record]) -> Iterator[str]:
-    """Every item names a recorded tile and files that exist; a published run has its Collection."""
-    items = [path for path in storage.list(f"{folder.STAC}/") if path.endswith(".json")]
-    if not items:
+    """Every document is whole, every item names a recorded tile, and what they point to exists."""
+    paths = [path for path in storage.list(f"{folder.STAC}/") if path.endswith(".json")]
+    if not paths:
         return
-    if folder.COLLECTION not in items:
-        yield f"{folder.COLLECTION} is missing, though there are items; run again, which publishes anew"
+    if folder.COLLECTION not in paths:
+        yield f"{folder.COLLECTION} is missing, though there are items; {_PUBLISH}"
     done = {record.tile for record in records.values()}
-    for path in items:
+    for path in paths:
         try:
-            document = json.loads(storage.get(path))
-        except ValueError:
-            yield f"{path} is no JSON; run again, which publishes anew"
-            continue
-        if document.get("type") != "Feature":
-            continue
-        tile = document["properties"].get("eopipe:tile")
-        if tile is not None and tile not in done:
-            yield f"{path}: item {document['id']} is of tile {tile}, which has no ledger record"
-        yield from _assets(storage, path, document)
+            yield from _document(storage, path, json.loads(storage.get(path)), done, len(paths) - 1)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            yield f"{path} is damaged ({type(error).__name__}: {_short(error)}); {_PUBLISH}"
 
 
-def _assets(storage: Storage, path: str, document: dict[str, dict[str, dict[str, str]]]) -> Iterator[str]:
-    base = path.split("/")[:-1]
+def _document(storage: Storage, path: str, document: Any, done: set[str], items: int) -> Iterator[str]:
+    if path == folder.COLLECTION:
+        stated = document["eopipe:tiles"] - document["eopipe:failed_tiles"]
+        linked = [link["href"] for link in document["links"] if link["rel"] == "item"]
+        lost = [target for href in linked if not storage.exists(target := _target(path, href))]
+        yield from (f"{path} links to {target}, which is missing; {_PUBLISH}" for target in lost)
+        if not lost and stated != items:
+            yield f"{path} speaks of {stated} items, and there are {items}; {_PUBLISH}"
+    elif (tile := document["properties"].get("eopipe:tile")) is not None and tile not in done:
+        yield f"{path}: item {document['id']} is of tile {tile}, which has no ledger record; run again"
     for name, asset in document["assets"].items():
         href = asset["href"]
         if "://" in href or href.startswith("/"):
             continue
-        parts = list(base)
-        for part in href.split("/"):
-            if part == "..":
-                parts.pop()
-            elif part not in {".", ""}:
-                parts.append(part)
-        target = "/".join(parts)
+        target = _target(path, href)
         if not storage.exists(target) and not storage.exists(f"{target}/zarr.json"):
-            yield f"{path}: asset {name} points to {target}, which is missing"
+            yield f"{path}: asset {name} points to {target}, which is missing; {_PUBLISH}"
+
+
+def _target(path: str, href: str) -> str:
+    """Where a document's relative href leads, in the run's folder."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), href))
