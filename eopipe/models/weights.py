@@ -89,7 +89,7 @@ def find(entry: WeightsEntry) -> Path | None:
     if folder is not None and (folder / entry.file).is_file():
         return folder / entry.file
     if folder is not None and not folder.is_dir():
-        raise WeightsError(f"{VARIABLE}: {str(folder)!r} is no folder; give one, or unset it to use the shipped weights")
+        raise WeightsError(f"{VARIABLE}: {str(folder)!r} is no folder; give one, or unset it to use the shipped ones")
     packaged = Path(str(resources.files("eopipe.models"))) / "data" / entry.file
     return packaged if packaged.is_file() else None
 
