@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
+import odc.geo.xr  # noqa: F401  (so that .odc works on what comes back)
+import rioxarray  # noqa: F401  (so that .rio does)
 import torch
 import xarray as xr
 from dask.delayed import delayed
@@ -23,6 +25,7 @@ from eopipe.engine.job import THREADS
 from eopipe.engine.mapping import Stopwatch, map_box
 from eopipe.engine.products import OBSERVATIONS
 from eopipe.engine.run import execute
+from eopipe.engine.tiles import read_box
 from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
@@ -149,15 +152,20 @@ def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr
         tile: Side of a task's square, a multiple of 512.
 
     Returns:
-        The arrays of the mosaic over ``cube.box``, byte for byte what a run writes.
+        The arrays of the mosaic over ``cube.box``, byte for byte what a run with tiles of this side writes.
 
     Raises:
-        PlanError: ``tile`` is no multiple of 512.
+        PlanError: ``tile`` is no multiple of 512, or the kernel wants another number of epochs.
     """
     if tile <= 0 or tile % CELL:
         raise PlanError(f"tile {tile} is no multiple of {CELL}; give {CELL}, {2 * CELL} or {4 * CELL}")
     bound = BoundKernel(kernel) if isinstance(kernel, str) else kernel
     made = bound.make(cube.grid.resolution)
+    if len(cube.slots) != made.info.inputs.epochs:
+        raise PlanError(
+            f"{bound.name} maps {made.info.inputs.epochs} step of time, and the cube has {len(cube.slots)}; "
+            f"open it with groupby='epoch' and as many epochs as the kernel wants"
+        )
     specs = (*made.info.arrays, OBSERVATIONS)
     outer = cube.box.snap(tile)
     rows = [_row(cube, made, specs, outer, row, tile) for row in range(outer.row0, outer.row1, tile)]
@@ -210,12 +218,7 @@ def _row(
         blocks.append(delayed(_map_tile, pure=True, traverse=False)(cube, made, box))
     return {
         spec.name: da.concatenate(
-            [
-                da.from_delayed(
-                    block[spec.name], (*((len(spec.bands),) if spec.bands else ()), tile, tile), np.dtype(spec.dtype)
-                )
-                for block in blocks
-            ],
+            [da.from_delayed(block[spec.name], _shape(spec, (tile, tile)), np.dtype(spec.dtype)) for block in blocks],
             axis=-1,
         )
         for spec in specs
@@ -224,14 +227,20 @@ def _row(
 
 def _map_tile(cube: Cube, made: Kernel, box: PixelBox) -> dict[str, NDArray[Any]]:
     """One task: what a run's task does, less the writing."""
+    info, specs = made.info, (*made.info.arrays, OBSERVATIONS)
+    if cube.region is not None and cube.region.part(box) == "none":  # a tile wholly outside is not produced
+        return {spec.name: np.full(_shape(spec, box.shape), spec.fill, spec.dtype) for spec in specs}
     torch.set_num_threads(THREADS)
-    settings = cube.settings_for(made.info.inputs.bands, factor=made.info.factor)
-    scenes = cube.scenes(
-        box.scale(made.info.factor).pad(made.info.window.halo), made.info.inputs.bands, settings.grid
-    )
+    settings = cube.settings_for(info.inputs.bands, factor=info.factor)
+    scenes = cube.scenes(read_box(box, info), info.inputs.bands, settings.grid)
     if any(scenes):
         made.load(device=choose_device(), threads=THREADS)
-    return map_box(made, scenes, settings, box, watch=Stopwatch())[0]
+    arrays = map_box(made, scenes, settings, box, watch=Stopwatch())[0]
+    if cube.region is not None:
+        outside = ~cube.region.mask(box)
+        for spec in specs:
+            arrays[spec.name][..., outside] = spec.nodata
+    return arrays
 
 
 def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr.Dataset:
@@ -255,6 +264,10 @@ def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr
     }
     kept = [name for name in dataset.coords if name in {"y", "x", "spatial_ref"}]
     return xr.Dataset(variables, coords={name: dataset.coords[name] for name in kept})
+
+
+def _shape(spec: ArraySpec, pixels: tuple[int, int]) -> tuple[int, ...]:
+    return (len(spec.bands), *pixels) if spec.bands else pixels
 
 
 def _flags(spec: ArraySpec) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Cube:
         settings: Bands, composite, mask, grid, signing.
         slots: The time axis.
         chunk: Side of a chunk in pixels.
+        region: The area on the grid; a map of the cube holds no data outside of it.
     """
 
     snapshot: Snapshot = field(repr=False)
@@ -67,6 +68,7 @@ class Cube:
     settings: ReadSettings
     slots: tuple[Slot, ...]
     chunk: int = 1024
+    region: GridArea | None = field(default=None, repr=False)
 
     @property
     def grid(self) -> Grid:
@@ -243,7 +245,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         raise SpecError(f"groupby {groupby!r} is not known; give 'epoch' or 'solar_day'")
     place = area if isinstance(area, Area) else Area.parse(area)
     grid = Grid(resolve_crs(crs, place), float(resolution))
-    box = GridArea.project(place, grid).box
+    region = GridArea.project(place, grid)
     settings = ReadSettings(
         grid=grid,
         bands=tuple(bands),
@@ -256,7 +258,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     slots = _slots(snapshot, groupby)
     if not slots:
         raise NoItemsError("the snapshot holds no item; widen the dates or the area of the search")
-    return Cube(snapshot, box, settings, slots, chunk)
+    return Cube(snapshot, region.box, settings, slots, chunk, region)
 
 
 def _mask(mask: str | Mapping[str, Any] | MaskSpec | None) -> MaskSpec | None:
