@@ -76,8 +76,16 @@ def warp(tolerance: float) -> float:
         out = np.zeros((CELL, CELL), "uint16")
         for cell in cells():
             for file in files:
-                reproject(rasterio.band(file, 1), out, dst_transform=GRID.geobox(cell).transform, dst_crs=GRID.crs,
-                          src_nodata=0, dst_nodata=0, resampling=Resampling.bilinear, tolerance=tolerance)  # fmt: skip
+                reproject(
+                    rasterio.band(file, 1),
+                    out,
+                    dst_transform=GRID.geobox(cell).transform,
+                    dst_crs=GRID.crs,
+                    src_nodata=0,
+                    dst_nodata=0,
+                    resampling=Resampling.bilinear,
+                    tolerance=tolerance,
+                )
 
     return best(action, 3) / len(cells()) / len(NAMES)
 
