@@ -169,7 +169,7 @@ class Terminal:
         if dashboard:
             self._say(f"dashboard: {dashboard}")
         if left < total:
-            self._say(f"{total - left:,} of {some(total, 'tile')} are done already")
+            self._say(f"{total - left:,} of {some(total, 'tile')} {'are' if total > 1 else 'is'} done already")
         self._rate = Rate(total=total, left=left, km2=plan.km2)
         self._bar.update(self._task, total=total, completed=total - left)
         self._bar.start_task(self._task)
