@@ -1,25 +1,29 @@
+# eopipe
 # Each target sets up all it needs in .venv, from the package index alone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SHARED := $(or $(EOPIPE_SHARED),../shared)
 
-.PHONY: help venv demo test test-all lint bench clean
+.PHONY: help venv demo test lint bench clean
 
-help:  ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/'
+help:  ## this list
+	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "eopipe needs Python 3.11 or newer; run: make PYTHON=python3.12 …" && exit 2)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "eopipe needs Python 3.11 or newer; give one: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@echo "setting up $(VENV), once: some minutes (on Linux the package index's torch brings CUDA, 5 GB)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	@touch $@
 
-venv: $(VENV)/.ready  ## the virtual environment
+venv: $(VENV)/.ready  ## the virtual environment, .venv
 
-demo: $(VENV)/.ready  ## a real land-cover map of Pisa, in a minute or two
-	@PATH="$(abspath $(BIN)):$$PATH" sh tests/flows/demo.sh
+demo: $(VENV)/.ready  ## a real land-cover map of Pisa, in about a minute
+	@PATH="$(abspath $(BIN)):$$PATH" EOPIPE_SHARED="$(SHARED)" sh tests/flows/demo.sh
 
-test: $(VENV)/.ready  ## the tests
+test: $(VENV)/.ready  ## the tests, 10 minutes at most
+	@test -d "$(SHARED)/data" || echo "$(SHARED)/data is missing: tests on real scenes are skipped (EOPIPE_SHARED says where it is)"
 	$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.ready  ## ruff, mypy, import-linter
@@ -28,8 +32,10 @@ lint: $(VENV)/.ready  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.ready  ## the benchmarks (minutes)
-	$(BIN)/python -m pytest -q -s tests/bench -c tests/bench/pytest.ini
+bench: $(VENV)/.ready  ## the benchmarks, one after the other (minutes)
+	@for file in tests/bench/bench_*.py; do \
+		name=$$(basename $$file .py); echo "== $$name"; $(BIN)/python -m tests.bench.$$name || exit 1; \
+	done
 
-clean:  ## remove what was built
+clean:  ## remove what was built (.venv too; out/ stays)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
