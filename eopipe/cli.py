@@ -82,7 +82,8 @@ def plan(
     loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
 
     from eopipe.engine.display import plan_lines  # noqa: PLC0415  (with what follows: torch and dask)
-    from eopipe.engine.run import freeze_precision, local_workers, open_run, plan_run  # noqa: PLC0415
+    from eopipe.engine.opened import open_run  # noqa: PLC0415
+    from eopipe.engine.run import freeze_precision, local_workers, plan_run  # noqa: PLC0415
 
     opened, calibration = freeze_precision(open_run(loaded, now=moment, allow_empty=allow_empty))
     made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 import torch
+from distributed.scheduler import KilledWorker
 
-from eopipe.engine.device import device_label
+from eopipe.engine.device import choose_device, device_label
+from eopipe.engine.job import THREADS
 from eopipe.errors import ClusterError
 from eopipe.grid import PixelBox
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from eopipe.kernels.protocol import Kernel
 
 WINDOWS = 3
@@ -63,7 +67,22 @@ def calibrate_here(kernel: Kernel, *, device: str, threads: int) -> Calibration:
     )
 
 
-def calibrate(kernel: Kernel, *, device: str, threads: int) -> Calibration:
+def calibrate_on_worker(client: Client, kernel: Kernel) -> Calibration:
+    """The same on one worker of a cluster, which it warms up too.
+
+    Raises:
+        ClusterError: The worker died; most often it was killed for memory.
+    """
+    try:
+        found: Calibration = client.submit(_as_worker, kernel, pure=False).result()
+    except KilledWorker:
+        raise ClusterError(
+            "a worker was killed before it could map one window; give workers more memory, or take another precision"
+        ) from None
+    return found
+
+
+def calibrate(kernel: Kernel) -> Calibration:
     """The same in a fresh process, which weighs what a worker weighs.
 
     Raises:
@@ -72,7 +91,7 @@ def calibrate(kernel: Kernel, *, device: str, threads: int) -> Calibration:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
-            return pool.submit(_as_worker, kernel, device, threads).result()
+            return pool.submit(_as_worker, kernel).result()
         except BrokenProcessPool:
             raise ClusterError(
                 "the calibration process was killed before it could map one window; "
@@ -80,10 +99,10 @@ def calibrate(kernel: Kernel, *, device: str, threads: int) -> Calibration:
             ) from None
 
 
-def _as_worker(kernel: Kernel, device: str, threads: int) -> Calibration:
+def _as_worker(kernel: Kernel) -> Calibration:
     import eopipe.engine.tile  # noqa: F401, PLC0415  (what a worker imports, so that the base weighs the same)
 
-    return calibrate_here(kernel, device=device, threads=threads)
+    return calibrate_here(kernel, device=choose_device(), threads=THREADS)
 
 
 def _seeded(epochs: int, bands: int, side: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

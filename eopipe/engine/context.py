@@ -10,6 +10,7 @@ from distributed import WorkerPlugin
 
 from eopipe.cube.environment import gdal_worker_env
 from eopipe.cube.scenes import scenes_from_items
+from eopipe.engine.device import choose_device
 from eopipe.engine.ledger import Ledger
 from eopipe.mosaic.store import MosaicWriter
 from eopipe.snapshot import Snapshot
@@ -44,7 +45,6 @@ class RunContext:
         tiles: The tiles still to be done; a task's block number indexes this list.
         attempts: Failed attempts so far, by ledger key.
         threads: Torch threads a task.
-        device: ``cpu`` or ``cuda``.
         gdal_cache: Bytes of GDAL's block cache a worker.
     """
 
@@ -59,7 +59,6 @@ class RunContext:
     tiles: tuple[PlannedTile, ...]
     attempts: dict[Key, int]
     threads: int
-    device: str
     gdal_cache: int
 
 
@@ -69,6 +68,7 @@ class WorkerState:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.ledger = Ledger(context.storage)
+        self.device = choose_device()
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._writer: MosaicWriter | None = None
@@ -77,7 +77,7 @@ class WorkerState:
     def kernel(self) -> Kernel:
         """The kernel, loaded: once a worker."""
         with self._lock:
-            self.context.kernel.load(device=self.context.device, threads=self.context.threads)
+            self.context.kernel.load(device=self.device, threads=self.context.threads)
         return self.context.kernel
 
     @property

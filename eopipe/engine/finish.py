@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from eopipe.engine.folder import Key
+    from eopipe.engine.opened import Opened
     from eopipe.engine.plan import Plan
-    from eopipe.engine.run import Opened
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage
 

@@ -130,7 +130,7 @@ def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerRepor
         error = f"{stage}: {fault_of(found, stage).detail}"
     return WorkerReport(
         versions=versions(),
-        device=device_label(state.context.device),
+        device=device_label(state.device),
         rss=int(psutil.Process().memory_info().rss),
         read_seconds=seconds,
         error=error,

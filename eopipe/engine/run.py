@@ -10,6 +10,7 @@ from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -17,29 +18,23 @@ from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
 
 from eopipe.area import GridArea
-from eopipe.cube.reader import ReadSettings
 from eopipe.engine import folder, frozen
-from eopipe.engine.calibrate import Calibration, calibrate
+from eopipe.engine.calibrate import Calibration, calibrate, calibrate_on_worker
 from eopipe.engine.cluster import open_cluster, wait_for_workers
 from eopipe.engine.cluster.resources import memory_a_worker
 from eopipe.engine.context import ContextPlugin, RunContext
-from eopipe.engine.device import choose_device
 from eopipe.engine.driver import Stop, catching_signals, drive
 from eopipe.engine.finish import finish
-from eopipe.engine.job import THREADS, Job, resolve, warnings_of
+from eopipe.engine.job import THREADS, resolve
 from eopipe.engine.lease import Lease
 from eopipe.engine.ledger import Ledger
 from eopipe.engine.memory import GDAL_CACHE
+from eopipe.engine.opened import Opened, freeze, open_run, read_settings
 from eopipe.engine.plan import Plan, Workers, make_plan
 from eopipe.engine.preflight import preflight
-from eopipe.engine.products import cog_info, mosaic_layout, store_attributes
-from eopipe.engine.tiles import PlannedTile, planned_tiles
-from eopipe.errors import ClusterError, NoItemsError, OutputError, SpecError
-from eopipe.mosaic.store import create as create_store
-from eopipe.snapshot import Snapshot
-from eopipe.stac.search import SearchReport, search
-from eopipe.stac.signing import signer_for
-from eopipe.storage import Storage
+from eopipe.engine.products import cog_info, mosaic_layout
+from eopipe.engine.tiles import PlannedTile
+from eopipe.errors import ClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +42,8 @@ if TYPE_CHECKING:
     from eopipe.engine.cluster import ClusterHandle
     from eopipe.engine.display import Display
     from eopipe.engine.tile import TileReport
+    from eopipe.engine.tiles import PlannedTile
+    from eopipe.kernels.protocol import Kernel
     from eopipe.spec import RunSpec
 
 
@@ -80,74 +77,6 @@ class Session:
         self.notes.extend(report.warnings)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A run's folder with everything that is frozen in it, or about to be."""
-
-    storage: Storage
-    job: Job
-    snapshot: Snapshot
-    before: frozen.Frozen | None
-    found: SearchReport | None
-    warnings: tuple[str, ...]
-
-
-def open_run(
-    spec: RunSpec, *, now: datetime, allow_empty: bool, searching: Callable[[int], None] | None = None
-) -> Opened:
-    """Open the output: resume what is frozen there, or search.
-
-    Raises:
-        SpecError: The output belongs to another spec.
-        NoItemsError: The search matched nothing and ``allow_empty`` is false.
-    """
-    _refuse_memory(spec, now)
-    storage = Storage.open(spec.output_uri(now))
-    before = frozen.load(storage)
-    if before is not None:
-        frozen.refuse_another(before, spec, storage.url())
-        job = resolve(spec, before.now, kernel_options=before.kernel_options)
-        snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
-        return Opened(storage, job, snapshot, before, None, before.warnings)
-    job = resolve(spec, now)
-    snapshot, found = search(spec, job.area, now, progress=searching)
-    if snapshot.index.num_rows == 0 and not allow_empty:
-        raise NoItemsError(
-            f"no item of {', '.join(spec.source.collections) or spec.source.catalog} matches the area, the dates "
-            f"{', '.join(str(dates) for dates in spec.source.ranges().values())} and the query; "
-            f"widen one of them, or pass --allow-empty"
-        )
-    return Opened(storage, job, snapshot, None, found, (*found.warnings, *warnings_of(job, snapshot)))
-
-
-def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[PlannedTile]]:
-    """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
-    job = resolve(before.run_spec(), before.now, kernel_options=before.kernel_options)
-    snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
-    opened = Opened(storage, job, snapshot, before, None, before.warnings)
-    tiles = planned_tiles(
-        job.region,
-        before.tile,
-        info=job.kernel.info,
-        snapshot=snapshot,
-        recipe=before.recipe,
-    )
-    return opened, tiles
-
-
-def read_settings(job: Job) -> ReadSettings:
-    """How this job's pixels are read."""
-    source = job.spec.source
-    return ReadSettings(
-        bands=job.kernel.info.inputs.bands,
-        composite=source.composite,
-        mask=source.mask,
-        grid=job.read_grid,
-        sign=signer_for(source),
-        requester_pays=source.requester_pays,
-    )
-
-
 def local_workers(spec: RunSpec) -> Workers:
     """What the plan assumes of the cluster before there is one: this machine, divided."""
     cluster = spec.cluster
@@ -156,59 +85,41 @@ def local_workers(spec: RunSpec) -> Workers:
     return Workers(count=count, memory=int(parse_bytes(memory)) if memory else memory_a_worker(count))
 
 
-def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration | None = None) -> Plan:
+def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration) -> Plan:
     """Plan an opened run; nothing is written."""
-    job = opened.job
-    measured = calibration or calibrate(job.kernel, device=choose_device(), threads=THREADS)
     return make_plan(
-        job,
+        opened.job,
         opened.snapshot,
         workers=workers,
-        calibration=measured,
-        read=read_settings(job),
+        calibration=calibration,
+        read=read_settings(opened.job),
         tile=opened.before.tile if opened.before else None,
         warnings=opened.warnings,
     )
 
 
-def freeze_precision(opened: Opened) -> tuple[Opened, Calibration]:
-    """Resolve ``precision: auto`` by measuring both; returns the calibration of what was chosen."""
-    job, device = opened.job, choose_device()
+def freeze_precision(
+    opened: Opened, measure: Callable[[Kernel], Calibration] = calibrate
+) -> tuple[Opened, Calibration]:
+    """Resolve ``precision: auto`` by measuring both; returns the calibration of what was chosen.
+
+    Args:
+        opened: The run.
+        measure: :func:`eopipe.engine.calibrate.calibrate`, or the same on a worker.
+    """
+    job = opened.job
     if job.kernel.info.options.get("precision") != "auto":
-        return opened, calibrate(job.kernel, device=device, threads=THREADS)
+        return opened, measure(job.kernel)
     measured = {}
     for precision in ("float32", "bfloat16"):
         options = {**job.kernel.info.options, "precision": precision}
         tried = resolve(job.spec, job.now, kernel_options=options)
-        measured[precision] = (tried, calibrate(tried.kernel, device=device, threads=THREADS))
+        measured[precision] = (tried, measure(tried.kernel))
     best, calibration = min(measured.values(), key=lambda pair: pair[1].window_seconds)
     said = ", ".join(f"{name} {pair[1].window_seconds:.3f} s" for name, pair in measured.items())
     chosen = best.kernel.info.options["precision"]
     warnings = (*opened.warnings, f"precision auto: {chosen} was taken ({said} a window)")
     return replace(opened, job=best, warnings=warnings), calibration
-
-
-def freeze(opened: Opened, plan: Plan) -> None:
-    """Write what a later run resumes from; ``run.json`` last, so that it vouches for the rest."""
-    if opened.before is not None:
-        return
-    storage, job = opened.storage, opened.job
-    opened.snapshot.write(storage)
-    frozen.write_version(storage, 1, opened.snapshot.hash, "first run")
-    create_store(storage, mosaic_layout(job, plan.tile), store_attributes(job, plan))
-    document = frozen.Frozen(
-        spec=job.spec.as_written(),
-        now=job.now,
-        tile=plan.tile,
-        crs=job.grid.crs,
-        kernel_options=dict(job.kernel.info.options),
-        recipe=plan.recipe,
-        area=job.area.geojson,
-        versions=frozen.versions(),
-        warnings=plan.warnings,
-    )
-    if not storage.create(folder.RUN, document.to_bytes()):
-        raise OutputError(f"{storage.url(folder.RUN)} appeared while this run was planning; run again to resume it")
 
 
 def execute(
@@ -244,12 +155,12 @@ def execute(
         if opened.before is None and frozen.load(opened.storage) is not None:
             opened = open_run(spec, now=moment, allow_empty=allow_empty)  # another run froze it meanwhile
         display.found(opened.snapshot, opened.found)
-        display.phase("calibrate")
-        if calibration is None:
-            opened, calibration = freeze_precision(opened)
         display.phase("cluster")
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
+        if calibration is None:
+            display.phase("calibrate")
+            opened, calibration = freeze_precision(opened, partial(calibrate_on_worker, cluster.client))
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
         display.planned(plan)
         freeze(opened, plan)
@@ -302,7 +213,6 @@ def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledg
         tiles=left,
         attempts=dict(attempts),
         threads=THREADS,
-        device=choose_device(),
         gdal_cache=GDAL_CACHE,
     )
 
@@ -318,12 +228,6 @@ def workers_of(cluster: ClusterHandle) -> Workers:
         raise ClusterError("the cluster has no worker; start one, or set cluster.workers")
     limits = [worker["memory_limit"] for worker in found if worker["memory_limit"]]
     return Workers(count=sum(worker["nthreads"] for worker in found), memory=min(limits) if limits else None)
-
-
-def _refuse_memory(spec: RunSpec, now: datetime) -> None:
-    uri = spec.output_uri(now)
-    if uri.startswith("memory:"):
-        raise SpecError(f"output.uri: {uri} cannot be shared by worker processes; give a folder or an object store")
 
 
 def _summary(

@@ -8,7 +8,7 @@ from typing import Any
 from eopipe.engine import folder, frozen
 from eopipe.engine.lease import lease_state
 from eopipe.engine.ledger import Ledger
-from eopipe.engine.run import open_frozen
+from eopipe.engine.opened import open_frozen
 from eopipe.errors import SpecError
 from eopipe.storage import Storage
 

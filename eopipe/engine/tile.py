@@ -101,7 +101,7 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         checksums=checksums,
         histogram=counts,
         files=files,
-        device=device_label(state.context.device),
+        device=device_label(state.device),
         started=started,
         finished=datetime.now(UTC),
     )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import folder, frozen
 from eopipe.engine.ledger import Ledger, Record
+from eopipe.engine.opened import open_frozen
 from eopipe.engine.products import mosaic_layout
-from eopipe.engine.run import open_frozen
 from eopipe.errors import DamageError, EopipeError, SpecError
 from eopipe.mosaic.store import MosaicWriter, checksum, read_layout
 from eopipe.storage import Storage

@@ -20,8 +20,9 @@ from eopipe.engine.cluster import protocol
 from eopipe.engine.driver import submit
 from eopipe.engine.job import resolve
 from eopipe.engine.ledger import Ledger
+from eopipe.engine.opened import Opened, read_settings
 from eopipe.engine.plan import Workers, make_plan
-from eopipe.engine.run import Opened, make_context, read_settings
+from eopipe.engine.run import make_context
 from eopipe.snapshot import Snapshot, item_hash
 from eopipe.spec import parse_spec, resolve_now
 from eopipe.storage import Storage

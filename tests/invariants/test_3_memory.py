@@ -7,7 +7,7 @@ from distributed import Client, LocalCluster
 
 from eopipe.engine.calibrate import calibrate
 from eopipe.engine.display import Quiet
-from eopipe.engine.job import THREADS, resolve
+from eopipe.engine.job import resolve
 from eopipe.engine.memory import check_fits, choose_tile
 from eopipe.engine.run import execute
 from eopipe.errors import PlanError
@@ -27,7 +27,7 @@ def high_water():
 def test_a_worker_stays_within_the_plan(tmp_path, tile):
     spec = parse_spec(pisa(tmp_path / "out", grid__tile=tile, output={"uri": str(tmp_path / "out"), "cog": True}))
     kernel = resolve(spec, resolve_now(None)).kernel
-    calibration = calibrate(kernel, device="cpu", threads=THREADS)
+    calibration = calibrate(kernel)
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "6GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster, Client(cluster) as client:
         summary = execute(spec, display=Quiet(), calibration=calibration)

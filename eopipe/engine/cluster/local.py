@@ -49,7 +49,7 @@ def started_here(kind: str, make: Callable[..., Any], options: Mapping[str, Any]
             "processes": True,
             "dashboard_address": "127.0.0.1:0",  # without bokeh it serves health and metrics only
             "local_directory": scratch,
-            "silence_logs": logging.WARNING,
+            "silence_logs": logging.ERROR,  # a slow exit of a worker is no news; a tile that suffers says so itself
         }
         with protocol.starting(kind), dask.config.set(settings), sigint_blocked():
             cluster = stack.enter_context(make(**protocol.merged(defaults, options)))

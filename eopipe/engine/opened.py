@@ -1,0 +1,122 @@
+"""A run's folder, opened: resumed as it was frozen, or searched and about to be frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eopipe.cube.reader import ReadSettings
+from eopipe.engine import folder, frozen
+from eopipe.engine.job import Job, resolve, warnings_of
+from eopipe.engine.products import mosaic_layout, store_attributes
+from eopipe.engine.tiles import PlannedTile, planned_tiles
+from eopipe.errors import NoItemsError, OutputError, SpecError
+from eopipe.mosaic.store import create as create_store
+from eopipe.snapshot import Snapshot
+from eopipe.stac.search import SearchReport, search
+from eopipe.stac.signing import signer_for
+from eopipe.storage import Storage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from eopipe.engine.plan import Plan
+    from eopipe.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run's folder with everything that is frozen in it, or about to be."""
+
+    storage: Storage
+    job: Job
+    snapshot: Snapshot
+    before: frozen.Frozen | None
+    found: SearchReport | None
+    warnings: tuple[str, ...]
+
+
+def open_run(
+    spec: RunSpec, *, now: datetime, allow_empty: bool, searching: Callable[[int], None] | None = None
+) -> Opened:
+    """Open the output: resume what is frozen there, or search.
+
+    Raises:
+        SpecError: The output belongs to another spec.
+        NoItemsError: The search matched nothing and ``allow_empty`` is false.
+    """
+    _refuse_memory(spec, now)
+    storage = Storage.open(spec.output_uri(now))
+    before = frozen.load(storage)
+    if before is not None:
+        frozen.refuse_another(before, spec, storage.url())
+        job = resolve(spec, before.now, kernel_options=before.kernel_options)
+        snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
+        return Opened(storage, job, snapshot, before, None, before.warnings)
+    job = resolve(spec, now)
+    snapshot, found = search(spec, job.area, now, progress=searching)
+    if snapshot.index.num_rows == 0 and not allow_empty:
+        raise NoItemsError(
+            f"no item of {', '.join(spec.source.collections) or spec.source.catalog} matches the area, the dates "
+            f"{', '.join(str(dates) for dates in spec.source.ranges().values())} and the query; "
+            f"widen one of them, or pass --allow-empty"
+        )
+    return Opened(storage, job, snapshot, None, found, (*found.warnings, *warnings_of(job, snapshot)))
+
+
+def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[PlannedTile]]:
+    """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
+    job = resolve(before.run_spec(), before.now, kernel_options=before.kernel_options)
+    snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
+    opened = Opened(storage, job, snapshot, before, None, before.warnings)
+    tiles = planned_tiles(
+        job.region,
+        before.tile,
+        info=job.kernel.info,
+        snapshot=snapshot,
+        recipe=before.recipe,
+    )
+    return opened, tiles
+
+
+def read_settings(job: Job) -> ReadSettings:
+    """How this job's pixels are read."""
+    source = job.spec.source
+    return ReadSettings(
+        bands=job.kernel.info.inputs.bands,
+        composite=source.composite,
+        mask=source.mask,
+        grid=job.read_grid,
+        sign=signer_for(source),
+        requester_pays=source.requester_pays,
+    )
+
+
+def freeze(opened: Opened, plan: Plan) -> None:
+    """Write what a later run resumes from; ``run.json`` last, so that it vouches for the rest."""
+    if opened.before is not None:
+        return
+    storage, job = opened.storage, opened.job
+    opened.snapshot.write(storage)
+    frozen.write_version(storage, 1, opened.snapshot.hash, "first run")
+    create_store(storage, mosaic_layout(job, plan.tile), store_attributes(job, plan))
+    document = frozen.Frozen(
+        spec=job.spec.as_written(),
+        now=job.now,
+        tile=plan.tile,
+        crs=job.grid.crs,
+        kernel_options=dict(job.kernel.info.options),
+        recipe=plan.recipe,
+        area=job.area.geojson,
+        versions=frozen.versions(),
+        warnings=plan.warnings,
+    )
+    if not storage.create(folder.RUN, document.to_bytes()):
+        raise OutputError(f"{storage.url(folder.RUN)} appeared while this run was planning; run again to resume it")
+
+
+def _refuse_memory(spec: RunSpec, now: datetime) -> None:
+    uri = spec.output_uri(now)
+    if uri.startswith("memory:"):
+        raise SpecError(f"output.uri: {uri} cannot be shared by worker processes; give a folder or an object store")
