@@ -130,7 +130,7 @@ class OutputSpec(_Model):
     @field_validator("uri")
     @classmethod
     def _known_placeholders(cls, value: str) -> str:
-        unknown = [found for found in re.findall(r"\{[^{}]*\}", value) if found not in {"{name}", "{date}"}]
+        unknown = [found for found in re.findall(r"\{\w+\}", value) if found not in {"{name}", "{date}"}]
         if unknown:
             raise ValueError(f"{unknown[0]} cannot be filled in; only {{name}} and {{date}} can")
         return value

@@ -38,7 +38,7 @@ def item_bbox(item: dict[str, Any]) -> Box | None:
     """West, south, east, north of the item's bbox (2D or 3D), or None; west > east across the antimeridian.
 
     Raises:
-        ItemError: It is not four or six numbers.
+        ItemError: It is not four or six numbers, or it stands on its head.
     """
     value = item.get("bbox")
     if not value:
@@ -51,6 +51,8 @@ def item_bbox(item: dict[str, Any]) -> Box | None:
         numbers = [numbers[part] for part in (0, 1, 3, 4)]
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} is not 4 or 6 numbers; mend the item")
+    if numbers[1] > numbers[3]:
+        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} has south above north; mend the item")
     return (numbers[0], numbers[1], numbers[2], numbers[3])
 
 

@@ -190,15 +190,17 @@ def _rows(
 ) -> Iterator[Row]:
     count = 0
     for epoch, question in questions.items():
-        seen: set[tuple[str, str, str]] = set()
+        seen: dict[tuple[str, str], set[str]] = {}
         found: Found
         for found in catalog.items(question):
             row = describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
-            mark = (row.collection, row.id, row.hash)
-            if mark in seen:
+            hashes = seen.setdefault((row.collection, row.id), set())
+            if row.hash in hashes:
                 remarks.add("listed more than once in the catalog, used once", row.id)
                 continue
-            seen.add(mark)
+            if hashes:
+                remarks.add("another item of its collection has the same id and other content, both are used", row.id)
+            hashes.add(row.hash)
             yield row
             count += 1
             if progress is not None:

@@ -71,6 +71,9 @@ class Documents:
             raise CatalogError(f"catalog document {unsign(address)} is not JSON ({said}); mend it") from None
         if not isinstance(found, dict):
             raise CatalogError(f"catalog document {unsign(address)} is no JSON object; mend it")
+        for key in ("links", "features"):
+            if not isinstance(found.get(key) or [], list):
+                raise CatalogError(f"catalog document {unsign(address)} has {key} that are no list; mend it")
         return found
 
 
