@@ -167,6 +167,22 @@ def models(*, as_json: Json = False) -> None:
     Console(highlight=False).print(table)
 
 
+@app.command()
+def bench(
+    kernel: Annotated[str, typer.Argument(metavar="KERNEL", help="Such as land-cover.")] = "land-cover",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Time a kernel on this machine, against the plain form of its model."""
+    from eopipe.engine.bench import bench as measure  # noqa: PLC0415
+
+    found = measure(kernel)
+    if as_json:
+        _print_json(found)
+    else:
+        _print_pairs(found)
+
+
 def _progress(line: str) -> None:
     if sys.stderr.isatty():
         typer.echo(line, err=True)

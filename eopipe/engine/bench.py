@@ -1,0 +1,82 @@
+"""``eopipe bench``: how fast a kernel is on this machine, against the plain form of its model, in one run."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from eopipe.engine.device import choose_device, device_label
+from eopipe.errors import SpecError
+from eopipe.grid import CELL
+from eopipe.models.dynamicworld import GFLOP_PER_PIXEL, HALO, TorchDynamicWorld, load_dynamic_world
+from eopipe.models.registry import DYNAMIC_WORLD
+from eopipe.models.weights import load_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+
+def bench(kernel: str, *, rounds: int = 5) -> dict[str, Any]:
+    """Time a kernel's window; medians of interleaved rounds on one thread.
+
+    Args:
+        kernel: ``land-cover``.
+        rounds: Timed rounds of each form, after one that warms up.
+
+    Returns:
+        Seconds a window of 512², km²/h at the model's own resolution, the ratio to the plain float32 module on
+        the same device, the largest difference of a probability, and the share of equal labels.
+
+    Raises:
+        SpecError: There is no bench of this kernel.
+    """
+    if kernel != "land-cover":
+        raise SpecError(f"bench: there is none for {kernel!r}; there is one for land-cover")
+    torch.set_num_threads(1)
+    device = choose_device()
+    pixels, valid = _window()
+    forms: dict[str, Callable[[], NDArray[np.float32]]] = {
+        "shipped": lambda: shipped(pixels, valid, crop=HALO),
+        "plain": lambda: plain(pixels, valid, crop=HALO),
+    }
+    shipped = load_dynamic_world("float32", device=device)
+    plain = TorchDynamicWorld(load_arrays(DYNAMIC_WORLD.weights), device=device)
+    maps = {name: form() for name, form in forms.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(rounds):
+        for name, form in forms.items():
+            start = time.perf_counter()
+            form()
+            seconds[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    km2 = (CELL * DYNAMIC_WORLD.gsd / 1000) ** 2
+    return {
+        "kernel": kernel,
+        "device": device_label(device),
+        "processor": platform.processor() or platform.machine(),
+        "threads": 1,
+        "window_seconds": round(median["shipped"], 4),
+        "plain_seconds": round(median["plain"], 4),
+        "speedup_vs_plain": round(median["plain"] / median["shipped"], 2),
+        "gflop_per_window": round(GFLOP_PER_PIXEL * (CELL + 2 * HALO) ** 2, 1),
+        "km2_per_hour_a_worker": round(km2 / median["shipped"] * 3600),
+        "max_probability_error": float(np.abs(maps["shipped"] - maps["plain"]).max()),
+        "equal_labels": float((maps["shipped"].argmax(0) == maps["plain"].argmax(0)).mean()),
+    }
+
+
+def _window() -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Seeded pixels of reflectance x 10000, smooth as a scene is."""
+    rng = np.random.default_rng(0)
+    side = CELL + 2 * HALO
+    coarse = rng.uniform(200, 4000, (9, side // 16 + 1, side // 16 + 1))
+    smooth = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :side, :side]
+    pixels = (smooth + rng.normal(0, 80, smooth.shape)).clip(1, 10000)
+    return pixels.astype(np.float32), np.ones((side, side), dtype=bool)

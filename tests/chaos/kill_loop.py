@@ -1,0 +1,113 @@
+"""Chaos: kill a random process of a run at a random moment, again and again, until it is done; compare the bytes.
+
+Run: ``python tests/chaos/kill_loop.py --rounds 5 --seed 1``. Each round starts from nothing; every start is killed
+after 0 to ``--longest`` seconds (the driver, a worker, or all at once), and the last one is left alone. The
+mosaic's arrays, the ledger's checksums and the STAC items must equal an undisturbed run's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.support.runs import mosaic, pisa, records, same_pixels
+
+
+def start(spec: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "eopipe.cli", "run", str(spec), "--json"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def kill_something(process: subprocess.Popen, rng: random.Random) -> str:
+    """Kill the driver, one of its children, or everything."""
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return "nothing (it had ended)"
+    what = rng.choice(["driver", "worker", "all"])
+    victims = {"driver": [], "worker": children[-1:], "all": children}[what]
+    for victim in victims:
+        try:
+            victim.kill()
+        except psutil.NoSuchProcess:
+            continue
+    if what != "worker":
+        process.kill()
+    process.wait(timeout=120)
+    for child in children:  # orphans of a killed driver end by themselves; do not let rounds pile up
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+    return what
+
+
+def one_round(folder: Path, undisturbed: Path, rng: random.Random, *, kills: int, longest: float) -> None:
+    spec, out = folder / "spec.json", folder / "out"
+    spec.write_text(
+        json.dumps(pisa(out, cluster={"kind": "local", "workers": 2}, output={"uri": str(out), "cog": True}))
+    )
+    seen: dict[str, str] = {}
+    for _ in range(kills):
+        process = start(spec)
+        time.sleep(rng.uniform(0, longest))
+        what = kill_something(process, rng)
+        now = {name: record["finished"] for name, record in records(out).items()}
+        assert all(now.get(name) == moment for name, moment in seen.items()), "a recorded tile was done twice"
+        seen = now
+        print(f"  killed {what}: {len(now)} tiles recorded", flush=True)
+    assert (
+        subprocess.run(
+            [sys.executable, "-m", "eopipe.cli", "run", str(spec), "--json"], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-m", "eopipe.cli", "validate", str(out)], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+    same_pixels(mosaic(undisturbed), mosaic(out))
+    for name, record in records(undisturbed).items():
+        assert records(out)[name]["checksums"] == record["checksums"]
+    names = {path.name for path in (undisturbed / "stac").rglob("*.json")}
+    assert {path.name for path in (out / "stac").rglob("*.json")} == names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--longest", type=float, default=25.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        undisturbed = Path(scratch) / "undisturbed" / "out"
+        undisturbed.parent.mkdir()
+        spec = undisturbed.parent / "spec.json"
+        spec.write_text(json.dumps(pisa(undisturbed, cluster={"kind": "local", "workers": 2})))
+        assert start(spec).wait() == 0
+        for number in range(options.rounds):
+            print(f"round {number + 1} of {options.rounds}", flush=True)
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            one_round(folder, undisturbed, rng, kills=options.kills, longest=options.longest)
+    print(f"{options.rounds} rounds, {options.rounds * options.kills} kills: the same bytes each time")
+
+
+if __name__ == "__main__":
+    main()
