@@ -34,7 +34,7 @@ def worker_settings(memory: int) -> dict[str, str]:
         "GDAL_INGESTED_BYTES_AT_OPEN": str(HEADER_BYTES),
         "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
         "GDAL_HTTP_MULTIPLEX": "YES",
-        "GDAL_HTTP_VERSION": "2",
+        "GDAL_HTTP_VERSION": "2TLS",
         "GDAL_HTTP_TCP_KEEPALIVE": "YES",
         "GDAL_HTTP_CONNECTTIMEOUT": "15",
         "GDAL_HTTP_TIMEOUT": "120",
@@ -56,6 +56,16 @@ def gdal_worker_env(memory: int) -> None:
     for name, value in worker_settings(memory).items():
         os.environ.setdefault(name, value)
     _raise_file_limit()
+
+
+def header_settings() -> dict[str, str]:
+    """GDAL's settings for reading headers in a process that is no worker, as options of one ``rasterio.Env``.
+
+    The same time-outs and the same requests as a worker's: GDAL's own defaults wait for ever for a server
+    that does not answer, and ask for sidecar files that no COG has. Caches are the process's own business.
+    """
+    mine = {"GDAL_CACHEMAX", "CPL_VSIL_CURL_CACHE_SIZE"}
+    return {name: value for name, value in worker_settings(0).items() if name not in mine | os.environ.keys()}
 
 
 def _raise_file_limit() -> None:

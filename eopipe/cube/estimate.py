@@ -17,9 +17,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import rasterio
 from affine import Affine
 
-from eopipe.cube.environment import HEADER_BYTES, REGIONS, gdal_path
+from eopipe.cube.environment import HEADER_BYTES, REGIONS, gdal_path, header_settings
 from eopipe.cube.gdal import AssetFile, Facts, ReadStats
 from eopipe.cube.geometry import Geometry, Source
 from eopipe.cube.reader import columns
@@ -192,9 +193,10 @@ def _look(ref: AssetRef, settings: ReadSettings) -> Layout | TileFault:
         stats=ReadStats(),
     )
     try:
-        facts = file.facts(ref)
-        sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
-        return Layout(facts, sizes, _remote(ref.href))
+        with rasterio.Env(**header_settings()):
+            facts = file.facts(ref)
+            sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
+            return Layout(facts, sizes, _remote(ref.href))
     except TileFault as fault:
         return fault
     finally:

@@ -70,6 +70,10 @@ class Cube:
     chunk: int = 1024
     region: GridArea | None = field(default=None, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the dataset behind: its graph holds this cube, and each task would carry it."""
+        return {name: value for name, value in self.__dict__.items() if name != "dataset"}
+
     @property
     def grid(self) -> Grid:
         """The lattice."""

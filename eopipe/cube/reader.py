@@ -24,7 +24,7 @@ from eopipe.cube.composite import combine, scene_order
 from eopipe.cube.gdal import AssetFile, ReadStats, RetryPolicy
 from eopipe.cube.geometry import Geometry
 from eopipe.cube.masks import mask_table, passes
-from eopipe.cube.sampling import sample_bands, sample_mask
+from eopipe.cube.sampling import MOST_PIXELS, sample_bands, sample_mask
 from eopipe.grid import PixelBox
 
 if TYPE_CHECKING:
@@ -113,9 +113,10 @@ def memory(
     strip = epochs * pixels * (2 * bands + 2)
     column = shape[0] * min(shape[1], COLUMN) * scenes * (2 * bands + 1)
     stack = min(pixels * scenes * (2 * bands + 1), max(settings_bytes, column))
-    # Three strips: the one in hand, the one kept for its overlap, and the one read ahead; and each
-    # thread's window of a file.
-    return 3 * strip + stack + 4 * pixels * 2 * 2
+    # Three strips: the one in hand, the one kept for its overlap, and the one read ahead. Each of four threads
+    # holds a window of a file, which is larger than the strip where the file is finer than the grid.
+    windows = 4 * 2 * min(4 * pixels, MOST_PIXELS)
+    return 3 * strip + stack + windows
 
 
 COLUMN = 512

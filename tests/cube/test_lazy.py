@@ -1,5 +1,6 @@
 """open_cube: lazy, one task a chunk, the same pixels as a run's."""
 
+import pickle
 from datetime import UTC, datetime
 
 import dask
@@ -51,6 +52,13 @@ def test_the_dataset_is_lazy_placed_and_equal_to_the_reader(snapshot):
     for number, band in enumerate(("red", "rededge1")):
         assert np.array_equal(np.isfinite(found[band].values), pixels.valid)
         assert np.array_equal(np.nan_to_num(found[band].values * 10000).round(), pixels.values[:, number])
+
+
+def test_a_task_carries_no_graph(snapshot):
+    cube = open_cube(snapshot, area=AREA, bands=("red",), chunk=512)
+    before = len(pickle.dumps(cube))
+    assert cube.dataset.red.ndim == 3
+    assert len(pickle.dumps(cube)) == before
 
 
 def test_solar_days(snapshot):
