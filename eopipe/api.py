@@ -18,7 +18,8 @@ import xarray as xr
 from dask.delayed import delayed
 
 from eopipe.area import Area
-from eopipe.cube.lazy import Cube, open_cube
+from eopipe.cube.lazy import Cube
+from eopipe.cube.lazy import open_cube as describe_cube
 from eopipe.engine.device import choose_device
 from eopipe.engine.display import Display, Quiet
 from eopipe.engine.job import THREADS
@@ -29,12 +30,13 @@ from eopipe.engine.tiles import read_box
 from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
-from eopipe.spec import RunSpec, load_spec, parse_spec, resolve_now
+from eopipe.spec import RunSpec, SourceSpec, load_spec, parse_spec, resolve_now
 from eopipe.stac.search import SearchReport
 from eopipe.stac.search import search as search_catalog
+from eopipe.stac.signing import signer_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -85,6 +87,30 @@ def search(
     )
     assert not isinstance(checked.area, str)
     return search_catalog(checked, Area.parse(checked.area), resolve_now(now))
+
+
+def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", **options: Any) -> Cube:
+    """Describe a cube over an area; nothing is read yet.
+
+    Args:
+        snapshot: From :func:`search`.
+        sign: A signing hook, or ``auto`` (by the host that the items came from), ``none``, ``planetary-computer``.
+        options: ``area``, ``bands``, ``crs``, ``resolution``, ``composite``, ``mask``, ``groupby``, ``chunk``,
+            ``requester_pays``, ``threads``: see :func:`eopipe.cube.lazy.open_cube`.
+
+    Returns:
+        A description with ``.dataset``, lazy xarray: a variable a band, ``[time, y, x]`` float32 reflectance, NaN
+        where invalid, one task a chunk.
+
+    Raises:
+        SpecError: A bad argument.
+        AreaError: The area cannot be placed on the grid.
+        NoItemsError: The snapshot is empty.
+    """
+    if not callable(sign):
+        came_from = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
+        sign = signer_for(SourceSpec.model_validate({"catalog": came_from, "sign": sign}))
+    return describe_cube(snapshot, sign=sign, **options)
 
 
 @dataclass(frozen=True)
