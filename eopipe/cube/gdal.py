@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from eopipe.cube.environment import driver_of, gdal_path, gdal_worker_env, settings_for, worker_settings
@@ -81,6 +82,11 @@ class ReadStats:
                 setattr(self, name, getattr(self, name) + amount)
 
 
+_FAILED: set[str] = set()
+"""Addresses that failed in this process. GDAL would answer for them from memory, also in a later run on the same
+workers, when the file has long been mended; so they are opened past its cache from then on."""
+
+
 @dataclass
 class _Handle:
     dataset: Any
@@ -118,7 +124,7 @@ class AssetFile:
         self._closing = closing or threading.Event()
         self._handles: dict[int, _Handle] = {}
         self._facts: dict[tuple[int, float | None], Facts] = {}
-        self._fresh = False
+        self._fresh = ref.href in _FAILED
         self._touched: set[tuple[int, int, int]] = set()
 
     def facts(self, ref: AssetRef) -> Facts:
@@ -196,6 +202,7 @@ class AssetFile:
             self._fresh = True
             self._stats.add(retries=1)
             self._closing.wait(self._retry.wait(attempt))
+        _FAILED.add(self.ref.href)
         raise fault
 
     def _ask_server(self, fault: TileFault) -> TileFault:
@@ -218,7 +225,9 @@ class AssetFile:
         if self._fresh:
             options["CPL_VSIL_CURL_NON_CACHED"] = path
         extra = {} if level < 0 else {"overview_level": level}
-        with rasterio.Env(**options):
+        with rasterio.Env(**options), warnings.catch_warnings():
+            # _source says it, with the remedy. Threads may leave this one filter standing; no harm.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(path, driver=driver_of(self.ref.href), sharing=False, **extra)
         self._stats.add(opens=1)
         return _Handle(dataset, _source(dataset, self.ref))

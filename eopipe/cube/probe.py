@@ -34,16 +34,21 @@ def probe(signed: str, href: str) -> TileFault | None:
     """
     if not signed.startswith(("http://", "https://")):
         return None
-    where = href.split("?", 1)[0]
-    request = urllib.request.Request(signed, headers={"Range": f"bytes={_AT}-{_AT + _LENGTH - 1}"})  # noqa: S310  (scheme checked)
+    return _ask(signed, href.split("?", 1)[0], _AT)
+
+
+def _ask(signed: str, where: str, at: int) -> TileFault | None:
+    request = urllib.request.Request(signed, headers={"Range": f"bytes={at}-{at + _LENGTH - 1}"})  # noqa: S310  (as checked)
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310  (scheme checked)
             answer.read(_LENGTH)
     except urllib.error.HTTPError as error:
-        # 416: the file ends before this range, so it is reached, and is itself too short.
         status = error.code
         error.close()
-        return None if status == 416 else http_fault(status, where)
+        if status != 416:
+            return http_fault(status, where)
+        # The file ends before this range: a small one is asked for its first bytes, unless it has none.
+        return _ask(signed, where, 0) if at else None
     except TimeoutError:
         return TileFault("read.timeout", f"{where}: no answer within {_SECONDS:g} s", transient=True)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
