@@ -82,6 +82,14 @@ class LeaseError(EopipeError):
     exit_status = 5
 
 
+class Interrupted(EopipeError):  # noqa: N818  (it is no fault)
+    """A signal ended a run while no tile was under way; the exit status is the shell's, 128 + signal."""
+
+    def __init__(self, message: str, signum: int) -> None:
+        super().__init__(message)
+        self.exit_status = 128 + signum
+
+
 class DamageError(EopipeError):
     """``validate`` found that the store, the ledger or the STAC documents disagree."""
 

@@ -16,7 +16,7 @@ from distributed import as_completed, futures_of
 
 from eopipe.engine.ledger import Failure, Ledger
 from eopipe.engine.tile import TileReport, run_tile
-from eopipe.errors import ClusterError, LeaseError
+from eopipe.errors import ClusterError, Interrupted, LeaseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,14 +46,30 @@ class Watcher(Protocol):
 
 @dataclass
 class Stop:
-    """A request to stop: the first signal drains, the second stops at once."""
+    """A request to stop: while tiles run, the first signal drains and the second stops at once.
+
+    Before and after the tiles there is nothing to drain: a signal ends the run there and then, and what is
+    half-made is made again by the next start.
+    """
 
     signum: int | None = None
     count: int = 0
+    draining: bool = False
 
     def request(self, signum: int, _frame: object = None) -> None:
         """Handler of SIGINT and SIGTERM."""
         self.signum, self.count = signum, self.count + 1
+        if not self.draining:
+            raise Interrupted(f"stopped by {signal.Signals(signum).name}; run again to resume", signum)
+
+    @contextmanager
+    def while_tiles_run(self) -> Iterator[None]:
+        """Let signals drain instead of raise."""
+        self.draining = True
+        try:
+            yield
+        finally:
+            self.draining = False
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
     storage.put(folder.probe(f"driver-{token}"), json.dumps({"token": token}).encode())
     reports: dict[str, WorkerReport] = client.run(_try_worker, context.run_id, token)
     limits = {
-        address: found["memory_limit"] for address, found in client.scheduler_info(n_workers=-1)["workers"].items()
+        address: found["memory_limit"] // found["nthreads"]
+        for address, found in client.scheduler_info(n_workers=-1)["workers"].items()
     }
     warnings = []
     try:
@@ -91,7 +92,7 @@ def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) ->
             )
     if limit is not None and plan.memory.total > limit:
         raise ClusterError(
-            f"worker {address} has {gib(limit)} of memory, and the plan needs {gib(plan.memory.total)}; "
+            f"worker {address} has {gib(limit)} of memory a task, and the plan needs {gib(plan.memory.total)}; "
             f"give it more, or a smaller grid.tile"
         )
 

@@ -183,8 +183,9 @@ def _map(
         session.notes.extend(preflight(client, context, plan))
         display.start(total=len(plan.tiles), left=len(left), plan=plan, dashboard=cluster.dashboard)
         begun = time.monotonic()
-        for report in drive(client, context, watcher=display, stop=stop, lost=lost, stop_now=cluster.stop_now):
-            session.add(report)
+        with stop.while_tiles_run():
+            for report in drive(client, context, watcher=display, stop=stop, lost=lost, stop_now=cluster.stop_now):
+                session.add(report)
         session.elapsed = time.monotonic() - begun
         display.phase("finish")
         complete = not stop.count
@@ -218,7 +219,7 @@ def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledg
 
 
 def workers_of(cluster: ClusterHandle) -> Workers:
-    """Count and least memory of the cluster's workers, as the scheduler knows them.
+    """How many tasks the cluster's workers do at once, and the least memory that one of them has.
 
     Raises:
         ClusterError: It has none.
@@ -226,7 +227,7 @@ def workers_of(cluster: ClusterHandle) -> Workers:
     found = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
     if not found:
         raise ClusterError("the cluster has no worker; start one, or set cluster.workers")
-    limits = [worker["memory_limit"] for worker in found if worker["memory_limit"]]
+    limits = [worker["memory_limit"] // worker["nthreads"] for worker in found if worker["memory_limit"]]
     return Workers(count=sum(worker["nthreads"] for worker in found), memory=min(limits) if limits else None)
 
 
