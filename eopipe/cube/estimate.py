@@ -10,7 +10,7 @@ in a small cache, which also keeps headers; an address is asked for its size onc
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -24,6 +24,7 @@ from eopipe.cube.environment import HEADER_BYTES, REGIONS, gdal_path, header_set
 from eopipe.cube.gdal import AssetFile, Facts, ReadStats
 from eopipe.cube.geometry import Geometry, Source
 from eopipe.cube.reader import columns
+from eopipe.cube.regions import Regions
 from eopipe.cube.sampling import pieces, windows
 from eopipe.errors import TileFault
 from eopipe.grid import PixelBox
@@ -37,12 +38,13 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import AssetRef, Scene
 
 HEADERS = 200
-TILES = 96
-"""Least number of tiles that are simulated; more where tiles have few scenes, up to ``_WORK`` files in all."""
+TILES = 16
+"""Least number of tiles that are simulated; more (all, for a run of some hundreds) as long as it takes seconds."""
 
-_WORK = 20_000
+_WORK = 300_000
+"""Windows of files (a strip of a tile of one band of one scene) that are simulated: about 4 s."""
+
 STRIP = 512
-_CHUNK = 16384
 _LEADER = 8
 """Bytes that a COG keeps around each block: 4 before, 4 behind."""
 
@@ -52,7 +54,10 @@ _USUAL_BYTES = 1.3
 
 @dataclass(frozen=True)
 class ReadEstimate:
-    """What a run will read.
+    """What the tiles of a run will read, if nothing fails.
+
+    Not counted: the search, the headers that are read for this estimate (at most ``HEADERS`` files), the one
+    file that each worker opens in the preflight, and what is asked for again after a fault.
 
     Args:
         bytes: Body bytes, headers included.
@@ -108,40 +113,57 @@ def estimate_reads(
         scenes: Resolves rows to scenes.
         settings: As the run will read.
         strip: Rows that the engine reads at a time.
-        workers: Processes; each asks for a file's size once.
+        workers: Processes: tiles go round them, and each has its own caches.
         block_cache: Bytes of GDAL's block cache.
 
     Returns:
         Totals over all boxes; scaled up where more than ``TILES`` were given.
     """
     covered = [(box, tuple(rows)) for box, rows in boxes if rows]
-    chosen = _sample(covered, len(settings.bands))
+    chosen = _sample(covered, len(settings.bands), strip, workers)
     if not chosen:
         return ReadEstimate(0, 0)
-    rows = sorted({row for _, rows in chosen for row in rows})
+    rows = sorted({row for number, _ in chosen for row in covered[number][1]})
     by_row = dict(zip(rows, scenes(rows), strict=True))
     layouts, headers, unread = _layouts(by_row.values(), settings)
-    run = _Run(settings, layouts, strip=strip, block_cache=block_cache)
-    for box, tile_rows in chosen:
-        run.tile(box, [by_row[row] for row in tile_rows])
+    run = _Run(settings, layouts, strip=strip, block_cache=block_cache, workers=workers)
+    for number, counted in chosen:
+        box, tile_rows = covered[number]
+        run.tile(box, [by_row[row] for row in tile_rows], worker=number % workers, counted=counted)
+    simulated = [len(covered[number][1]) for number, counted in chosen if counted]
+    tiles_of = Counter(row for _, tile_rows in covered for row in tile_rows)
     # Scenes read, not tiles: a tile at the swaths' overlap reads twice as much as its neighbour.
-    scale = sum(len(rows) for _, rows in covered) / sum(len(tile_rows) for _, tile_rows in chosen)
+    scale = tiles_of.total() / sum(simulated)
     return ReadEstimate(
         bytes=round(run.bytes * scale),
-        requests=round(run.requests * scale + run.sizes_asked(workers) * (max(1, scale))),
-        tiles=len(chosen),
+        requests=round(run.requests * scale + _sizes_asked(tiles_of, by_row, workers)),
+        tiles=len(simulated),
         headers=headers,
         unread=tuple(unread),
     )
 
 
-def _sample(covered: list[Any], bands: int) -> list[Any]:
-    """All tiles, or some, evenly spaced in the order of their reads."""
-    files = sum(len(rows) for _, rows in covered) * bands
-    most = max(TILES, _WORK * len(covered) // max(files, 1))
-    if len(covered) <= most:
-        return covered
-    return [covered[n] for n in np.linspace(0, len(covered) - 1, most).astype(int)]
+def _sample(
+    covered: Sequence[tuple[PixelBox, tuple[int, ...]]], bands: int, strip: int, workers: int
+) -> list[tuple[int, bool]]:
+    """Numbers of the tiles to simulate, and whether each counts: all, or some, evenly spaced in the order of reads.
+
+    The tile that a worker did before (tiles go round the workers) leaves headers and blocks in its cache. So before
+    each of a sample that one is simulated too, uncounted, since a run of many tiles is hardly ever cold.
+    """
+    count = len(covered)
+    work = bands * sum(len(rows) * -(-box.shape[0] // strip) for box, rows in covered)
+    if work <= _WORK or count <= TILES:
+        return [(number, True) for number in range(count)]
+    most = max(TILES, _WORK * count // work // 2)
+    counted = np.linspace(min(workers, count - 1), count - 1, most).astype(int).tolist()
+    return [(at, at == number) for number in counted for at in (number - workers, number) if at >= 0]
+
+
+def _sizes_asked(tiles_of: Mapping[int, int], scenes: Mapping[int, Scene], workers: int) -> float:
+    """Requests for files' sizes: once for each process that reads the file, whatever else it has cached."""
+    files = [sum(_remote(ref.href) for ref, _ in refs_of(scene)) for scene in scenes.values()]
+    return float(np.mean(files)) * sum(min(workers, tiles) for tiles in tiles_of.values())
 
 
 def refs_of(scene: Scene) -> list[tuple[AssetRef, bool]]:
@@ -241,38 +263,11 @@ def _even(facts: Facts, bytes_a_pixel: float) -> dict[int, NDArray[np.int64]]:
     return found
 
 
-class _Regions:
-    """GDAL's cache of network regions: 16 kB chunks, least recently used goes first."""
-
-    def __init__(self, size: int) -> None:
-        self._most = max(1, size // _CHUNK)
-        self._held: OrderedDict[tuple[str, int], None] = OrderedDict()
-
-    def read(self, href: str, start: int, stop: int, *, whole: int | None = None) -> tuple[int, int]:
-        """Read a range through the cache: (requests, bytes)."""
-        first, last = start // _CHUNK, (stop - 1) // _CHUNK
-        missing = [n for n in range(first, last + 1) if not self._touch(href, n)]
-        if not missing:
-            return 0, 0
-        requests = 1 + sum(b != a + 1 for a, b in pairwise(missing))
-        size = len(missing) * _CHUNK
-        return requests, size if whole is None else min(size, whole)
-
-    def _touch(self, href: str, chunk: int) -> bool:
-        key = (href, chunk)
-        held = key in self._held
-        self._held[key] = None
-        self._held.move_to_end(key)
-        if len(self._held) > self._most:
-            self._held.popitem(last=False)
-        return held
-
-
 class _Run:
-    """Simulates the reads of one worker, tile after tile."""
+    """Simulates the reads of all workers, tile after tile; each worker has its own cache of regions."""
 
     def __init__(
-        self, settings: ReadSettings, layouts: Mapping[str, Layout], *, strip: int, block_cache: int
+        self, settings: ReadSettings, layouts: Mapping[str, Layout], *, strip: int, block_cache: int, workers: int
     ) -> None:
         self.bytes = 0
         self.requests = 0
@@ -281,17 +276,15 @@ class _Run:
         self._strip = strip
         self._block_cache = block_cache
         self._geometry = Geometry(settings.grid, keep=4096)
-        self._regions = _Regions(REGIONS)
-        self._seen: dict[str, int] = defaultdict(int)
+        self._each = [Regions(REGIONS) for _ in range(workers)]
+        self._regions = self._each[0]
         self._blocks: dict[Any, list[tuple[int, NDArray[np.int64]]]] = {}
 
-    def sizes_asked(self, workers: int) -> int:
-        """Requests for files' sizes: once for each process that reads the file."""
-        return sum(min(workers, tiles) for tiles in self._seen.values())
-
-    def tile(self, box: PixelBox, scenes: Sequence[Scene]) -> None:
-        """Add the reads of one tile."""
+    def tile(self, box: PixelBox, scenes: Sequence[Scene], *, worker: int, counted: bool) -> None:
+        """Do the reads of one tile by a worker (from 0), and add them up if they count."""
         self._blocks.clear()
+        self._regions = self._each[worker]
+        before = self.bytes, self.requests
         files = [pair for scene in scenes for pair in refs_of(scene) if pair[0].href in self._layouts]
         keeps = self._carried(files, box) <= self._block_cache
         held: dict[str, set[tuple[int, int]]] = defaultdict(set)
@@ -302,6 +295,8 @@ class _Run:
                     self._window(ref, is_mask, column, held, opened)
             if not keeps:
                 held.clear()
+        if not counted:
+            self.bytes, self.requests = before
 
     def _strips(self, box: PixelBox) -> list[PixelBox]:
         # The first strip reads its halo above and below; each further one reads on from there.
@@ -340,7 +335,6 @@ class _Run:
         if not layout.remote:
             self.bytes += HEADER_BYTES
             return
-        self._seen[href] += 1
         requests, size = self._regions.read(href, 0, HEADER_BYTES)
         self.requests += requests
         self.bytes += size
