@@ -65,14 +65,14 @@ def outcome_of(opened: Opened, plan: Plan, layout: Layout) -> Outcome:
     return Outcome(records, failures, statuses)
 
 
-def finish(opened: Opened, plan: Plan, *, client: Client, complete: bool) -> dict[str, Any]:
+def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict[str, Any]:
     """Make what is made of all tiles.
 
     Args:
         opened: The run.
         plan: Its plan.
         client: Of the cluster, for the coarse pyramid.
-        complete: False where the run was drained: then only the tiles' status is written.
+        drained: Whether a signal stopped the run: where tiles are left, only the tiles' status is written.
 
     Returns:
         ``counts``, the class table, and where the products are.
@@ -81,7 +81,7 @@ def finish(opened: Opened, plan: Plan, *, client: Client, complete: bool) -> dic
     outcome = outcome_of(opened, plan, layout)
     write_status(storage, layout, outcome.statuses)
     found: dict[str, Any] = {"counts": outcome.counts, "mosaic": storage.url(folder.MOSAIC)}
-    if not complete:
+    if drained and outcome.counts["not_run"]:
         return found
     _build_coarse(storage, layout, client)
     Ledger(storage).write_parquet({tile.key for tile in plan.tiles})

@@ -188,8 +188,7 @@ def _map(
                 session.add(report)
         session.elapsed = time.monotonic() - begun
         display.phase("finish")
-        complete = not stop.count
-        products = finish(opened, plan, client=client, complete=complete)
+        products = finish(opened, plan, client=client, drained=stop.count > 0)
     finally:
         client.unregister_worker_plugin(plugin.name)
     summary = _summary(opened, plan, session, products=products, cluster=cluster, stop=stop)
