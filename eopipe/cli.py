@@ -229,7 +229,7 @@ def _refuse_usage(error: Any) -> NoReturn:
     said = " ".join(error.format_message().split()).rstrip(".")
     if said:
         path = context.command_path if context is not None else "eopipe"
-        typer.echo(f"eopipe: {said}; see {path} --help", err=True)
+        typer.echo(f"eopipe: {said} (see {path} --help)", err=True)
     _exit(error.exit_code)
 
 
