@@ -16,7 +16,7 @@ from distributed import as_completed, futures_of
 
 from eopipe.engine.ledger import Failure, Ledger
 from eopipe.engine.tile import TileReport, run_tile
-from eopipe.errors import ClusterError, Interrupted, LeaseError
+from eopipe.errors import ClusterError, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -114,7 +114,7 @@ def drive(
     *,
     watcher: Watcher,
     stop: Stop,
-    lost: Callable[[], bool],
+    check_lease: Callable[[], None],
     stop_now: Callable[[], None] = lambda: None,
 ) -> Iterator[TileReport]:
     """Run all tiles of a context; yields each report as its tile ends.
@@ -124,12 +124,12 @@ def drive(
         context: With the tiles still to be done.
         watcher: Told of every tile and of what else happens.
         stop: Asked by signals.
-        lost: Whether the output's lease was lost.
+        check_lease: Raises once the output's lease is lost.
         stop_now: Kills local workers, for a second signal.
 
     Raises:
         ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
-        LeaseError: Another run took the output.
+        LeaseError: The lease ran out, or another run took the output.
     """
     if not context.tiles:
         return
@@ -138,7 +138,7 @@ def drive(
     pending: set[Any] = set(index)
     completed = as_completed(futures, loop=client.loop, raise_errors=False)
     del futures
-    guard = _Guard(client, lost)
+    guard = _Guard(client, check_lease)
     draining = False
     while pending:
         if stop.count > 1:
@@ -210,15 +210,14 @@ class _Guard:
 
     INTERVAL = 2.0
 
-    def __init__(self, client: Client, lost: Callable[[], bool]) -> None:
-        self._client, self._lost = client, lost
+    def __init__(self, client: Client, check_lease: Callable[[], None]) -> None:
+        self._client, self._check_lease = client, check_lease
         self._next = 0.0
         self._last_worker = time.monotonic()
 
     def check(self) -> None:
         """Raise when the run cannot go on."""
-        if self._lost():
-            raise LeaseError("another run took over this output's lease; see who in lease.json, then run again")
+        self._check_lease()
         now = time.monotonic()
         if now < self._next:
             return

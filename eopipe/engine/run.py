@@ -164,11 +164,17 @@ def execute(
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
         display.planned(plan)
         freeze(opened, plan)
-        return _map(opened, plan, cluster, display=display, stop=stop, lost=lambda: bool(lease.lost))
+        return _map(opened, plan, cluster, display=display, stop=stop, check_lease=lease.check)
 
 
 def _map(
-    opened: Opened, plan: Plan, cluster: ClusterHandle, *, display: Display, stop: Stop, lost: Callable[[], bool]
+    opened: Opened,
+    plan: Plan,
+    cluster: ClusterHandle,
+    *,
+    display: Display,
+    stop: Stop,
+    check_lease: Callable[[], None],
 ) -> dict[str, Any]:
     session = Session(started=datetime.now(UTC))
     ledger = Ledger(opened.storage)
@@ -184,7 +190,9 @@ def _map(
         display.start(total=len(plan.tiles), left=len(left), plan=plan, dashboard=cluster.dashboard)
         begun = time.monotonic()
         with stop.while_tiles_run():
-            for report in drive(client, context, watcher=display, stop=stop, lost=lost, stop_now=cluster.stop_now):
+            for report in drive(
+                client, context, watcher=display, stop=stop, check_lease=check_lease, stop_now=cluster.stop_now
+            ):
                 session.add(report)
         session.elapsed = time.monotonic() - begun
         display.phase("finish")
