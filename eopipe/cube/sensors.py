@@ -170,6 +170,10 @@ def resolve_scene(
     """
     try:
         return _resolve(item, bands, mask, requester_pays)
+    except ItemError as error:
+        if repr(item.get("id")) in str(error):
+            raise
+        raise ItemError(f"item {item.get('id')!r}: {error}") from None
     except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise ItemError(
             f"item {item.get('id')!r} is malformed ({type(error).__name__}: {error}); correct it in the catalog"
