@@ -32,7 +32,9 @@ class FsspecFolder:
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         scheme = uri.partition("://")[0]
         if scheme in {"http", "https"}:
-            raise OutputAddressError(f"output {uri!r} cannot be written over {scheme}; give a folder or s3://, gs://, az://")
+            raise OutputAddressError(
+                f"output {uri!r} cannot be written over {scheme}; give a folder or s3://, gs://, az://"
+            )
         try:
             self._uri, self._options = uri, options
             self._fs, self._root = fsspec.core.url_to_fs(uri, **options)

@@ -153,7 +153,6 @@ def test_nobody_at_the_address_is_one_line_with_the_address():
         (ClusterSpec(kind="address", address="carrier-pigeon://x:1"), "address refuses them"),
         (ClusterSpec(kind="address", address="tcp://x:1", options={"security": {"key": 1}}), "address refuses them"),
         (ClusterSpec(kind="local", workers=1, options={"no_such_option": 1}), "no_such_option"),
-        (ClusterSpec(kind="local", workers=1, memory="much"), "local"),
     ],
 )
 def test_options_that_nobody_takes_are_one_line(spec, said):
