@@ -18,7 +18,7 @@ from eopipe.engine.faults import fault_of
 from eopipe.engine.folder import cog as cog_path
 from eopipe.engine.ledger import Failure, FileInfo, Record, Status
 from eopipe.engine.mapping import Stopwatch, map_box
-from eopipe.errors import TileFault
+from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
 from eopipe.mosaic.pyramid import histogram
 
@@ -175,7 +175,7 @@ def _failed(
     state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwatch, error: Exception
 ) -> TileReport:
     fault = fault_of(error, watch.stage)
-    if not isinstance(error, TileFault):
+    if not isinstance(error, (TileFault, EopipeError, MemoryError)):  # those say all there is to say
         LOG.warning("tile %s failed in %s", planned.tile.name, watch.stage, exc_info=error)
     notes: list[str] = []
     failure = Failure(

@@ -5,10 +5,17 @@ import resource
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
+from eopipe.engine import tile
+from eopipe.engine.folder import Key
 from eopipe.engine.lease import Lease
+from eopipe.engine.mapping import Stopwatch
+from eopipe.errors import OutputError, TileFault
+from eopipe.grid import Tile
 from eopipe.storage import Storage
 from tests.broken import scenes
 from tests.support.command import eopipe
@@ -109,6 +116,25 @@ def test_a_disk_that_fills_on_the_workers_fails_tiles_and_keeps_nothing(healthy,
     assert eopipe("validate", out).status == 0
     assert run(catalog, out).status == 0
     sound(out, healthy)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "lines"),
+    [
+        (OutputError("out/label: full: No space left on device", reason="write.full"), "write.full", 0),
+        (TileFault("read.http_404", "B08.tif: HTTP 404"), "read.http_404", 0),
+        (MemoryError("no room"), "start.out_of_memory", 0),
+        (ZeroDivisionError("a bug"), "start.ZeroDivisionError", 1),
+    ],
+)
+def test_a_worker_logs_a_traceback_only_for_what_has_no_name(caplog, error, reason, lines):
+    ledger = mock.Mock()
+    state = SimpleNamespace(context=SimpleNamespace(attempts={}), writer=mock.Mock(), ledger=ledger)
+    planned = SimpleNamespace(tile=Tile(1, 2), inputs="ab", key=Key("r00001c00002", "ab"))
+    report = tile._failed(state, planned, index=0, watch=Stopwatch(), error=error)
+    assert (report.status, report.reason) == ("failed", reason)
+    assert ledger.fail.call_args.args[0].reason == reason
+    assert len(caplog.records) == lines
 
 
 def test_a_disk_that_fills_before_the_run_is_frozen_leaves_no_run(healthy, catalog, tmp_path):
