@@ -317,7 +317,7 @@ def test_cuda(cuda, calls):
         "data": dict,
         "processes": True,
         "dashboard_address": "127.0.0.1:0",
-        "silence_logs": 30,
+        "silence_logs": 40,
         "CUDA_VISIBLE_DEVICES": "0,1",
     }
     assert ("settings", 1.0) in calls
