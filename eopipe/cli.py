@@ -46,6 +46,20 @@ class Shape(StrEnum):
     geojson = "geojson"
 
 
+class _Redacting(logging.Formatter):
+    """Takes signatures and passwords out of every line, tracebacks too, whichever library wrote it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        return _redacted(super().format(record))
+
+
+def _redacted(text: str) -> str:
+    from eopipe.stac.signing import redact  # noqa: PLC0415  (loads an HTTP library; most commands log nothing)
+
+    return redact(text)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"eopipe {__version__}")
@@ -62,8 +76,10 @@ def _root(
 ) -> None:
     """Maps of anything you can name, from a STAC query, on a Dask cluster."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.INFO if verbose else logging.WARNING)  # distributed sets its own loggers to INFO
+    if not verbose:
+        handler.addFilter(lambda record: "still alive after" not in str(record.msg))  # a nanny's, of a slow goodbye
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
@@ -148,7 +164,8 @@ def validate(out: OutUri, *, as_json: Json = False) -> None:
     else:
         for problem in problems:
             typer.echo(problem)
-        typer.echo(f"{len(problems)} problems" if problems else "everything agrees", err=bool(problems))
+        told = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
+        typer.echo(told, err=bool(problems))
     raise typer.Exit(6 if problems else 0)
 
 
@@ -207,7 +224,7 @@ def main() -> None:
     try:
         _exit(app(standalone_mode=False) or 0)
     except EopipeError as error:
-        typer.echo(f"eopipe: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"eopipe: {_redacted(' '.join(str(error).split()))}", err=True)
         _exit(error.exit_status)
     except KeyboardInterrupt:
         typer.echo("eopipe: interrupted", err=True)
@@ -218,7 +235,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  (the last seam: a bug is told with its traceback and exit status 1)
         if hasattr(error, "format_message"):  # typer's own, for a wrong command line; it has no public base class
             _refuse_usage(error)
-        traceback.print_exc()
+        typer.echo(_redacted(traceback.format_exc()), err=True)
         typer.echo("eopipe: this is a bug in eopipe; please report it with the lines above", err=True)
         _exit(1)
 

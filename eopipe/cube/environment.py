@@ -6,6 +6,9 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import rasterio
+from rasterio.session import DummySession
+
 from eopipe.cube.faults import plain
 from eopipe.errors import TileFault
 
@@ -58,8 +61,18 @@ def gdal_worker_env(memory: int) -> None:
     _raise_file_limit()
 
 
+def gdal_env(**options: str) -> rasterio.Env:
+    """GDAL's settings for a while, in this thread; what GDAL says meanwhile goes to Python's logging.
+
+    Outside of it, GDAL writes to standard error by itself, signed addresses and all (``CPL_DEBUG``). No boto
+    session is made, as rasterio would by default where credentials are in the environment: it takes as long as
+    opening a file, and GDAL finds credentials by itself.
+    """
+    return rasterio.Env(session=DummySession(), **options)
+
+
 def header_settings() -> dict[str, str]:
-    """GDAL's settings for reading headers in a process that is no worker, as options of one ``rasterio.Env``.
+    """GDAL's settings for reading headers in a process that is no worker, as options of :func:`gdal_env`.
 
     The same time-outs and the same requests as a worker's: GDAL's own defaults wait for ever for a server
     that does not answer, and ask for sidecar files that no COG has. Caches are the process's own business.

@@ -22,7 +22,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from eopipe.cube.environment import driver_of, gdal_path, gdal_worker_env, settings_for, worker_settings
+from eopipe.cube.environment import driver_of, gdal_env, gdal_path, gdal_worker_env, settings_for, worker_settings
 from eopipe.cube.faults import SAID, classify, plain
 from eopipe.cube.geometry import Source
 from eopipe.cube.probe import probe
@@ -173,7 +173,7 @@ class AssetFile:
 
     def close(self) -> None:
         """Close every level; a later read opens again."""
-        with self.lock:
+        with self.lock, gdal_env():
             for handle in self._handles.values():
                 with suppress(RasterioError):
                     handle.dataset.close()
@@ -188,7 +188,8 @@ class AssetFile:
         for attempt in range(self._retry.attempts):
             SAID.listen()
             try:
-                return action()
+                with gdal_env():
+                    return action()
             except (RasterioError, OSError, ValueError, IndexError) as error:
                 # A ValueError or IndexError comes from damaged headers (rasterio checks late).
                 fault = classify(error, self.ref.href, SAID.heard())
@@ -225,7 +226,7 @@ class AssetFile:
         if self._fresh:
             options["CPL_VSIL_CURL_NON_CACHED"] = path
         extra = {} if level < 0 else {"overview_level": level}
-        with rasterio.Env(**options), warnings.catch_warnings():
+        with gdal_env(**options), warnings.catch_warnings():
             # _source says it, with the remedy. Threads may leave this one filter standing; no harm.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(path, driver=driver_of(self.ref.href), sharing=False, **extra)

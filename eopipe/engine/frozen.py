@@ -17,6 +17,7 @@ from eopipe.engine import folder
 from eopipe.engine.recipe import canonical, digest
 from eopipe.errors import DamageError, SpecError
 from eopipe.spec import RunSpec
+from eopipe.stac.signing import unsign_item
 
 if TYPE_CHECKING:
     from eopipe.storage import Storage
@@ -30,7 +31,7 @@ class Frozen:
     """What ``run.json`` holds; immutable once written.
 
     Args:
-        spec: As written, less ``cluster``.
+        spec: As :func:`plain_spec` gives it.
         now: What relative dates were measured from.
         tile: Side of a tile, grid pixels.
         crs: The grid's, resolved.
@@ -130,7 +131,7 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
     Raises:
         SpecError: Naming the first key that differs.
     """
-    mine, theirs = spec.as_written(), frozen.spec
+    mine, theirs = plain_spec(spec), frozen.spec
     if canonical(mine) == canonical(theirs):
         return
     key = _first_difference(mine, theirs)
@@ -138,6 +139,13 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
         f"output {where} belongs to another spec: {key} differs; give this spec another output.uri, "
         f"or resume with the spec in {where.rstrip('/')}/{folder.RUN}"
     )
+
+
+def plain_spec(spec: RunSpec) -> dict[str, Any]:
+    """The spec as written, less ``cluster`` and what is secret in its addresses (a resumed run may have another)."""
+    plain = unsign_item(spec.as_written())
+    assert isinstance(plain, dict)
+    return plain
 
 
 def versions() -> dict[str, str]:

@@ -102,7 +102,7 @@ def freeze(opened: Opened, plan: Plan) -> None:
     frozen.write_version(storage, 1, opened.snapshot.hash, "first run")
     create_store(storage, mosaic_layout(job, plan.tile), store_attributes(job, plan))
     document = frozen.Frozen(
-        spec=job.spec.as_written(),
+        spec=frozen.plain_spec(job.spec),
         now=job.now,
         tile=plan.tile,
         crs=job.grid.crs,

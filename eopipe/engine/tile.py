@@ -6,6 +6,7 @@ The order matters: the mosaic's shards, then the COG, then the ledger's record, 
 from __future__ import annotations
 
 import logging
+import traceback
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from eopipe.engine.mapping import Stopwatch, map_box
 from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
 from eopipe.mosaic.pyramid import histogram
+from eopipe.stac.signing import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,7 +178,8 @@ def _failed(
 ) -> TileReport:
     fault = fault_of(error, watch.stage)
     if not isinstance(error, (TileFault, EopipeError, MemoryError)):  # those say all there is to say
-        LOG.warning("tile %s failed in %s", planned.tile.name, watch.stage, exc_info=error)
+        told = redact("".join(traceback.format_exception(error)))
+        LOG.warning("tile %s failed in %s:\n%s", planned.tile.name, watch.stage, told)
     notes: list[str] = []
     failure = Failure(
         tile=planned.tile.name,

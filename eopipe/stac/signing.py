@@ -132,14 +132,21 @@ def unsign(href: str) -> str:
     return f"{path}{'?' if kept else ''}{'&'.join(kept)}{hash_mark}{fragment}"
 
 
-def unsign_item(value: object) -> object:
-    """A JSON value with every href in it unsigned; the value itself where nothing is signed."""
+def unsign_item(value: object, key: str = "") -> object:
+    """A JSON value with every address in it unsigned: hrefs, relative ones too, and addresses within texts.
+
+    Args:
+        value: An item, a spec, or a part of one; not changed.
+        key: The name that it stands under.
+    """
     if isinstance(value, str):
-        return unsign(value) if _URL.match(value) else value
+        if key == "href" or _URL.match(value):
+            return unsign(value)
+        return _URL.sub(lambda found: unsign(found[0]), value) if "://" in value else value
     if isinstance(value, dict):
-        return {key: unsign_item(part) for key, part in value.items()}
+        return {name: unsign_item(part, name) for name, part in value.items()}
     if isinstance(value, list):
-        return [unsign_item(part) for part in value]
+        return [unsign_item(part, key) for part in value]
     return value
 
 
