@@ -17,10 +17,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 
-from eopipe.cube.environment import HEADER_BYTES, REGIONS, gdal_path, header_settings
+from eopipe.cube.environment import HEADER_BYTES, REGIONS, gdal_env, gdal_path, header_settings
 from eopipe.cube.gdal import AssetFile, Facts, ReadStats
 from eopipe.cube.geometry import Geometry, Source
 from eopipe.cube.reader import columns
@@ -43,6 +42,9 @@ TILES = 16
 
 _WORK = 300_000
 """Windows of files (a strip of a tile of one band of one scene) that are simulated: about 4 s."""
+
+_SCENES = 24
+"""Scenes of a tile that are simulated where not all tiles are; the others of the tile are like them."""
 
 STRIP = 512
 _LEADER = 8
@@ -120,17 +122,20 @@ def estimate_reads(
         Totals over all boxes; scaled up where more than ``TILES`` were given.
     """
     covered = [(box, tuple(rows)) for box, rows in boxes if rows]
-    chosen = _sample(covered, len(settings.bands), strip, workers)
+    chosen = _sample(covered, settings, strip, workers)
     if not chosen:
         return ReadEstimate(0, 0)
-    rows = sorted({row for number, _ in chosen for row in covered[number][1]})
+    most = None if len(chosen) == len(covered) else _SCENES
+    some = {number: _spread_rows(covered[number][1], most) for number, _ in chosen}
+    rows = sorted({row for taken in some.values() for row in taken})
     by_row = dict(zip(rows, scenes(rows), strict=True))
     layouts, headers, unread = _layouts(by_row.values(), settings)
     run = _Run(settings, layouts, strip=strip, block_cache=block_cache, workers=workers)
     for number, counted in chosen:
         box, tile_rows = covered[number]
-        run.tile(box, [by_row[row] for row in tile_rows], worker=number % workers, counted=counted)
-    simulated = [len(covered[number][1]) for number, counted in chosen if counted]
+        taken = [by_row[row] for row in some[number]]
+        run.tile(box, taken, of=len(tile_rows), worker=number % workers, counted=counted)
+    simulated = [len(some[number]) for number, counted in chosen if counted]
     tiles_of = Counter(row for _, tile_rows in covered for row in tile_rows)
     # Scenes read, not tiles: a tile at the swaths' overlap reads twice as much as its neighbour.
     scale = tiles_of.total() / sum(simulated)
@@ -144,20 +149,28 @@ def estimate_reads(
 
 
 def _sample(
-    covered: Sequence[tuple[PixelBox, tuple[int, ...]]], bands: int, strip: int, workers: int
+    covered: Sequence[tuple[PixelBox, tuple[int, ...]]], settings: ReadSettings, strip: int, workers: int
 ) -> list[tuple[int, bool]]:
     """Numbers of the tiles to simulate, and whether each counts: all, or some, evenly spaced in the order of reads.
 
     The tile that a worker did before (tiles go round the workers) leaves headers and blocks in its cache. So before
     each of a sample that one is simulated too, uncounted, since a run of many tiles is hardly ever cold.
     """
-    count = len(covered)
+    count, bands = len(covered), len(settings.bands)
     work = bands * sum(len(rows) * -(-box.shape[0] // strip) for box, rows in covered)
     if work <= _WORK or count <= TILES:
         return [(number, True) for number in range(count)]
-    most = max(TILES, _WORK * count // work // 2)
+    box, rows = covered[count // 2]
+    crowded = len(columns(box, len(rows), settings)) * bands * min(len(rows), _SCENES) * -(-box.shape[0] // strip)
+    most = max(TILES, min(_WORK * count // work, _WORK // crowded) // 2)
     counted = np.linspace(min(workers, count - 1), count - 1, most).astype(int).tolist()
     return [(at, at == number) for number in counted for at in (number - workers, number) if at >= 0]
+
+
+def _spread_rows(rows: tuple[int, ...], most: int | None) -> tuple[int, ...]:
+    if most is None or len(rows) <= most:
+        return rows
+    return tuple(rows[at] for at in np.linspace(0, len(rows) - 1, most).astype(int))
 
 
 def _sizes_asked(tiles_of: Mapping[int, int], scenes: Mapping[int, Scene], workers: int) -> float:
@@ -215,7 +228,7 @@ def _look(ref: AssetRef, settings: ReadSettings) -> Layout | TileFault:
         stats=ReadStats(),
     )
     try:
-        with rasterio.Env(**header_settings()):
+        with gdal_env(**header_settings()):
             facts = file.facts(ref)
             sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
             return Layout(facts, sizes, _remote(ref.href))
@@ -280,17 +293,17 @@ class _Run:
         self._regions = self._each[0]
         self._blocks: dict[Any, list[tuple[int, NDArray[np.int64]]]] = {}
 
-    def tile(self, box: PixelBox, scenes: Sequence[Scene], *, worker: int, counted: bool) -> None:
-        """Do the reads of one tile by a worker (from 0), and add them up if they count."""
+    def tile(self, box: PixelBox, scenes: Sequence[Scene], *, of: int, worker: int, counted: bool) -> None:
+        """Do the reads of some of a tile's scenes (there are ``of``) by a worker (from 0); add them if they count."""
         self._blocks.clear()
         self._regions = self._each[worker]
         before = self.bytes, self.requests
         files = [pair for scene in scenes for pair in refs_of(scene) if pair[0].href in self._layouts]
-        keeps = self._carried(files, box) <= self._block_cache
+        keeps = self._carried(files, box) * of <= self._block_cache * len(scenes)
         held: dict[str, set[tuple[int, int]]] = defaultdict(set)
         opened: set[str] = set()
         for part in self._strips(box):
-            for column in columns(part, len(scenes), self._settings):
+            for column in columns(part, of, self._settings):
                 for ref, is_mask in files:
                     self._window(ref, is_mask, column, held, opened)
             if not keeps:

@@ -13,7 +13,7 @@ from eopipe.engine.job import THREADS
 from eopipe.engine.mapping import STRIP
 from eopipe.engine.memory import GDAL_CACHE, TileMemory, check_fits, choose_tile, tile_memory
 from eopipe.engine.recipe import tile_recipe
-from eopipe.engine.tiles import PlannedTile, planned_tiles, read_box
+from eopipe.engine.tiles import PlannedTile, most_scenes, planned_tiles, read_box
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,8 @@ def make_plan(
         ItemError: A scene lacks a band that the kernel needs.
     """
     info, size = job.kernel.info, tile or job.spec.grid.tile
-    most = _most_scenes(job, snapshot)
+    scenes = snapshot.scenes(job.grid)
+    most = most_scenes(job.region, info=info, snapshot=snapshot, scenes=scenes)
     peak = partial(
         tile_memory,
         info=info,
@@ -140,7 +141,7 @@ def make_plan(
     else:
         check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory)
     recipe = tile_recipe(info=info, grid=job.grid, tile=size, source=job.spec.source, threads=THREADS)
-    tiles = planned_tiles(job.region, size, info=info, snapshot=snapshot, recipe=recipe)
+    tiles = planned_tiles(job.region, size, info=info, snapshot=snapshot, recipe=recipe, scenes=scenes)
     reads = _reads(job, snapshot, tiles, size, read, workers.count)
     mapped = sum(tile.covered for tile in tiles)
     kernel_seconds = calibration.window_seconds * (size * info.factor) ** 2 / calibration.window_pixels
@@ -159,12 +160,6 @@ def make_plan(
         calibration=calibration,
         warnings=tuple(warnings),
     )
-
-
-def _most_scenes(job: Job, snapshot: Snapshot) -> int:
-    """Most scenes of one epoch over one cell-sized square, found on the coarsest tiles; at least 1."""
-    tiles = planned_tiles(job.region, 4096, info=job.kernel.info, snapshot=snapshot, recipe={})
-    return max((len(rows) for tile in tiles for rows in tile.rows), default=1) or 1
 
 
 def _reads(

@@ -13,6 +13,7 @@ import numpy as np
 from eopipe.area import space_filling
 from eopipe.engine.folder import Key
 from eopipe.engine.recipe import digest, inputs_key
+from eopipe.grid import TILE_SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from eopipe.area import GridArea
     from eopipe.grid import Grid, PixelBox, Tile
     from eopipe.kernelinfo import KernelInfo
-    from eopipe.snapshot import Snapshot
+    from eopipe.snapshot import SceneIndex, Snapshot
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def planned_tiles(
     info: KernelInfo,
     snapshot: Snapshot,
     recipe: Mapping[str, Any],
+    scenes: SceneIndex | None = None,
 ) -> list[PlannedTile]:
     """All tiles of a run, in space-filling order.
 
@@ -71,16 +73,17 @@ def planned_tiles(
         info: The kernel's, for its halo and lattice.
         snapshot: The frozen items.
         recipe: The tile recipe.
+        scenes: The snapshot's outlines on the grid, where they are at hand.
     """
     tiles = space_filling(region.tiles(size))
     boxes = [tile.box(size) for tile in tiles]
-    scenes = snapshot.scenes(region.grid)
+    scenes = snapshot.scenes(region.grid) if scenes is None else scenes
     fine = region.grid.finer(info.factor)
     wanted = scenes.query(_bounds(fine, [read_box(box, info) for box in boxes]))
     own = scenes.query(_bounds(region.grid, boxes))
     hashes = np.asarray(snapshot.index.column("hash").to_pylist(), dtype=object)
     order = {name: code for code, name in enumerate(snapshot.epochs)}
-    epoch_of = np.asarray([order[name] for name in snapshot.index.column("epoch").to_pylist()], dtype=np.int16)
+    epoch_of = _epoch_codes(snapshot)
     parts = region.parts(size)
     recipe_hash = digest(recipe)
     planned = []
@@ -88,11 +91,28 @@ def planned_tiles(
         by_epoch = {name: rows[epoch_of[rows] == code] for name, code in order.items()}
         part = parts[tile]
         key = inputs_key(recipe_hash, part, {name: hashes[found].tolist() for name, found in by_epoch.items()})
-        covered = len(np.unique(epoch_of[mine])) == len(order)
+        covered = bool(order) and bool(np.bincount(epoch_of[mine], minlength=len(order)).all())
         planned.append(
             PlannedTile(tile, key, part, tuple(tuple(found.tolist()) for found in by_epoch.values()), covered)
         )
     return planned
+
+
+def most_scenes(region: GridArea, *, info: KernelInfo, snapshot: Snapshot, scenes: SceneIndex) -> int:
+    """Most scenes of one epoch over any of the largest tiles; at least 1."""
+    size = TILE_SIZES[0]
+    fine = region.grid.finer(info.factor)
+    boxes = [read_box(tile.box(size), info) for tile in region.tiles(size)]
+    epoch_of = _epoch_codes(snapshot)
+    return max(
+        (int(np.bincount(epoch_of[rows]).max()) for rows in scenes.query(_bounds(fine, boxes)) if len(rows)),
+        default=1,
+    )
+
+
+def _epoch_codes(snapshot: Snapshot) -> NDArray[np.int16]:
+    order = {name: code for code, name in enumerate(snapshot.epochs)}
+    return np.asarray([order[name] for name in snapshot.index.column("epoch").to_pylist()], dtype=np.int16)
 
 
 def _bounds(grid: Grid, boxes: Sequence[PixelBox]) -> NDArray[np.float64]:
