@@ -308,6 +308,12 @@ DAMAGE = {
         "stac/collection.json is missing, though there are items",
         1,
     ),
+    "a collection that miscounts": (
+        "stac/collection.json",
+        edit("eopipe:tiles", 9),
+        "speaks of 9 items, and there are 2; run again, which publishes anew",
+        1,
+    ),
     "a lost picture": ("quicklook.png", remove, "asset quicklook points to quicklook.png, which is missing", 1),
     "a lost record": ("ledger/r*/*.json", remove, "it has pixels and no ledger record; run again", 1),
     "an empty record": ("ledger/r*/*.json", write(b""), "is damaged: its 0 bytes are no JSON object", 1),
