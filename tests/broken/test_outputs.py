@@ -329,7 +329,7 @@ def test_validate_finds_each_damage(copy, case):
     assert found.status == 6, found.err
     lines = found.out.splitlines()
     assert sum(said in line for line in lines) == count, found.out
-    assert found.err == f"{len(lines)} problems\n"
+    assert found.err == f"{len(lines)} problem{'s' * (len(lines) != 1)}\n"
     ended = eopipe("validate", copy, "--json")
     assert (ended.status, ended.err, ended.document["problems"]) == (6, "", lines)
     assert eopipe("status", copy, "--json").status == 0
