@@ -222,7 +222,7 @@ def _print_pairs(found: Mapping[str, Any]) -> None:
 def main() -> None:
     """Entry point: an error a user can mend is one line and its exit status; anything else is a bug, 1."""
     try:
-        _exit(app(standalone_mode=False) or 0)
+        _exit(app(prog_name="eopipe", standalone_mode=False) or 0)
     except EopipeError as error:
         typer.echo(f"eopipe: {_redacted(' '.join(str(error).split()))}", err=True)
         _exit(error.exit_status)
