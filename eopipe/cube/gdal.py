@@ -82,6 +82,10 @@ class ReadStats:
                 setattr(self, name, getattr(self, name) + amount)
 
 
+DOUBTS = 2
+"""So often a remote file that seems corrupt is opened anew: where a connection breaks while GDAL reads a header, all
+it says is that it knows no such format."""
+
 _FAILED: set[str] = set()
 """Addresses that failed in this process. GDAL would answer for them from memory, also in a later run on the same
 workers, when the file has long been mended; so they are opened past its cache from then on."""
@@ -185,6 +189,7 @@ class AssetFile:
         return bool(self._handles)
 
     def _attempts(self, action: Callable[[], Any]) -> Any:
+        doubts = 0
         for attempt in range(self._retry.attempts):
             SAID.listen()
             try:
@@ -195,6 +200,9 @@ class AssetFile:
                 fault = classify(error, self.ref.href, SAID.heard())
                 if fault.reason in {"read.truncated", "read.corrupt"}:
                     fault = self._ask_server(fault)
+                if fault.reason == "read.corrupt" and self._remote and doubts < DOUBTS:
+                    doubts += 1
+                    fault = TileFault(fault.reason, fault.detail, transient=True)
             finally:
                 SAID.heard()
             self.close()
@@ -208,11 +216,15 @@ class AssetFile:
 
     def _ask_server(self, fault: TileFault) -> TileFault:
         """The server's own answer, where it is a bad one: GDAL keeps the status of a data request to itself."""
-        href = self._sign(self.ref.href) if self._sign else self.ref.href
-        if not gdal_path(href).startswith("/vsi"):
+        if not self._remote:
             # A file on disk does not grow while it is tried again.
             return TileFault(fault.reason, fault.detail)
+        href = self._sign(self.ref.href) if self._sign else self.ref.href
         return probe(href, self.ref.href) or fault
+
+    @property
+    def _remote(self) -> bool:
+        return gdal_path(self.ref.href).startswith("/vsi")
 
     def _handle(self, level: int) -> _Handle:
         if level not in self._handles:

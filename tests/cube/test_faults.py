@@ -8,7 +8,7 @@ import pytest
 import rasterio
 
 from eopipe.cube.environment import gdal_path, settings_for, worker_settings
-from eopipe.cube.gdal import AssetFile, ReadStats, RetryPolicy
+from eopipe.cube.gdal import DOUBTS, AssetFile, ReadStats, RetryPolicy
 from eopipe.cube.probe import probe
 from eopipe.cube.scenes import AssetRef
 from eopipe.errors import TileFault
@@ -101,7 +101,18 @@ def test_a_permanent_fault_is_not_retried(server, fault, reason):
     ref, file, stats = asset(server)
     with pytest.raises(TileFault) as error:
         file.read(ref, WHOLE, -1)
-    assert (error.value.reason, error.value.transient, stats.retries) == (reason, False, 0)
+    # A file that seems corrupt gets a second opinion, see the next test.
+    opinions = DOUBTS if reason == "read.corrupt" else 0
+    assert (error.value.reason, error.value.transient, stats.retries) == (reason, False, opinions)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_connection_that_breaks_within_the_header_is_not_a_corrupt_file(server, times):
+    """GDAL says only that it knows no such format. Of the size and of the header, each is struck in turn."""
+    server.inject("a.tif", Fault("reset"), times)
+    ref, file, stats = asset(server)
+    assert file.read(ref, WHOLE, -1).any()
+    assert stats.retries <= DOUBTS
 
 
 @pytest.mark.parametrize(
