@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -56,7 +57,14 @@ def _free_port() -> int:
 @cache
 def server() -> S3Server:
     """Start the server in this test session; it ends with the session."""
-    port = _free_port()
+    for _ in range(3):  # another process may take the port between its choice and its use
+        found = _start(_free_port())
+        if found is not None:
+            return found
+    raise AssertionError("moto did not start in three attempts; run `python -m moto.server` to see why")
+
+
+def _start(port: int) -> S3Server | None:
     handle, log = tempfile.mkstemp(prefix="moto-", suffix=".log")
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=handle, stderr=handle)
@@ -67,13 +75,12 @@ def server() -> S3Server:
         process.wait(10)
 
     atexit.register(stop)
-    for _ in range(300):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return S3Server(f"http://127.0.0.1:{port}", log)
-        assert process.poll() is None, f"moto ended early, see {log}"
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/data.json", timeout=5):
+            return S3Server(f"http://127.0.0.1:{port}", log) if process.poll() is None else None
         time.sleep(0.1)
-    raise AssertionError(f"moto did not listen within 30 s, see {log}")
+    return None
 
 
 @pytest.fixture
