@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -198,6 +199,7 @@ def set_guards(*, on, environment):
             os.environ.pop(key, None)
         else:
             os.environ[key] = value
+    urllib.request.install_opener(None)  # urllib keeps the proxy of its first request for good
 
 
 def test_it_fails_when_the_guards_are_off(client, world, tmp_path):
