@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import dask
+import distributed
 import psutil
 import pytest
 from distributed import Client
@@ -28,6 +29,17 @@ from eopipe.engine.cluster.resources import memory_a_worker, memory_limit
 from eopipe.errors import ClusterError, SpecError
 from eopipe.spec import ClusterSpec
 from tests.support.paths import ROOT
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_client_of_others():
+    """Other modules' tests may share a default client; here there is none."""
+    other = distributed.client._get_global_client()
+    if other is not None:
+        distributed.client._del_global_client(other)
+    yield
+    if other is not None:
+        distributed.client._set_global_client(other)
 
 
 @pytest.fixture(scope="module")
