@@ -213,13 +213,14 @@ def _ring(corners: NDArray[np.float64], edge: int) -> tuple[NDArray[np.float64],
 
 
 def _grown(u: NDArray[np.float64], v: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    longer = np.maximum(np.ptp(u, axis=1), np.ptp(v, axis=1))
-    grown = []
-    for part in (u, v):
-        middle = (part.max(axis=1) + part.min(axis=1)) / 2
-        half = np.maximum(np.ptp(part, axis=1) / 2, 1e-12)
-        grown.append(middle[:, None] + (part - middle[:, None]) * (1 + _SLACK * longer / half)[:, None])
-    return grown
+    """Outlines larger by the slack on every side; both axes by one factor, else a slanting corner would shrink."""
+    spans = np.stack([np.ptp(u, axis=1), np.ptp(v, axis=1)])
+    factor = 1 + _SLACK * spans.max(axis=0) / np.maximum(spans.min(axis=0) / 2, 1e-12)
+    middles = [(part.max(axis=1) + part.min(axis=1)) / 2 for part in (u, v)]
+    return [
+        middle[:, None] + (part - middle[:, None]) * factor[:, None]
+        for part, middle in zip((u, v), middles, strict=True)
+    ]
 
 
 def _near_cut(lon: Any, target: str) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
@@ -262,6 +262,7 @@ def test_in_its_own_crs_a_raster_is_exactly_where_it_is():
     target=st.sampled_from(["EPSG:4326", "EPSG:8857", "EPSG:6933", "EPSG:3035", "EPSG:32632"]),
     where=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
+@example(zone=28, x=200_000.0, y=8_033_000.0, target="EPSG:6933", where=(0.0, 1.0))
 def test_no_pixel_of_a_raster_is_missed(zone, x, y, target, where):
     source = f"EPSG:326{zone}"
     snapshot = snapshot_at((source, (x, y, x + 109_800.0, y + 109_800.0)))
