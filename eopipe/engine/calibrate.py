@@ -101,7 +101,9 @@ def calibrate(kernel: Kernel) -> Calibration:
 
 def _as_worker(kernel: Kernel) -> Calibration:
     import eopipe.engine.tile  # noqa: F401, PLC0415  (what a worker imports, so that the base weighs the same)
+    from eopipe.engine.warm import warm_up  # noqa: PLC0415
 
+    warm_up(kernel.info)
     return calibrate_here(kernel, device=choose_device(), threads=THREADS)
 
 
