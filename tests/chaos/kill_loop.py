@@ -1,7 +1,7 @@
 """Chaos: kill a random process of a run at a random moment, again and again, until it is done; compare the bytes.
 
 Run: ``python tests/chaos/kill_loop.py --rounds 5 --seed 1``. Each round starts from nothing; every start is killed
-after 0 to ``--longest`` seconds (the driver, a worker, or all at once), and the last one is left alone. The
+after ``--shortest`` to ``--longest`` seconds (the driver, a worker, or all at once), the last is left alone. The
 mosaic's arrays, the ledger's checksums and the STAC items must equal an undisturbed run's.
 """
 
@@ -54,15 +54,24 @@ def kill_something(process: subprocess.Popen, rng: random.Random) -> str:
     return what
 
 
-def one_round(folder: Path, undisturbed: Path, rng: random.Random, *, kills: int, longest: float) -> None:
+def one_round(
+    folder: Path, undisturbed: Path, rng: random.Random, *, kills: int, moments: tuple[float, float]
+) -> None:
     spec, out = folder / "spec.json", folder / "out"
     spec.write_text(
-        json.dumps(pisa(out, cluster={"kind": "local", "workers": 2}, output={"uri": str(out), "cog": True}))
+        json.dumps(
+            pisa(
+                out,
+                grid__resolution=5,
+                cluster={"kind": "local", "workers": 2},
+                output={"uri": str(out), "cog": True},
+            )
+        )
     )
     seen: dict[str, str] = {}
     for _ in range(kills):
         process = start(spec)
-        time.sleep(rng.uniform(0, longest))
+        time.sleep(rng.uniform(*moments))
         what = kill_something(process, rng)
         now = {name: record["finished"] for name, record in records(out).items()}
         assert all(now.get(name) == moment for name, moment in seen.items()), "a recorded tile was done twice"
@@ -91,7 +100,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=4)
-    parser.add_argument("--longest", type=float, default=25.0)
+    parser.add_argument("--shortest", type=float, default=12.0)
+    parser.add_argument("--longest", type=float, default=24.0)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -99,13 +109,13 @@ def main() -> None:
         undisturbed = Path(scratch) / "undisturbed" / "out"
         undisturbed.parent.mkdir()
         spec = undisturbed.parent / "spec.json"
-        spec.write_text(json.dumps(pisa(undisturbed, cluster={"kind": "local", "workers": 2})))
+        spec.write_text(json.dumps(pisa(undisturbed, grid__resolution=5, cluster={"kind": "local", "workers": 2})))
         assert start(spec).wait() == 0
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", flush=True)
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            one_round(folder, undisturbed, rng, kills=options.kills, longest=options.longest)
+            one_round(folder, undisturbed, rng, kills=options.kills, moments=(options.shortest, options.longest))
     print(f"{options.rounds} rounds, {options.rounds * options.kills} kills: the same bytes each time")
 
 
