@@ -23,7 +23,7 @@ from eopipe.cube.lazy import open_cube as describe_cube
 from eopipe.engine.device import choose_device
 from eopipe.engine.display import Display, Quiet
 from eopipe.engine.job import THREADS
-from eopipe.engine.mapping import Stopwatch, map_box
+from eopipe.engine.mapping import Stopwatch, map_box, outside_is_nodata
 from eopipe.engine.products import OBSERVATIONS
 from eopipe.engine.run import execute
 from eopipe.engine.tiles import read_box
@@ -263,9 +263,7 @@ def _map_tile(cube: Cube, made: Kernel, box: PixelBox) -> dict[str, NDArray[Any]
         made.load(device=choose_device(), threads=THREADS)
     arrays = map_box(made, scenes, settings, box, watch=Stopwatch())[0]
     if cube.region is not None:
-        outside = ~cube.region.mask(box)
-        for spec in specs:
-            arrays[spec.name][..., outside] = spec.nodata
+        outside_is_nodata(arrays, cube.region.mask(box), specs)
     return arrays
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import shapely
-from pyproj import Transformer
+
+from eopipe.footprint import to_lonlat
 
 if TYPE_CHECKING:
     from eopipe.engine.job import Job
@@ -17,12 +18,10 @@ EDGE_POINTS = 8
 
 def feature_collection(job: Job, plan: Plan) -> dict[str, Any]:
     """One feature a tile: outline in lon/lat, its name, its scenes by number, whether a scene covers it."""
-    to_degrees = Transformer.from_crs(job.grid.crs, "EPSG:4326", always_xy=True)
+    side = plan.tile * job.grid.resolution
+    boxes = [shapely.box(*job.grid.bounds(tile.tile.box(plan.tile))) for tile in plan.tiles]
     features = []
-    for tile in plan.tiles:
-        box = shapely.box(*job.grid.bounds(tile.tile.box(plan.tile)))
-        dense = shapely.segmentize(box, box.length / 4 / EDGE_POINTS)
-        outline = shapely.transform(dense, to_degrees.transform, interleaved=False)
+    for tile, outline in zip(plan.tiles, to_lonlat(boxes, job.grid.crs, side / EDGE_POINTS), strict=True):
         features.append(
             {
                 "type": "Feature",

@@ -125,6 +125,19 @@ def load(storage: Storage) -> Frozen | None:
     return Frozen.from_bytes(data, storage.url(folder.RUN))
 
 
+def require(storage: Storage) -> Frozen:
+    """A folder's ``run.json``, for commands that need a run to be there.
+
+    Raises:
+        SpecError: No run has started there.
+        DamageError: ``run.json`` is damaged.
+    """
+    found = load(storage)
+    if found is None:
+        raise SpecError(f"{storage.url()} holds no run ({folder.RUN} is missing); give the output of eopipe run")
+    return found
+
+
 def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
     """A run resumes only its own spec (less ``cluster``).
 

@@ -20,12 +20,13 @@ from eopipe.engine.tiles import read_box
 from eopipe.grid import CELL, PixelBox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from eopipe.cube.reader import Pixels, ReadSettings, ReadStats
     from eopipe.cube.scenes import Scene
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.kernels.protocol import Kernel
 
 STRIP = CELL
@@ -84,6 +85,20 @@ def map_box(
                 with watch("kernel"):
                     _strip(kernel, pixels, strip, strip.slices(box)[0], arrays)
         return arrays, reader.stats
+
+
+def outside_is_nodata(
+    arrays: Mapping[str, NDArray[Any]], inside: NDArray[np.bool_], specs: Iterable[ArraySpec]
+) -> None:
+    """Pixels outside the area are no data in a tile that the area touches (DESIGN §5); in place.
+
+    Args:
+        arrays: Array name to ``[y, x]`` or ``[plane, y, x]``.
+        inside: ``[y, x]``: whether a pixel's centre is inside the area.
+        specs: What is no data in each array.
+    """
+    for spec in specs:
+        arrays[spec.name][..., ~inside] = spec.nodata
 
 
 def _strips(box: PixelBox, factor: int) -> Iterator[PixelBox]:

@@ -17,7 +17,6 @@ import psutil
 from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
 
-from eopipe.area import GridArea
 from eopipe.engine import folder, frozen
 from eopipe.engine.calibrate import Calibration, calibrate, calibrate_on_worker
 from eopipe.engine.cluster import open_cluster, wait_for_workers
@@ -59,7 +58,6 @@ class Session:
     counts: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
-    histogram: Counter[int] = field(default_factory=Counter)
     bytes_read: int = 0
     retries: int = 0
     notes: list[str] = field(default_factory=list)
@@ -71,7 +69,6 @@ class Session:
         if report.reason:
             self.reasons[report.reason] += 1
         self.seconds.update(report.seconds)
-        self.histogram.update(report.histogram)
         self.bytes_read += report.bytes_read
         self.retries += report.retries
         self.notes.extend(report.warnings)
@@ -214,7 +211,7 @@ def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledg
         storage=opened.storage,
         snapshot_hash=opened.snapshot.hash,
         layout=mosaic_layout(job, plan.tile),
-        region=GridArea.project(job.area, job.grid),
+        region=job.region,
         kernel=job.kernel,
         read=read_settings(job),
         cog=cog_info(job) if job.spec.output.cog else None,

@@ -9,7 +9,6 @@ from eopipe.engine import folder, frozen
 from eopipe.engine.lease import lease_state
 from eopipe.engine.ledger import Ledger
 from eopipe.engine.opened import open_frozen
-from eopipe.errors import SpecError
 from eopipe.storage import Storage
 
 
@@ -23,9 +22,7 @@ def read_status(uri: str) -> dict[str, Any]:
         SpecError: There is no run.
     """
     storage = Storage.open(uri)
-    before = frozen.load(storage)
-    if before is None:
-        raise SpecError(f"{storage.url()} holds no run ({folder.RUN} is missing); give the output of eopipe run")
+    before = frozen.require(storage)
     opened, tiles = open_frozen(storage, before)
     ledger = Ledger(storage)
     keys = {tile.key for tile in tiles}

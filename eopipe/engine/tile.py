@@ -18,7 +18,7 @@ from eopipe.engine.device import device_label
 from eopipe.engine.faults import fault_of
 from eopipe.engine.folder import cog as cog_path
 from eopipe.engine.ledger import Failure, FileInfo, Record, Status
-from eopipe.engine.mapping import Stopwatch, map_box
+from eopipe.engine.mapping import Stopwatch, map_box, outside_is_nodata
 from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
 from eopipe.mosaic.pyramid import histogram
@@ -27,11 +27,11 @@ from eopipe.stac.signing import redact
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from eopipe.engine.context import WorkerState
     from eopipe.engine.tiles import PlannedTile
-    from eopipe.grid import PixelBox
 
 LOG = logging.getLogger("eopipe.tile")
 
@@ -48,7 +48,6 @@ class TileReport:
         seconds: By stage.
         bytes_read: Estimated from what was asked of the sources.
         retries: Reads that were tried again.
-        histogram: Pixels by label code.
         warnings: Such as ``write.nondeterministic``.
     """
 
@@ -59,7 +58,6 @@ class TileReport:
     seconds: Mapping[str, float] = field(default_factory=dict)
     bytes_read: int = 0
     retries: int = 0
-    histogram: Mapping[int, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -85,9 +83,11 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         scenes = state.scenes(planned)
     kernel = state.kernel if any(scenes) else state.context.kernel
     arrays, reads = map_box(kernel, scenes, state.context.read, box, watch=watch)
-    _outside_is_nodata(state, planned, box, arrays)
+    inside = None if planned.part == "full" else state.context.region.mask(box)
+    if inside is not None:
+        outside_is_nodata(arrays, inside, state.context.layout.arrays)
     status = _status(arrays, covered=planned.covered)
-    counts = _histogram(state, planned, box, arrays)
+    counts = _histogram(state, arrays, inside)
     with watch("write"):
         checksums = state.writer.write(planned.tile, arrays)
     with watch("cog"):
@@ -114,33 +114,19 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         seconds=dict(watch.seconds),
         bytes_read=reads.bytes_read,
         retries=reads.retries,
-        histogram=counts,
         warnings=warnings,
     )
 
 
-def _outside_is_nodata(
-    state: WorkerState, planned: PlannedTile, box: PixelBox, arrays: Mapping[str, NDArray[Any]]
-) -> None:
-    """Pixels outside the area are no data in a tile that the area touches (DESIGN §5)."""
-    if planned.part == "full":
-        return
-    outside = ~state.context.region.mask(box)
-    nodata = {spec.name: spec.nodata for spec in state.context.kernel.info.arrays}
-    for name, array in arrays.items():
-        array[..., outside] = nodata.get(name, 0)
-
-
 def _histogram(
-    state: WorkerState, planned: PlannedTile, box: PixelBox, arrays: Mapping[str, NDArray[Any]]
+    state: WorkerState, arrays: Mapping[str, NDArray[Any]], inside: NDArray[np.bool_] | None
 ) -> dict[int, int]:
-    """Pixels of the area by code of the first categorical array."""
+    """Pixels of the area (of the tile where ``inside`` is None) by code of the first categorical array."""
     spec = next((spec for spec in state.context.kernel.info.arrays if spec.classes), None)
     if spec is None:
         return {}
     values = arrays[spec.name]
-    inside = values if planned.part == "full" else values[state.context.region.mask(box)]
-    return histogram(inside)
+    return histogram(values if inside is None else values[inside])
 
 
 def _status(arrays: Mapping[str, NDArray[Any]], *, covered: bool) -> Status:

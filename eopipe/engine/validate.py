@@ -15,7 +15,7 @@ from eopipe.engine import folder, frozen
 from eopipe.engine.ledger import Ledger, Record
 from eopipe.engine.opened import open_frozen
 from eopipe.engine.products import mosaic_layout
-from eopipe.errors import DamageError, EopipeError, SpecError
+from eopipe.errors import DamageError, EopipeError
 from eopipe.mosaic.store import MosaicWriter, checksum, read_layout
 from eopipe.storage import Storage
 
@@ -47,9 +47,7 @@ def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> 
         SpecError: There is no run.
     """
     storage = Storage.open(uri)
-    before = frozen.load(storage)
-    if before is None:
-        raise SpecError(f"{storage.url()} holds no run ({folder.RUN} is missing); give the output of eopipe run")
+    before = frozen.require(storage)
     try:
         opened, tiles = open_frozen(storage, before)
     except DamageError as error:
