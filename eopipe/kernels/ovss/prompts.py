@@ -1,0 +1,145 @@
+"""Words to queries and classes: what a spec's ``prompts`` means."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eopipe.kernelinfo import ClassInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MOST_CLASSES = 254
+"""``label`` is uint8; 0 and 255 are taken."""
+
+_KNOWN = {
+    "#419bdf": ("water", "river", "lake", "sea", "ocean", "flood", "canal", "reservoir", "swimming pool"),
+    "#397d49": ("tree", "trees", "forest", "woodland", "wood", "dense tree cover", "greenery"),
+    "#88b053": ("grass", "grassland", "low vegetation", "meadow", "pasture", "vegetation", "lawn"),
+    "#7a87c6": ("flooded vegetation", "wetland", "marsh", "swamp"),
+    "#e49635": ("crops", "cropland", "agricultural", "agriculture", "farmland", "field", "farm fields"),
+    "#dfc35a": ("shrub", "scrub", "shrubland"),
+    "#c4281b": ("built", "building", "buildings", "roof", "house", "houses", "city", "village", "town", "facade"),
+    "#a59b8f": ("bare", "bareland", "barren", "bare ground", "bare soil", "soil", "sand", "rock", "bareground"),
+    "#b39fe1": ("snow", "ice", "snow and ice", "glacier"),
+    "#6b6b6b": ("road", "roads", "street", "roadway", "highway", "pavement", "parking lot", "impervious surface"),
+    "#f2d13c": ("car", "vehicle", "vehicles", "small vehicle", "large vehicle", "truck"),
+    "#dcdcdc": ("background", "other", "others", "clutter"),
+}
+_COLOUR_OF = {word: colour for colour, words in _KNOWN.items() for word in words}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Classes with their synonyms, in code order.
+
+    Args:
+        names: Class names; class ``i`` has code ``i + 1``.
+        synonyms: What each class is asked for by, in order.
+    """
+
+    names: tuple[str, ...]
+    synonyms: tuple[tuple[str, ...], ...]
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """Every phrase, in class order."""
+        return tuple(phrase for phrases in self.synonyms for phrase in phrases)
+
+    @property
+    def query_class(self) -> tuple[int, ...]:
+        """The class of each query, from 0."""
+        return tuple(number for number, phrases in enumerate(self.synonyms) for _ in phrases)
+
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """The class table: codes from 1, each with a colour of its own."""
+        colours = _colours(self.names)
+        return tuple(
+            ClassInfo(number, name, colour, prompts)
+            for number, (name, colour, prompts) in enumerate(
+                zip(self.names, colours, self.synonyms, strict=True), start=1
+            )
+        )
+
+
+def parse_prompts(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A spec's prompts as pairs of a class name and its synonyms, in order.
+
+    Args:
+        value: A mapping of name to a phrase, a list of phrases or nothing (the name itself), a list of names, or
+            the pairs that this function returned (a frozen run holds those, since their order is the codes').
+
+    Raises:
+        ValueError: Something else; no class, an empty phrase, a phrase or class twice, too many classes.
+    """
+    if isinstance(value, dict):
+        pairs = [(str(name), _phrases(name, phrases)) for name, phrases in value.items()]
+    elif isinstance(value, list | tuple):
+        pairs = [_pair(entry) for entry in value]
+    else:
+        raise ValueError("prompts are names with their synonyms: {water: [water, river], forest: [forest]}")  # noqa: TRY004  (pydantic reports ValueError)
+    if not pairs:
+        raise ValueError("there is no prompt; name at least one class")
+    if len(pairs) > MOST_CLASSES:
+        raise ValueError(f"{len(pairs)} classes; a label holds {MOST_CLASSES}")
+    _refuse_twice([name for name, _ in pairs], "class")
+    _refuse_twice([phrase for _, phrases in pairs for phrase in phrases], "phrase")
+    return tuple(pairs)
+
+
+def parse_text(text: str) -> dict[str, list[str]]:
+    """Prompts as people type them: ``"water: river, lake; pine forest"``.
+
+    Args:
+        text: Classes separated by semicolons, each a phrase, or a name with its synonyms.
+    """
+    found: dict[str, list[str]] = {}
+    for entry in filter(None, (part.strip() for part in text.split(";"))):
+        name, _, phrases = entry.partition(":")
+        found[name.strip()] = [part.strip() for part in (phrases or name).split(",")]
+    return found
+
+
+def _pair(entry: Any) -> tuple[str, tuple[str, ...]]:
+    if isinstance(entry, str):
+        return entry, (entry,)
+    name, phrases = entry
+    return str(name), _phrases(name, phrases)
+
+
+def _phrases(name: object, value: Any) -> tuple[str, ...]:
+    """Whitespace around a phrase never means anything."""
+    raw = [name] if value is None or value == [] else value if isinstance(value, list | tuple) else [value]
+    phrases = tuple(" ".join(str(phrase).split()) for phrase in raw)
+    if not all(phrases):
+        raise ValueError(f"class {name!r} has an empty phrase; write a word or remove it")
+    return phrases
+
+
+def _refuse_twice(words: list[str], what: str) -> None:
+    seen: set[str] = set()
+    for word in words:
+        if word in seen:
+            raise ValueError(f"the {what} {word!r} stands twice; keep one")
+        seen.add(word)
+
+
+def _colours(names: Iterable[str]) -> list[str]:
+    """The usual colour where a name has one that is still free, else the next of an evenly spread circle of hues."""
+    taken: set[str] = set()
+    found = []
+    for number, name in enumerate(names):
+        colour = _COLOUR_OF.get(name.lower())
+        if colour is None or colour in taken:
+            colour = _spread(number)
+        taken.add(colour)
+        found.append(colour)
+    return found
+
+
+def _spread(number: int) -> str:
+    """Golden-angle hues, three lightnesses: neighbours in the list are far apart on the circle."""
+    red, green, blue = colorsys.hls_to_rgb(number * 0.618034 % 1, (0.5, 0.35, 0.68)[number % 3], 0.6)
+    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
