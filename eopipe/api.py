@@ -277,7 +277,7 @@ def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr
     pixels = np.pad(np.where(valid[:, None], values * 10000, 0), ((0, 0), (0, 0), *margin)).astype(np.float32)
     torch.set_num_threads(THREADS)
     made.load(device=choose_device(), threads=THREADS)
-    result = made(pixels, np.pad(valid, ((0, 0), *margin)), whole, {})
+    result = made(pixels, np.pad(valid, ((0, 0), *margin)), whole)
     variables = {
         spec.name: (
             (*(("band",) if spec.bands else ()), "y", "x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +36,23 @@ class Window:
     Args:
         size: Side of the whole crop, halo included.
         stride: Distance of neighbouring windows; windows sit at its multiples on the lattice.
-        halo: Pixels around a strip that must be read so that every window which touches it is whole.
+        halo: Pixels around a strip that must be read so that every window which touches it is whole: the
+            context around what a window decides where windows lie side by side, ``size - 1`` where they overlap.
     """
 
     size: int
     stride: int
     halo: int
+
+    @property
+    def covers(self) -> int:
+        """Side of the square that a window decides: the crop less its context; all of it where windows overlap."""
+        return self.size - 2 * self.halo if 2 * self.halo < self.size else self.size
+
+    def touching(self, side: int) -> float:
+        """Windows along one axis that have a say in a box of this side; the mean over boxes at its multiples."""
+        step = math.gcd(side, self.stride)
+        return (side + -(-self.covers // step) * step - step) / self.stride
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,23 @@ class ArraySpec:
 
 
 @dataclass(frozen=True)
+class FeatureSpec:
+    """What a kernel keeps of each window, so that it can be scored again without its encoder.
+
+    Args:
+        tokens: Rows of a window's features.
+        channels: Columns.
+        reduced: Principal components that are kept of the channels; None keeps all of them.
+        free: Options of the kernel that do not shape the features: these may change when they are scored again.
+    """
+
+    tokens: int
+    channels: int
+    reduced: int | None = None
+    free: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class KernelInfo:
     """Everything the engine, the store and STAC must know of a kernel before it is loaded.
 
@@ -89,6 +118,7 @@ class KernelInfo:
         weights: File name to sha256 of all weights: part of the tile recipe.
         factor: Kernel pixels along a grid pixel's side (DESIGN §3: a kernel's GSD finer than the grid's);
             the kernel averages its probabilities over ``factor x factor`` before it decides.
+        features: What it hands over in ``Result.windows``; None where it keeps nothing.
         provenance: Model name, source, licence: for STAC's mlm extension and run.json.
     """
 
@@ -100,4 +130,5 @@ class KernelInfo:
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
     factor: int = 1
+    features: FeatureSpec | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)

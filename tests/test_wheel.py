@@ -25,7 +25,7 @@ box = PixelBox(0, 0, 512, 512)
 shape = box.pad(kernel.info.window.halo).shape
 pixels = np.full((1, 9, *shape), 250.0, np.float32)  # still water: dark, and darker towards the infrared
 pixels[:, 4:] = 40.0
-maps = kernel(pixels, np.ones((1, *shape), bool), box, {}).arrays
+maps = kernel(pixels, np.ones((1, *shape), bool), box).arrays
 codes = np.unique(maps["label"]).tolist()
 print(json.dumps({"home": eopipe.__file__, "codes": codes, "least": int(maps["confidence"].min())}))
 sys.argv = ["eopipe", "models", "--json"]

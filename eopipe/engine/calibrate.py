@@ -23,10 +23,17 @@ from eopipe.grid import PixelBox
 if TYPE_CHECKING:
     from distributed import Client
 
+    from eopipe.kernelinfo import Window
     from eopipe.kernels.protocol import Kernel
 
-WINDOWS = 3
-"""Windows that are timed; their median counts."""
+CALLS = 3
+"""Timed calls of the kernel; their median counts."""
+
+STRIDES = 4
+"""Side, in strides, of the largest box that is timed: at its edges windows overlap it in part only."""
+
+CALL_SECONDS = 4.0
+"""What a timed call may take, and all of them together twice that; a smaller box is taken, and fewer calls."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +42,13 @@ class Calibration:
 
     Args:
         base: Bytes resident once the libraries and the kernel are loaded and one window has been mapped.
-        window_seconds: Median seconds of one kernel window.
-        window_pixels: Kernel pixels that a window produces.
+        window_seconds: Median seconds of one kernel window, its share of what is done a strip included. A tile
+            has :meth:`eopipe.kernelinfo.Window.touching` squared of them.
         device: What it ran on.
     """
 
     base: int
     window_seconds: float
-    window_pixels: int
     device: str
 
 
@@ -50,21 +56,42 @@ def calibrate_here(kernel: Kernel, *, device: str, threads: int) -> Calibration:
     """Load the kernel in this process and time it on seeded pixels."""
     torch.set_num_threads(threads)
     kernel.load(device=device, threads=threads)
-    info = kernel.info
-    side = info.window.stride
-    box = PixelBox(0, 0, side, side)
-    pixels, valid = _seeded(info.inputs.epochs, len(info.inputs.bands), side + 2 * info.window.halo)
-    seconds = []
-    for _ in range(WINDOWS + 1):  # the first call compiles and warms up
-        start = time.perf_counter()
-        kernel(pixels, valid, box, {})
-        seconds.append(time.perf_counter() - start)
+    _time(kernel, 1)  # compiles and warms up
+    seconds = [_time(kernel, 1)]
+    strides = _strides(kernel.info.window, seconds[0])
+    if strides > 1:
+        seconds.clear()
+    while len(seconds) < CALLS and (not seconds or sum(seconds) + seconds[0] <= 2 * CALL_SECONDS):
+        seconds.append(_time(kernel, strides))
+    windows = kernel.info.window.touching(strides * kernel.info.window.stride) ** 2
     return Calibration(
         base=int(psutil.Process().memory_info().rss),
-        window_seconds=statistics.median(seconds[1:]),
-        window_pixels=side * side,
+        window_seconds=statistics.median(seconds) / windows,
         device=device_label(device),
     )
+
+
+def _strides(window: Window, seconds: float) -> int:
+    """Side of the box to time, in strides, where one of a single stride takes so many seconds.
+
+    Where windows lie side by side one is like the next. Where they overlap, those that only touch a small box would
+    count as much as whole ones, though they add few pixels.
+    """
+    if window.covers <= window.stride:
+        return 1
+    each = seconds / window.touching(window.stride) ** 2
+    fitting = (n for n in range(STRIDES, 1, -1) if each * window.touching(n * window.stride) ** 2 <= CALL_SECONDS)
+    return next(fitting, 1)
+
+
+def _time(kernel: Kernel, strides: int) -> float:
+    """Seconds of one call on a box of so many strides a side."""
+    info = kernel.info
+    side = strides * info.window.stride
+    pixels, valid = _seeded(info.inputs.epochs, len(info.inputs.bands), side + 2 * info.window.halo)
+    start = time.perf_counter()
+    kernel(pixels, valid, PixelBox(0, 0, side, side))
+    return time.perf_counter() - start
 
 
 def calibrate_on_worker(client: Client, kernel: Kernel) -> Calibration:

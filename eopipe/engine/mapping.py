@@ -18,19 +18,23 @@ import numpy as np
 from eopipe.cube.reader import TileReader
 from eopipe.engine.tiles import read_box
 from eopipe.grid import CELL, PixelBox
+from eopipe.kernels.protocol import Result, StripContext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from eopipe.cube.reader import Pixels, ReadSettings, ReadStats
     from eopipe.cube.scenes import Scene
-    from eopipe.kernelinfo import ArraySpec
-    from eopipe.kernels.protocol import Kernel
+    from eopipe.kernelinfo import ArraySpec, KernelInfo
+    from eopipe.kernels.protocol import FeatureSource, Kernel
+
+    Keep = Callable[[Mapping[tuple[int, int], NDArray[np.float32]]], None]
 
 STRIP = CELL
-"""Rows of the kernel's lattice that are mapped at once."""
+"""Rows of the kernel's lattice that are mapped at once. Windows may reach over a strip's edge: what the upper strip
+knows of those that the lower one needs too it hands down (``Result.carry``)."""
 
 
 class Stopwatch:
@@ -51,7 +55,14 @@ class Stopwatch:
 
 
 def map_box(
-    kernel: Kernel, scenes: Sequence[Sequence[Scene]], read: ReadSettings, box: PixelBox, *, watch: Stopwatch
+    kernel: Kernel,
+    scenes: Sequence[Sequence[Scene]],
+    read: ReadSettings,
+    box: PixelBox,
+    *,
+    watch: Stopwatch,
+    features: FeatureSource | None = None,
+    keep: Keep | None = None,
 ) -> tuple[dict[str, NDArray[Any]], ReadStats]:
     """All arrays of a box, the engine's ``observations`` included.
 
@@ -59,8 +70,10 @@ def map_box(
         kernel: Loaded, unless there is no scene.
         scenes: One list an epoch, in scene order.
         read: How pixels are read, on the kernel's lattice.
-        box: On the grid; corners at multiples of the kernel's stride (divided by its factor).
-        watch: Told of the stages ``read`` and ``kernel``.
+        box: On the grid; corners at multiples of a cell (divided by the kernel's factor).
+        watch: Told of the stages ``read``, ``kernel`` and ``features``.
+        features: Kept window features that are scored instead of encoding.
+        keep: Takes the features of the windows that the kernel encoded, strip by strip.
 
     Returns:
         Arrays of the box's shape, and what reading took.
@@ -76,14 +89,21 @@ def map_box(
     arrays["observations"] = np.zeros(box.shape, np.uint8)
     with TileReader(scenes, read) as reader:
         if any(scenes):
-            strips = list(_strips(box, info.factor))
+            strips, carry = list(_strips(box, info.factor)), None
             for strip, following in zip(strips, [*strips[1:], None], strict=True):
                 with watch("read"):
                     pixels = reader.read(read_box(strip, info))
                 if following is not None:
                     reader.prefetch(read_box(following, info))
                 with watch("kernel"):
-                    _strip(kernel, pixels, strip, strip.slices(box)[0], arrays)
+                    result = _strip(kernel, pixels, strip, StripContext(carry=carry, features=features))
+                arrays["observations"][strip.slices(box)[0]] = _seen(pixels, info)
+                for name, made in result.arrays.items():
+                    arrays[name][..., strip.slices(box)[0], :] = made
+                carry = result.carry
+                if keep is not None and result.windows:
+                    with watch("features"):
+                        keep(result.windows)
         return arrays, reader.stats
 
 
@@ -107,21 +127,18 @@ def _strips(box: PixelBox, factor: int) -> Iterator[PixelBox]:
         yield PixelBox(row, box.col0, row + step, box.col1)
 
 
-def _strip(kernel: Kernel, pixels: Pixels, strip: PixelBox, rows: slice, arrays: Mapping[str, NDArray[Any]]) -> None:
-    info = kernel.info
-    inside = slice(info.window.halo, -info.window.halo or None)
-    seen = pixels.observations.max(axis=0)[inside, inside]
-    arrays["observations"][rows] = _coarsest(seen, info.factor)
+def _strip(kernel: Kernel, pixels: Pixels, strip: PixelBox, context: StripContext) -> Result:
+    """What the kernel makes of a strip; nothing, and nothing for the strip below, where no pixel is valid."""
     if not pixels.valid.any():
-        return
+        return Result({})
     values = np.where(pixels.valid[:, None], pixels.values, 0).astype(np.float32)
-    result = kernel(values, pixels.valid, strip.scale(info.factor), {})
-    for name, made in result.arrays.items():
-        arrays[name][..., rows, :] = made
+    return kernel(values, pixels.valid, strip.scale(kernel.info.factor), context)
 
 
-def _coarsest(seen: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+def _seen(pixels: Pixels, info: KernelInfo) -> NDArray[np.uint8]:
     """Most scenes seen by any of a grid pixel's kernel pixels."""
+    inside, factor = slice(info.window.halo, -info.window.halo or None), info.factor
+    seen = pixels.observations.max(axis=0)[inside, inside]
     rows, cols = seen.shape
     most: NDArray[np.uint8] = seen.reshape(rows // factor, factor, cols // factor, factor).max(axis=(1, 3))
     return most

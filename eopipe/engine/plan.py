@@ -144,7 +144,7 @@ def make_plan(
     tiles = planned_tiles(job.region, size, info=info, snapshot=snapshot, recipe=recipe, scenes=scenes)
     reads = _reads(job, snapshot, tiles, size, read, workers.count)
     mapped = sum(tile.covered for tile in tiles)
-    kernel_seconds = calibration.window_seconds * (size * info.factor) ** 2 / calibration.window_pixels
+    kernel_seconds = calibration.window_seconds * info.window.touching(size * info.factor) ** 2
     compute = mapped * kernel_seconds / workers.count
     return Plan(
         tile=size,

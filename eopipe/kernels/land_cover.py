@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from eopipe.errors import PlanError
 from eopipe.grid import CELL
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
-from eopipe.kernels.protocol import Result
+from eopipe.kernels.protocol import ALONE, Result, StripContext
 from eopipe.models.dynamicworld import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
 from eopipe.models.registry import MODELS
 from eopipe.models.weights import locate
@@ -159,7 +159,7 @@ class LandCover:
         pixels: NDArray[np.float32],
         valid: NDArray[np.bool_],
         box: PixelBox,
-        statistics: Mapping[str, Any],  # noqa: ARG002  (the protocol's; this kernel declares no statistics)
+        context: StripContext = ALONE,  # noqa: ARG002  (the protocol's; this kernel needs nothing but the pixels)
     ) -> Result:
         """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
         factor, halo = self._info.factor, self._info.window.halo

@@ -1,16 +1,17 @@
 """What a kernel is: pixels in, maps out (DESIGN §5 "Kernel").
 
 A kernel knows nothing of STAC, files or Dask. The engine reads pixels on the absolute
-lattice, with the halo the kernel asks for, and hands it one *strip* at a time: a box whose
-corners sit on multiples of ``Window.stride``. Equal pixels at an equal absolute place must
-give equal bytes, whatever the strip; so a kernel computes fixed groups of windows, always of
-the same shape and with the same companions.
+lattice, with the halo the kernel asks for, and hands it one *strip* at a time, a tile's strips from
+top to bottom. Equal pixels at an equal absolute place must give equal bytes, whatever the strip; so a
+kernel computes fixed groups of windows, always of the same shape and with the same companions.
+
+A kernel may offer more than :class:`Kernel` asks for: :class:`Settling` and :class:`MeasuresPrecision`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,12 +23,58 @@ if TYPE_CHECKING:
     from eopipe.kernelinfo import KernelInfo
 
 
+class FeatureSource(Protocol):
+    """Window features that an earlier run kept."""
+
+    def get(self, row: int, col: int) -> NDArray[np.float32] | None:
+        """``[token, channel]`` of the window at ``(row, col) * window.stride`` of the kernel's lattice.
+
+        Returns:
+            None where the window had no valid pixel.
+
+        Raises:
+            TileFault: The features should be there, and are not.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class StripContext:
+    """What a kernel is told beside a strip's pixels.
+
+    Args:
+        statistics: What the kernel's statistics stages gave for this place; empty where it declares none.
+        carry: What the same kernel left in ``Result.carry`` for the strip right above, of the same tile; None for
+            a tile's first strip, and below a strip without a valid pixel. It saves work and changes no byte.
+        features: Kept window features, to be scored instead of encoding; None where windows are encoded.
+    """
+
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    carry: Any = None
+    features: FeatureSource | None = None
+
+
+ALONE = StripContext()
+"""A strip by itself: nothing carried, nothing kept."""
+
+
 @dataclass(frozen=True)
 class Result:
-    """What a kernel returns for a strip: arrays ``[y, x]`` (or ``[plane, y, x]``) of the strip's shape."""
+    """What a kernel returns for a strip.
+
+    Args:
+        arrays: ``[y, x]`` (or ``[plane, y, x]``) of the strip's shape.
+        objects: A table of what it found, or None.
+        carry: Whatever the strip below can use; stays in this process.
+        windows: Features ``[token, channel]`` of the windows that were encoded for this strip, by their index
+            ``(row, col)`` on the lattice of the stride; only where ``KernelInfo.features`` is set. Windows of
+            the halo belong here too: the engine keeps those that are the tile's own, and drops the others.
+    """
 
     arrays: Mapping[str, NDArray[Any]]
     objects: Any = None
+    carry: Any = None
+    windows: Mapping[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict)
 
 
 class Kernel(Protocol):
@@ -59,7 +106,7 @@ class Kernel(Protocol):
         pixels: NDArray[np.float32],
         valid: NDArray[np.bool_],
         box: PixelBox,
-        statistics: Mapping[str, Any],
+        context: StripContext = ALONE,
     ) -> Result:
         """Map one strip.
 
@@ -67,10 +114,40 @@ class Kernel(Protocol):
             pixels: ``[epoch, band, y, x]`` float32 over ``box.pad(window.halo)``; 0 where invalid.
             valid: ``[epoch, y, x]`` over the same pixels.
             box: The strip itself, on the kernel's absolute lattice (the grid's, divided by ``factor``);
-                corners at multiples of ``window.stride`` and of ``factor``.
-            statistics: What the kernel's statistics stages gave for this place; empty where it declares none.
+                corners at multiples of ``factor``, and of ``window.stride`` where windows lie side by side. Where
+                they overlap the box may lie anywhere: the kernel computes its lattice's windows that touch it.
+            context: What was carried down, kept or measured for this place.
 
         Returns:
             Arrays of ``box.shape`` divided by ``factor``.
         """
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A kernel with options that depend on what the search found (a stretch for each sensor)."""
+
+    def settle(self, sensors: Sequence[str]) -> Mapping[str, Any]:
+        """Options to be frozen in place of ``auto``.
+
+        Args:
+            sensors: Names of the sensors (:class:`eopipe.cube.sensors.Sensor`) whose scenes were found, sorted;
+                ``unknown`` stands for scenes that no table knows. Empty where nothing was found.
+
+        Returns:
+            Option to value; only those that change, none where there is nothing to settle.
+
+        Raises:
+            PlanError: The sensors ask for different values: one line that asks to say which.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuresPrecision(Protocol):
+    """A kernel that knows better than a matrix product how fast its precision is."""
+
+    def precision_ratio(self) -> float:
+        """Seconds of its precision over seconds of float32, on this machine; called once it is loaded."""
         ...

@@ -74,7 +74,7 @@ def main() -> None:
         }
     )
     found = snapshot(options.items)
-    calibration = Calibration(base=800 * 2**20, window_seconds=0.25, window_pixels=512 * 512, device="bench")
+    calibration = Calibration(base=800 * 2**20, window_seconds=0.25, device="bench")
     with (
         dask.config.set({**protocol.scheduler_settings(), **protocol.worker_settings()}),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0") as cluster,

@@ -140,9 +140,9 @@ def test_it_fails_when_the_halo_is_not_read():
     rng = np.random.default_rng(1)
     pixels = rng.integers(200, 4000, (1, 9, 560, 1072)).astype(np.float32)
     valid = np.ones((1, 560, 1072), bool)
-    whole = kernel(pixels, valid, PixelBox(0, 0, 512, 1024), {}).arrays["confidence"]
-    right = kernel(pixels[..., 512:], valid[..., 512:], PixelBox(0, 512, 512, 1024), {}).arrays["confidence"]
+    whole = kernel(pixels, valid, PixelBox(0, 0, 512, 1024)).arrays["confidence"]
+    right = kernel(pixels[..., 512:], valid[..., 512:], PixelBox(0, 512, 512, 1024)).arrays["confidence"]
     np.testing.assert_array_equal(whole[:, 512:], right)
     cut = pixels[..., 512:].copy()
     cut[..., :20] = 0  # as if the halo had not been read
-    assert (kernel(cut, valid[..., 512:], PixelBox(0, 512, 512, 1024), {}).arrays["confidence"] != right).any()
+    assert (kernel(cut, valid[..., 512:], PixelBox(0, 512, 512, 1024)).arrays["confidence"] != right).any()

@@ -36,7 +36,7 @@ def test_it_is_listed_and_says_what_it_is(kernel):
 def test_labels_confidence_and_probabilities_agree(kernel):
     values, valid = pixels(SIDE, SIDE)
     valid[0, HALO : HALO + 100, HALO : HALO + 100] = False
-    found = kernel(values, valid, PixelBox(0, 0, 512, 512), {}).arrays
+    found = kernel(values, valid, PixelBox(0, 0, 512, 512)).arrays
     unseen = ~valid[0, HALO:-HALO, HALO:-HALO]
     assert (found["label"][unseen] == 0).all()
     assert (found["confidence"][unseen] == 0).all()
@@ -52,7 +52,7 @@ def test_a_window_with_nothing_to_see_is_not_computed(kernel, monkeypatch):
     calls = []
     runner = kernel._runner
     monkeypatch.setattr(kernel, "_runner", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
-    found = kernel(values, valid, PixelBox(0, 0, 512, 1024), {}).arrays
+    found = kernel(values, valid, PixelBox(0, 0, 512, 1024)).arrays
     assert calls == [1]
     assert (found["label"][:, 512:] == 0).all()
     assert (found["label"][:, :512] > 0).all()
@@ -64,8 +64,8 @@ def test_a_finer_gsd_is_averaged_before_it_decides():
     fine = create("land-cover", {"probabilities": True}, resolution=10.0)
     fine.load(device="cpu", threads=1)
     values, valid = pixels(SIDE, SIDE, seed=3)
-    coarse = made(values, valid, PixelBox(0, 0, 512, 512), {}).arrays
-    planes = fine(values, valid, PixelBox(0, 0, 512, 512), {}).arrays["probability"].astype(float)
+    coarse = made(values, valid, PixelBox(0, 0, 512, 512)).arrays
+    planes = fine(values, valid, PixelBox(0, 0, 512, 512)).arrays["probability"].astype(float)
     mean = planes.reshape(9, 256, 2, 256, 2).mean(axis=(2, 4))
     margin = np.sort(mean, axis=0)[-1] - np.sort(mean, axis=0)[-2]
     clear = margin > 2  # the planes are rounded to 1/250

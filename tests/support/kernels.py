@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eopipe.kernels.protocol import Result
+from eopipe.kernels.protocol import ALONE, Result
 
 
 class Brightness:
@@ -28,7 +28,7 @@ class Brightness:
     def memory(self, shape):
         return self._kernel.memory(shape)
 
-    def __call__(self, pixels, valid, box, statistics):
+    def __call__(self, pixels, valid, box, context=ALONE):
         halo = self.info.window.halo
         inside = slice(halo, -halo)
         mean = pixels[0].mean(axis=0)[inside, inside]

@@ -12,7 +12,7 @@ from eopipe.engine.run import execute
 from eopipe.spec import parse_spec
 from tests.support.paths import shared
 
-CALIBRATION = Calibration(base=800 * 2**20, window_seconds=0.3, window_pixels=512 * 512, device="test")
+CALIBRATION = Calibration(base=800 * 2**20, window_seconds=0.3, device="test")
 
 
 def pisa(folder, **changes):
