@@ -137,11 +137,8 @@ class DenseEncoder:
         Raises:
             ValueError: The windows have another shape.
         """
-        if (
-            windows.ndim != 4
-            or windows.shape[1] != 3
-            or any(side % self.patch or not side for side in windows.shape[2:])
-        ):
+        sides = windows.shape[2:]
+        if windows.ndim != 4 or windows.shape[1] != 3 or any(side % self.patch or not side for side in sides):
             raise ValueError(
                 f"windows {tuple(windows.shape)}: expected [B, 3, H, W] with H and W multiples of {self.patch}"
             )
