@@ -32,27 +32,16 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from eopipe.models._simd_ir import EXP_POLYNOMIAL, LN2_HIGH, LN2_LOW, LOG2E, Loop, Vectors, data
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-LOG2E = 1.44269504088896341
-LN2_HIGH = 0.693359375  # few mantissa bits, so that n * LN2_HIGH is exact
-LN2_LOW = -2.12194440e-4
-ROUND = 12582912.0  # 1.5 * 2**23: adding it leaves round(x) in the low mantissa bits
-EXP_POLYNOMIAL = (
-    1.9875691500e-4,
-    1.3981999507e-3,
-    8.3334519073e-3,
-    4.1665795894e-2,
-    1.6666665459e-1,
-    5.0000001201e-1,
-)
 LOG_POLYNOMIAL = (
     7.0376836292e-2,
     -1.1514610310e-1,
@@ -103,8 +92,8 @@ def jit_sums(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def entry(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile as `jit` does, and keep the machine code on disk where a folder can be written.
 
-    numba looks at the time of the function's own file only. What it calls lies in the files beside it, so
-    the hash of them all is added to what must match, or an old kernel would run after an upgrade.
+    numba looks at the time of the function's own file only. What it calls lies in the files beside it and beside
+    this one, so the hash of them all is added to what must match, or an old kernel would run after an upgrade.
 
     Args:
         function: A function of the numba subset, called from Python.
@@ -115,16 +104,17 @@ def entry(function: Callable[_P, _R]) -> Callable[_P, _R]:
     try:
         compiled = numba.njit(cache=True, **OPTIONS)(function)
         index = compiled._cache._cache_file  # noqa: SLF001  (numba has no public way)
-        index._source_stamp = (index._source_stamp, _sources())  # noqa: SLF001
+        own = Path(function.__code__.co_filename).parent
+        index._source_stamp = (index._source_stamp, _sources(own))  # noqa: SLF001
     except (RuntimeError, AttributeError):  # no folder to write to, or a numba that keeps it elsewhere
         return jit(function)
     return cast("Callable[_P, _R]", compiled)
 
 
 @cache
-def _sources() -> str:
+def _sources(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("_*.py")):
+    for path in sorted({*Path(__file__).parent.glob("_*.py"), *folder.glob("_*.py")}):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -174,100 +164,6 @@ def vector_width() -> int:
     return 8 if "+avx2" in features and "+fma" in features else 4
 
 
-class _Vectors:
-    """Writes float32 vector arithmetic at the end of one IR block."""
-
-    def __init__(self, builder: Any, lanes: int) -> None:
-        self.builder = builder
-        self.lanes = lanes
-        self.type = ir.VectorType(ir.FloatType(), lanes)
-        self.itype = ir.VectorType(ir.IntType(32), lanes)
-
-    def constant(self, value: float) -> Any:
-        return ir.Constant(self.type, [value] * self.lanes)
-
-    def iconstant(self, value: int) -> Any:
-        return ir.Constant(self.itype, [value] * self.lanes)
-
-    def _pointer(self, pointer: Any, offset: Any) -> Any:
-        return self.builder.bitcast(self.builder.gep(pointer, [offset]), self.type.as_pointer())
-
-    def load(self, pointer: Any, offset: Any) -> Any:
-        value = self.builder.load(self._pointer(pointer, offset))
-        value.align = 4
-        return value
-
-    def store(self, value: Any, pointer: Any, offset: Any) -> None:
-        self.builder.store(value, self._pointer(pointer, offset)).align = 4
-
-    def splat(self, scalar: Any) -> Any:
-        undefined = ir.Constant(self.type, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(ir.IntType(32), 0))
-        return self.builder.shuffle_vector(first, undefined, self.iconstant(0))
-
-    def fma(self, a: Any, b: Any, c: Any) -> Any:
-        """a*b + c, with one rounding where the CPU can."""
-        signature = ir.FunctionType(self.type, [self.type] * 3)
-        insert: Any = cgutils.get_or_insert_function
-        function = insert(self.builder.module, signature, f"llvm.fmuladd.v{self.lanes}f32")
-        return self.builder.call(function, [a, b, c])
-
-    def clamp(self, x: Any, low: float, high: float) -> Any:
-        b = self.builder
-        x = b.select(b.fcmp_ordered("<", x, self.constant(high)), x, self.constant(high))
-        return b.select(b.fcmp_ordered(">", x, self.constant(low)), x, self.constant(low))
-
-    def exp(self, x: Any) -> Any:
-        """Exponential of x within the range of float32's exponents."""
-        b = self.builder
-        shifted = self.fma(x, self.constant(LOG2E), self.constant(ROUND))
-        n = b.fsub(shifted, self.constant(ROUND))
-        r = self.fma(n, self.constant(-LN2_HIGH), x)
-        r = self.fma(n, self.constant(-LN2_LOW), r)
-        p = self.constant(EXP_POLYNOMIAL[0])
-        for coefficient in EXP_POLYNOMIAL[1:]:
-            p = self.fma(p, r, self.constant(coefficient))
-        p = self.fma(p, b.fmul(r, r), b.fadd(r, self.constant(1.0)))
-        exponent = b.shl(b.bitcast(shifted, self.itype), self.iconstant(23))
-        power = b.bitcast(b.add(exponent, self.iconstant(127 << 23)), self.type)
-        return b.fmul(p, power)
-
-    def mish(self, x: Any) -> Any:
-        b = self.builder
-        e = self.exp(self.clamp(x, -80.0, 20.0))
-        n = self.fma(e, e, b.fadd(e, e))
-        return b.fdiv(b.fmul(x, n), b.fadd(n, self.constant(2.0)))
-
-
-class _Loop:
-    """One counted IR loop, ``for i in range(count)`` with ``count`` ≥ 1, carrying values from turn to turn."""
-
-    def __init__(self, builder: Any, count: Any, carried: Sequence[Any]) -> None:
-        self.builder = builder
-        self.count = count
-        before = builder.block
-        self.body = builder.append_basic_block("body")
-        builder.branch(self.body)
-        builder.position_at_end(self.body)
-        self.index = builder.phi(count.type)
-        self.index.add_incoming(ir.Constant(count.type, 0), before)
-        self.carried = [builder.phi(value.type) for value in carried]
-        for phi, value in zip(self.carried, carried, strict=True):
-            phi.add_incoming(value, before)
-
-    def close(self, carried: Sequence[Any]) -> None:
-        """End the turn with the values to carry; the builder then stands after the loop."""
-        b = self.builder
-        following = b.add(self.index, ir.Constant(self.count.type, 1))
-        here = b.block
-        self.index.add_incoming(following, here)
-        for phi, value in zip(self.carried, carried, strict=True):
-            phi.add_incoming(value, here)
-        after = b.append_basic_block("after")
-        b.cbranch(b.icmp_signed("<", following, self.count), self.body, after)
-        b.position_at_end(after)
-
-
 def make_conv_tile(lanes: int, vectors: int, rows: int, *, mish: bool = True) -> Any:
     """Make the kernel of a tile of ``rows`` by ``lanes*vectors`` values of a product.
 
@@ -293,16 +189,16 @@ def make_conv_tile(lanes: int, vectors: int, rows: int, *, mish: bool = True) ->
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _, a0, lda, seg, segments, _, b0, k, _, bias0, _, c0, ldc = args
-            a, b, bias, c = (_data(context, builder, signature, args, n) for n in (0, 5, 8, 10))
-            v = _Vectors(builder, lanes)
+            a, b, bias, c = (data(context, builder, signature, args, n) for n in (0, 5, 8, 10))
+            v = Vectors(builder, lanes)
 
             def index(value: int) -> Any:
                 return ir.Constant(k.type, value)
 
             start = [v.load(bias, builder.add(bias0, index(n * lanes))) for n in range(vectors)] * rows
-            outer = _Loop(builder, segments, [builder.gep(a, [a0]), builder.gep(b, [b0]), *start])
+            outer = Loop(builder, segments, [builder.gep(a, [a0]), builder.gep(b, [b0]), *start])
             a_segment, b_segment, *sums = outer.carried
-            inner = _Loop(builder, k, [b_segment, *sums])
+            inner = Loop(builder, k, [b_segment, *sums])
             b_row, *sums = inner.carried
             b_values = [v.load(b_row, index(n * lanes)) for n in range(vectors)]
             column = builder.gep(a_segment, [inner.index])
@@ -348,14 +244,14 @@ def make_depthwise_run(lanes: int, *, add: bool) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             _, above, here, below, ldx, _, w0, ldw, _, bias0, _, e0, lde, _, y0, ldy, width = args
-            x, w, bias, extra, y = (_data(context, builder, signature, args, n) for n in (0, 5, 8, 10, 13))
-            v = _Vectors(builder, lanes)
+            x, w, bias, extra, y = (data(context, builder, signature, args, n) for n in (0, 5, 8, 10, 13))
+            v = Vectors(builder, lanes)
             taps = [v.load(w, builder.add(w0, builder.mul(ldw, ir.Constant(ldw.type, n)))) for n in range(9)]
             offset = v.load(bias, bias0)
             rows = [builder.gep(x, [row]) for row in (above, here, below)]
             left = [v.load(row, ir.Constant(ldx.type, 0)) for row in rows]
             middle = [v.load(row, ldx) for row in rows]
-            loop = _Loop(builder, width, [*left, *middle])
+            loop = Loop(builder, width, [*left, *middle])
             columns = [loop.carried[:3], loop.carried[3:]]
             ahead = builder.mul(builder.add(loop.index, ir.Constant(ldx.type, 2)), ldx)
             columns.append([v.load(row, ahead) for row in rows])
@@ -374,8 +270,3 @@ def make_depthwise_run(lanes: int, *, add: bool) -> Any:
         return signature, generate
 
     return depthwise_run
-
-
-def _data(context: Any, builder: Any, signature: Any, args: Any, n: int) -> Any:
-    """Pointer to the first element of the n-th argument, an array."""
-    return context.make_array(signature.args[n])(context, builder, args[n]).data
