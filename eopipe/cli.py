@@ -97,11 +97,13 @@ def plan(
     """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
     loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
 
-    from eopipe.engine.display import plan_lines  # noqa: PLC0415  (with what follows: torch and dask)
+    from eopipe.engine.calibrate import calibrate  # noqa: PLC0415  (with what follows: torch and dask)
+    from eopipe.engine.display import plan_lines  # noqa: PLC0415
     from eopipe.engine.opened import open_run  # noqa: PLC0415
-    from eopipe.engine.run import freeze_precision, local_workers, plan_run  # noqa: PLC0415
+    from eopipe.engine.precision import freeze_precision  # noqa: PLC0415
+    from eopipe.engine.run import local_workers, plan_run  # noqa: PLC0415
 
-    opened, calibration = freeze_precision(open_run(loaded, now=moment, allow_empty=allow_empty))
+    opened, calibration = freeze_precision(open_run(loaded, now=moment, allow_empty=allow_empty), calibrate)
     made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
     if tiles is Shape.geojson:
         from eopipe.engine.footprints import feature_collection  # noqa: PLC0415

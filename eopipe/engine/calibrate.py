@@ -17,6 +17,7 @@ from distributed.scheduler import KilledWorker
 
 from eopipe.engine.device import choose_device, device_label
 from eopipe.engine.job import THREADS
+from eopipe.engine.precision import product_ratio
 from eopipe.errors import ClusterError
 from eopipe.grid import PixelBox
 
@@ -45,11 +46,13 @@ class Calibration:
         window_seconds: Median seconds of one kernel window, its share of what is done a strip included. A tile
             has :meth:`eopipe.kernelinfo.Window.touching` squared of them.
         device: What it ran on.
+        bfloat16: Seconds of a bfloat16 matrix product over those of float32.
     """
 
     base: int
     window_seconds: float
     device: str
+    bfloat16: float = 1.0
 
 
 def calibrate_here(kernel: Kernel, *, device: str, threads: int) -> Calibration:
@@ -68,6 +71,7 @@ def calibrate_here(kernel: Kernel, *, device: str, threads: int) -> Calibration:
         base=int(psutil.Process().memory_info().rss),
         window_seconds=statistics.median(seconds) / windows,
         device=device_label(device),
+        bfloat16=product_ratio("bfloat16", device),
     )
 
 

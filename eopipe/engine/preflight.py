@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import torch
 
 from eopipe.cube.gdal import AssetFile, ReadStats
 from eopipe.engine import folder
@@ -16,6 +17,7 @@ from eopipe.engine.context import state_of
 from eopipe.engine.device import device_label
 from eopipe.engine.faults import fault_of
 from eopipe.engine.frozen import versions
+from eopipe.engine.precision import LIMIT, slowdown
 from eopipe.engine.words import gib
 from eopipe.errors import ClusterError
 
@@ -31,12 +33,13 @@ MUST_MATCH = ("eopipe", "numpy", "torch", "zarr", "rasterio", "dask", "distribut
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What one worker said of itself; ``error`` is empty where all is well."""
+    """What one worker said of itself; ``error`` is empty where all is well, ``slowdown`` is against float32."""
 
     versions: dict[str, str]
     device: str
     rss: int
     read_seconds: float
+    slowdown: float
     error: str
     warning: str
 
@@ -67,6 +70,7 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
     try:
         for address, report in sorted(reports.items()):
             _judge(address, report, limits.get(address) or None, plan)
+            _judge_precision(address, report, context.kernel.info.options.get("precision"))
             if not _probe_arrived(context, token, address):
                 raise ClusterError(
                     f"worker {address} wrote a probe that is not in {storage.url()}: it does not share the output; "
@@ -97,6 +101,15 @@ def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) ->
         )
 
 
+def _judge_precision(address: str, report: WorkerReport, precision: str | None) -> None:
+    if report.slowdown > LIMIT:
+        raise ClusterError(
+            f"worker {address} ({report.device}) takes {report.slowdown:.1f} times as long in {precision} as in "
+            f"float32, and {LIMIT:g} is the most that is taken; leave it out, or start a new output with "
+            f"kernel.precision: float32"
+        )
+
+
 def _probe_arrived(context: RunContext, token: str, address: str) -> bool:
     try:
         said = json.loads(context.storage.get(folder.probe(_probe_name(token, address))))
@@ -114,14 +127,15 @@ def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerRepor
     """Run on a worker: share the folder, load the kernel, open one real asset."""
     state = state_of(run_id)
     error = warning = ""
-    seconds = 0.0
+    seconds, slower = 0.0, 1.0
     stage = "output"
     try:
         storage = state.context.storage
         storage.get(folder.probe(f"driver-{token}"))
         storage.put(folder.probe(_probe_name(token, dask_worker.address)), json.dumps({"token": token}).encode())
         stage = "kernel"
-        _ = state.kernel
+        torch.set_num_threads(state.context.threads)
+        slower = slowdown(state.kernel, state.device)
         stage = "mosaic"
         _ = state.writer
         seconds, warning = _open_one_asset(state)
@@ -134,6 +148,7 @@ def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerRepor
         device=device_label(state.device),
         rss=int(psutil.Process().memory_info().rss),
         read_seconds=seconds,
+        slowdown=slower,
         error=error,
         warning=warning,
     )

@@ -8,7 +8,7 @@ import socket
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,18 +18,19 @@ from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
 
 from eopipe.engine import folder, frozen
-from eopipe.engine.calibrate import Calibration, calibrate, calibrate_on_worker
+from eopipe.engine.calibrate import Calibration, calibrate_on_worker
 from eopipe.engine.cluster import open_cluster, wait_for_workers
 from eopipe.engine.cluster.resources import memory_a_worker
 from eopipe.engine.context import ContextPlugin, RunContext
 from eopipe.engine.driver import Stop, catching_signals, drive
 from eopipe.engine.finish import finish
-from eopipe.engine.job import THREADS, resolve
+from eopipe.engine.job import THREADS
 from eopipe.engine.lease import Lease
 from eopipe.engine.ledger import Ledger
 from eopipe.engine.memory import GDAL_CACHE
 from eopipe.engine.opened import Opened, freeze, open_run, read_settings
 from eopipe.engine.plan import Plan, Workers, make_plan
+from eopipe.engine.precision import freeze_precision
 from eopipe.engine.preflight import preflight
 from eopipe.engine.products import cog_info, mosaic_layout
 from eopipe.engine.tiles import PlannedTile
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from eopipe.engine.display import Display
     from eopipe.engine.tile import TileReport
     from eopipe.engine.tiles import PlannedTile
-    from eopipe.kernels.protocol import Kernel
     from eopipe.spec import RunSpec
 
 
@@ -93,30 +93,6 @@ def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration) -> P
         tile=opened.before.tile if opened.before else None,
         warnings=opened.warnings,
     )
-
-
-def freeze_precision(
-    opened: Opened, measure: Callable[[Kernel], Calibration] = calibrate
-) -> tuple[Opened, Calibration]:
-    """Resolve ``precision: auto`` by measuring both; returns the calibration of what was chosen.
-
-    Args:
-        opened: The run.
-        measure: :func:`eopipe.engine.calibrate.calibrate`, or the same on a worker.
-    """
-    job = opened.job
-    if job.kernel.info.options.get("precision") != "auto":
-        return opened, measure(job.kernel)
-    measured = {}
-    for precision in ("float32", "bfloat16"):
-        options = {**job.kernel.info.options, "precision": precision}
-        tried = resolve(job.spec, job.now, kernel_options=options)
-        measured[precision] = (tried, measure(tried.kernel))
-    best, calibration = min(measured.values(), key=lambda pair: pair[1].window_seconds)
-    said = ", ".join(f"{name} {pair[1].window_seconds:.3f} s" for name, pair in measured.items())
-    chosen = best.kernel.info.options["precision"]
-    warnings = (*opened.warnings, f"precision auto: {chosen} was taken ({said} a window)")
-    return replace(opened, job=best, warnings=warnings), calibration
 
 
 def execute(
