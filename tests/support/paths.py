@@ -24,3 +24,8 @@ def _missing() -> bool:
 needs_shared = pytest.mark.skipif(
     _missing(), reason="needs the shared data folder beside the checkout, or EOPIPE_SHARED"
 )
+
+
+def golden(name: str) -> Path:
+    """A golden array of the specifications."""
+    return shared() / "specs" / "golden" / name

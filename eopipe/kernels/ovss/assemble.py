@@ -78,13 +78,13 @@ def classify(
 
 @dataclass(frozen=True)
 class RowSums:
-    """Sums of window logits over a strip of rows and what lies below it.
+    """Sums of window logits over the rows that a row of windows can still reach.
 
-    Windows are added in row order, so a pixel's sum has one order whichever tile or strip it is made for: the
-    sum that a strip's last windows leave below it is the start of the next strip's.
+    Windows are added in row order, so a pixel's sum has one order whichever tile or strip it is made for: what a
+    strip's last windows leave below it is what the next strip starts from.
 
     Args:
-        box: What ``values`` cover.
+        box: What ``values`` cover: a window's height, over a strip's whole width.
         values: ``[y, x, Q]`` float32.
     """
 
@@ -102,18 +102,15 @@ class RowSums:
         if not part.empty:
             self.values[part.slices(self.box)] += logits[part.slices(window)]
 
-    def take(self, upper: PixelBox) -> NDArray[np.float32]:
-        """The sums ``[y, x, Q]`` of a part of the box; a view."""
-        return self.values[upper.slices(self.box)]
+    def until(self, row: int) -> NDArray[np.float32]:
+        """The sums ``[y, x, Q]`` of the rows above ``row``; a view."""
+        return self.values[: row - self.box.row0]
 
-    def below(self, row: int) -> RowSums:
-        """What lies from ``row`` on, of its own memory."""
-        rest = PixelBox(row, self.box.col0, self.box.row1, self.box.col1)
-        return RowSums(rest, self.take(rest).copy())
-
-    def grown(self, row: int) -> RowSums:
-        """The same down to ``row``, zeros where nothing was added."""
-        box = PixelBox(self.box.row0, self.box.col0, max(row, self.box.row1), self.box.col1)
-        larger = RowSums.zeros(box, self.values.shape[2])
-        larger.take(self.box)[...] = self.values
-        return larger
+    def moved(self, row: int) -> RowSums:
+        """The same height from ``row`` on: what was there already, and zeros below."""
+        down = row - self.box.row0
+        box = PixelBox(row, self.box.col0, self.box.row1 + down, self.box.col1)
+        moved = RowSums.zeros(box, self.values.shape[2])
+        kept = self.values[down:]
+        moved.values[: len(kept)] = kept
+        return moved
