@@ -1,0 +1,171 @@
+"""What a set of predictions is worth: confusion counts that add up, and the figures read from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+IGNORE = 255
+"""A truth that is not judged, and a prediction that was not made."""
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Pixels by truth and prediction. Adding is associative and commutative, so sets merge in any order.
+
+    The figures are those of mmsegmentation's ``IoUMetric``: intersections and unions are summed over the whole set
+    before any division, pixels whose truth is 255 count nowhere, and a mean over classes leaves out classes that have
+    no pixel in truth or prediction (their figure is nan).
+
+    Args:
+        counts: int64 ``[K, K]``; the row is the truth, the column the prediction.
+        missed: int64 ``[K]``; pixels of each true class for which there is no prediction. They are errors.
+        ignored: Pixels whose truth is 255.
+    """
+
+    counts: NDArray[np.int64]
+    missed: NDArray[np.int64]
+    ignored: int = 0
+
+    @classmethod
+    def empty(cls, classes: int) -> Confusion:
+        """Nothing seen yet."""
+        return cls(np.zeros((classes, classes), np.int64), np.zeros(classes, np.int64))
+
+    @classmethod
+    def of(cls, truth: ArrayLike, prediction: ArrayLike, *, classes: int) -> Confusion:
+        """Count one map.
+
+        Args:
+            truth: Integers of any shape, 0 … ``classes - 1``, or 255 for what is not judged.
+            prediction: Integers of that shape, 0 … ``classes - 1``, or 255 where nothing was predicted.
+            classes: How many there are, at most 255.
+
+        Raises:
+            ValueError: The shapes differ, or a value is neither a class nor 255.
+        """
+        true, said = np.asarray(truth), np.asarray(prediction)
+        if true.shape != said.shape:
+            raise ValueError(f"truth {true.shape} and prediction {said.shape} differ in shape")
+        judged = true != IGNORE
+        true, said = _codes(true[judged], classes, "truth"), _codes(said[judged], classes, "prediction")
+        pairs = np.bincount(true * (classes + 1) + said, minlength=classes * (classes + 1))
+        table = pairs.reshape(classes, classes + 1).astype(np.int64)
+        return cls(table[:, :classes].copy(), table[:, classes].copy(), int(judged.size - true.size))
+
+    def __add__(self, other: Confusion) -> Confusion:
+        return Confusion(self.counts + other.counts, self.missed + other.missed, self.ignored + other.ignored)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Confusion):
+            return NotImplemented
+        same = np.array_equal(self.counts, other.counts) and np.array_equal(self.missed, other.missed)
+        return same and self.ignored == other.ignored
+
+    __hash__ = None  # type: ignore[assignment]  # arrays are not hashable
+
+    @property
+    def pixels(self) -> int:
+        """Pixels that were judged."""
+        return int(self.counts.sum() + self.missed.sum())
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """Pixels of each class in the truth, ``[K]``."""
+        return np.asarray(self.counts.sum(1) + self.missed)
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """Judged pixels of each class in the prediction, ``[K]``."""
+        return np.asarray(self.counts.sum(0))
+
+    @property
+    def hits(self) -> NDArray[np.int64]:
+        """Pixels of each class on which both agree, ``[K]``."""
+        return np.asarray(self.counts.diagonal())
+
+    @property
+    def iou(self) -> NDArray[np.float64]:
+        """Intersection over union of each class, ``[K]``; nan for a class that is nowhere."""
+        return _ratio(self.hits, self.truth + self.predicted - self.hits)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of `iou` over the classes that are somewhere; nan for an empty set."""
+        return _mean(self.iou)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of judged pixels that are right; nan for an empty set."""
+        return float(_ratio(self.hits.sum(), self.pixels))
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of each class's true pixels that were found, ``[K]``."""
+        return _ratio(self.hits, self.truth)
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of each class's predicted pixels that are right, ``[K]``."""
+        return _ratio(self.hits, self.predicted)
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """Harmonic mean of precision and recall, ``[K]``: 2·hits / (truth + predicted)."""
+        return _ratio(2 * self.hits, self.truth + self.predicted)
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts as plain JSON, sparse: ``pairs`` holds [truth, prediction, pixels]."""
+        rows, columns = np.nonzero(self.counts)
+        pairs = np.stack([rows, columns, self.counts[rows, columns]], 1)
+        return {
+            "classes": len(self.counts),
+            "pairs": pairs.tolist(),
+            "missed": self.missed.tolist() if self.missed.any() else [],
+            "ignored": self.ignored,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Confusion:
+        """The inverse of `as_json`.
+
+        Raises:
+            ValueError: The document is none of ours.
+        """
+        try:
+            found = cls.empty(int(document["classes"]))
+            for row, column, pixels in document["pairs"]:
+                found.counts[row, column] = pixels
+            if document["missed"]:
+                found.missed[:] = document["missed"]
+            return cls(found.counts, found.missed, int(document["ignored"]))
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"no confusion counts: {error!r}") from None
+
+
+def _codes(values: NDArray[Any], classes: int, what: str) -> NDArray[np.int64]:
+    """Values as row or column numbers; 255 is the column after the last class."""
+    codes = values.astype(np.int64)
+    codes[values == IGNORE] = classes
+    if codes.size and (codes.min() < 0 or codes.max() > classes):
+        strange = np.unique(codes[(codes < 0) | (codes > classes)])[:5].tolist()
+        raise ValueError(f"{what} holds {strange}, and classes are 0 to {classes - 1}")
+    return codes
+
+
+def _ratio(part: Any, whole: Any) -> NDArray[np.float64]:
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    found: NDArray[np.float64] = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return found
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
