@@ -1,0 +1,72 @@
+"""What an upsampler is to the kernel that uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NORM_FLOOR = 1e-12
+"""The least length a feature is divided by: a feature of zeros scores 0, not NaN."""
+
+
+class Upsampler(Protocol):
+    """Turns a window's patch features into cosines at every pixel.
+
+    What the published methods compute is a map of features at window resolution, made unit length and
+    multiplied by the text matrix. Nothing but the products is wanted, so the interface asks for those, and
+    how (or whether) the features are ever made is each upsampler's own business.
+
+    Attributes:
+        name: ``bilinear``, ``jbu_one``, ``jbu_stack`` or ``anyup``.
+    """
+
+    name: str
+
+    def score(self, patches: Tensor, guidance: Tensor, text: Tensor) -> Tensor:
+        """Cosines between every pixel's upsampled feature and every query.
+
+        A window's scores depend on that window alone: batching changes no window's values.
+
+        Args:
+            patches: [B, C, h, w] float32, the encoder's patch features, not normalised.
+            guidance: [B, 3, H, W] float32, the windows as the encoder saw them: RGB less CLIP's mean, divided by
+                its standard deviation; invalid pixels are 0.
+            text: [Q, C] float32, rows of unit length.
+
+        Returns:
+            [B, H, W, Q] float32, contiguous.
+
+        Raises:
+            PlanError: The shapes do not fit this upsampler: its channels, or the ratio of window to patches.
+        """
+        ...
+
+    def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
+        """Peak bytes of `score` beside its inputs and its output.
+
+        Args:
+            windows: B.
+            side: H = W, pixels.
+            channels: C.
+            queries: Q.
+        """
+        ...
+
+
+def cosines(features: Tensor, text: Tensor) -> Tensor:
+    """Cosines of features, pixel-major, to unit text rows.
+
+    Args:
+        features: [..., C].
+        text: [..., Q, C], or one [Q, C] for all.
+
+    Returns:
+        [..., Q]; 0 where a feature is 0.
+    """
+    length = torch.linalg.vector_norm(features, dim=-1, keepdim=True).clamp_min(NORM_FLOOR)
+    products: Tensor = features @ text.transpose(-1, -2)
+    return products.div_(length)
