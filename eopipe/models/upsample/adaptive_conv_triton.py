@@ -4,10 +4,10 @@ Written tap by tap, the operation has no matrix product in it: a pixel's filter 
 loads one source value for every multiplication. But take a run of ``BLOCK_X`` pixels of one row, and one row ``i`` of
 their filters. Their sums over ``j`` are a product with a banded matrix that all channels share::
 
-    out[c, x] += sum over u of source[c, u] * band[u, x],  band[u, x] = filters[x, i, u - x], and 0 off the band
-
     out[c, x] += sum over u of source[c, u] * band[u, x],  band[u, x] = filters[x, i, u - x], 0 off the band
-a third is used; tensor cores are more than ten times faster than scalar arithmetic, and a source value is loaded
+
+with ``u`` over the run and its k - 1 neighbours. For k = 11 and runs of 16 pixels the band is a 32 x 16 matrix of
+which a third is used; tensor cores are more than ten times faster than scalar arithmetic, and a source value is loaded
 twice for each of the k rows, not k*k times. The gradient of the source is the same product with the band transposed;
 the gradient of the filters is the product of gradient and source over the channels, of which the band is kept.
 
