@@ -7,9 +7,9 @@ their filters. Their sums over ``j`` are a product with a banded matrix that all
     out[c, x] += sum over u of source[c, u] * band[u, x],  band[u, x] = filters[x, i, u - x], 0 off the band
 
 with ``u`` over the run and its k - 1 neighbours. For k = 11 and runs of 16 pixels the band is a 32 x 16 matrix of
-which a third is used; tensor cores are more than ten times faster than scalar arithmetic, and a source value is loaded
-twice for each of the k rows, not k*k times. The gradient of the source is the same product with the band transposed;
-the gradient of the filters is the product of gradient and source over the channels, of which the band is kept.
+which a third is used; tensor cores are more than ten times faster than scalar arithmetic, and a source value is
+loaded twice for each of the k rows, not k*k times. The gradient of the source is the same product with the band
+transposed; that of the filters is the product of gradient and source over the channels, of which the band is kept.
 
 One program owns a run of pixels and ``BLOCK_C`` channels (of the filters' gradient: all channels, in turns) and adds
 up in float32 registers over the k rows, so nothing is written twice and the result does not depend on the order
