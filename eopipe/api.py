@@ -26,10 +26,12 @@ from eopipe.engine.job import THREADS
 from eopipe.engine.mapping import Stopwatch, map_box, outside_is_nodata
 from eopipe.engine.products import OBSERVATIONS
 from eopipe.engine.run import execute
+from eopipe.engine.settle import settled
 from eopipe.engine.tiles import read_box
 from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
+from eopipe.kernels.protocol import Settling
 from eopipe.spec import RunSpec, SourceSpec, load_spec, parse_spec, resolve_now
 from eopipe.stac.search import SearchReport
 from eopipe.stac.search import search as search_catalog
@@ -129,6 +131,14 @@ class BoundKernel:
         """The kernel for a grid's resolution."""
         return registry.create(self.name, self.options, resolution=resolution)
 
+    def settled(self, snapshot: Snapshot, resolution: float = 10.0) -> BoundKernel:
+        """With the options said that depend on the scenes' sensors, as a run freezes them.
+
+        Raises:
+            PlanError: The sensors need different values.
+        """
+        return BoundKernel(self.name, {**self.options, **settled(self.make(resolution), snapshot)[0]})
+
     def apply(self, dataset: xr.Dataset) -> xr.Dataset:
         """Map a dataset that someone edited; halos are exchanged in memory, so no equality is promised.
 
@@ -145,6 +155,8 @@ class BoundKernel:
         """
         step = abs(float(dataset.x[1] - dataset.x[0]))
         made = self.make(step)
+        if isinstance(made, Settling):  # no scene tells what a dataset came from
+            made = registry.create(self.name, {**self.options, **made.settle(())}, resolution=step)
         info = made.info
         if info.factor != 1:
             raise PlanError(f"kernel.gsd: apply() maps the dataset's own pixels of {step:g}; leave gsd at 'grid'")
@@ -186,7 +198,7 @@ def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr
     if tile <= 0 or tile % CELL:
         raise PlanError(f"tile {tile} is no multiple of {CELL}; give {CELL}, {2 * CELL} or {4 * CELL}")
     bound = BoundKernel(kernel) if isinstance(kernel, str) else kernel
-    made = bound.make(cube.grid.resolution)
+    made = bound.settled(cube.snapshot, cube.grid.resolution).make(cube.grid.resolution)
     if len(cube.slots) != made.info.inputs.epochs:
         raise PlanError(
             f"{bound.name} maps {made.info.inputs.epochs} step of time, and the cube has {len(cube.slots)}; "

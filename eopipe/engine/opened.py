@@ -9,6 +9,7 @@ from eopipe.cube.reader import ReadSettings
 from eopipe.engine import folder, frozen
 from eopipe.engine.job import Job, resolve, warnings_of
 from eopipe.engine.products import mosaic_layout, store_attributes
+from eopipe.engine.settle import settled
 from eopipe.engine.tiles import PlannedTile, planned_tiles
 from eopipe.errors import NoItemsError, OutputError, SpecError
 from eopipe.mosaic.store import create as create_store
@@ -45,6 +46,7 @@ def open_run(
     Raises:
         SpecError: The output belongs to another spec.
         NoItemsError: The search matched nothing and ``allow_empty`` is false.
+        PlanError: The scenes' sensors need different values of an option.
     """
     _refuse_memory(spec, now)
     storage = Storage.open(spec.output_uri(now))
@@ -62,7 +64,16 @@ def open_run(
             f"{', '.join(str(dates) for dates in spec.source.ranges().values())} and the query; "
             f"widen one of them, or pass --allow-empty"
         )
-    return Opened(storage, job, snapshot, None, found, (*found.warnings, *warnings_of(job, snapshot)))
+    job, notes = _settle(job, snapshot)
+    return Opened(storage, job, snapshot, None, found, (*found.warnings, *warnings_of(job, snapshot), *notes))
+
+
+def _settle(job: Job, snapshot: Snapshot) -> tuple[Job, list[str]]:
+    """The job with the options frozen that depend on what was found."""
+    changes, notes = settled(job.kernel, snapshot)
+    if not changes:
+        return job, notes
+    return resolve(job.spec, job.now, kernel_options={**job.kernel.info.options, **changes}), notes
 
 
 def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[PlannedTile]]:
