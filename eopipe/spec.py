@@ -59,6 +59,23 @@ class MaskSpec(_Model):
     dilate: int = Field(default=0, ge=0, le=64)
 
 
+class SarSpec(_Model):
+    """What SAR files hold, where the items do not say; it outranks what they say.
+
+    Args:
+        unit: ``dB``; ``power`` (linear, sigma or gamma nought); or ``amplitude`` (its square root).
+        offset: Added in decibels: a calibration constant, such as -83 for the amplitudes of JAXA's mosaics.
+    """
+
+    unit: Literal["dB", "power", "amplitude"]
+    offset: float = Field(default=0.0, ge=-128, le=128)
+
+    @field_validator("unit", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return "dB" if isinstance(value, str) and value.lower() == "db" else value
+
+
 class SourceSpec(_Model):
     """Where the scenes come from.
 
@@ -72,6 +89,7 @@ class SourceSpec(_Model):
         ids: Only these items.
         composite: How scenes become one picture.
         mask: Cloud mask, by name or with settings.
+        sar: What SAR files hold (unit, calibration constant), where the items do not say.
         sign: Signing hook: ``auto`` picks by host.
         requester_pays: Whether reads may be charged to you; never by default.
         max_items: Refuse a search that matches more (a guard against a forgotten filter).
@@ -86,6 +104,7 @@ class SourceSpec(_Model):
     ids: tuple[str, ...] | None = None
     composite: Literal["first", "median", "least-cloudy"] = "median"
     mask: MaskSpec | None = None
+    sar: SarSpec | None = None
     sign: Literal["auto", "none", "planetary-computer"] = "auto"
     requester_pays: bool = False
     max_items: int = Field(default=200_000, ge=1)
@@ -405,6 +424,7 @@ __all__ = [
     "MaskSpec",
     "OutputSpec",
     "RunSpec",
+    "SarSpec",
     "SourceSpec",
     "is_url",
     "load_spec",

@@ -1,8 +1,9 @@
 """Composites of several scenes, on canonical integers, pixel by pixel.
 
 ``median`` of an even count is (a + b + 1) // 2 of the middle two, so it stays an integer and
-rounds halves up. It is taken per band over the scenes that are valid at the pixel. ``first``
-takes the first valid scene; ``least-cloudy`` is ``first`` over scenes sorted by cloud cover.
+rounds halves up; of SAR it is the code of the middle two's mean power (:mod:`eopipe.cube.sar`). It is taken per
+band over the scenes that are valid at the pixel. ``first`` takes the first valid scene; ``least-cloudy`` is
+``first`` over scenes sorted by cloud cover.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from eopipe.cube.radiometry import INVALID
+from eopipe.cube.sar import mean_of_two, power_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 MOST_OBSERVATIONS = 254
 
 _INVALID = np.uint16(INVALID)
+_NONE = np.empty(0)
+_NONE.flags.writeable = False
 
 
 def scene_order(scenes: Sequence[Scene], composite: str) -> list[int]:
@@ -91,9 +95,11 @@ def _median(
     count: NDArray[Any],
     pairs: NDArray[Any],
     rows: NDArray[Any],
+    tables: tuple[NDArray[Any], NDArray[Any]],
     values: NDArray[Any],
 ) -> None:
     scenes, bands, _, width = stack.shape
+    middle, other = np.empty(width, np.uint16), np.empty(width, np.uint16)
     for b in range(bands):
         for s in range(scenes):
             for x in range(width):
@@ -104,6 +110,12 @@ def _median(
                 one, two = low[x], high[x]
                 low[x] = min(two, one)
                 high[x] = max(one, two)
+        if tables[0].size > 0:
+            _middles(rows, count, middle, other)
+            mean_of_two(middle, other, tables[0], tables[1])
+            for x in range(width):
+                values[b, y, x] = middle[x] if count[x] else 0
+            continue
         for x in range(width):
             n = count[x]
             if n == 0:
@@ -113,12 +125,20 @@ def _median(
 
 
 @njit(nogil=True, cache=True)
+def _middles(rows: NDArray[Any], count: NDArray[Any], one: NDArray[Any], two: NDArray[Any]) -> None:
+    """The middle two of each sorted column (the same one twice where the count is odd); any where it is 0."""
+    for x in range(one.size):
+        n = max(count[x], 1)
+        one[x], two[x] = rows[(n - 1) // 2, x], rows[n // 2, x]
+
+
+@njit(nogil=True, cache=True)
 def _combine(
     stack: NDArray[Any],
     passed: NDArray[Any],
     order: NDArray[Any],
     pairs: NDArray[Any],
-    median: bool,
+    tables: tuple[NDArray[Any], NDArray[Any]],
     values: NDArray[Any],
     valid: NDArray[Any],
     observations: NDArray[Any],
@@ -132,8 +152,8 @@ def _combine(
         for x in range(width):
             valid[y, x] = count[x] > 0
             observations[y, x] = min(count[x], MOST_OBSERVATIONS)
-        if median and scenes > 1:
-            _median(stack, y, good, count, pairs, rows, values)
+        if pairs.shape[0] > 0:
+            _median(stack, y, good, count, pairs, rows, tables, values)
         else:
             _first(stack, y, good, order, values)
 
@@ -144,6 +164,7 @@ def combine(
     order: Sequence[int],
     *,
     median: bool,
+    sar: bool = False,
     values: NDArray[np.uint16],
     valid: NDArray[np.bool_],
     observations: NDArray[np.uint8],
@@ -155,10 +176,12 @@ def combine(
         passed: ``[scene, y, x]`` bool, or None where there is no mask.
         order: Scenes in the order in which ``first`` tries them.
         median: Median, else the first valid scene.
+        sar: Whether values are codes of backscatter, whose means are means of power.
         values: ``[band, y, x]`` uint16, written; 0 where invalid.
         valid: ``[y, x]`` bool, written.
         observations: ``[y, x]`` uint8, written: valid scenes, 254 for more.
     """
     mask = np.empty((0, 0, 0), np.bool_) if passed is None else passed
-    pairs = network(len(stack))
-    _combine(stack, mask, np.asarray(order, np.int64), pairs, median, values, valid, observations)
+    pairs = network(len(stack) if median else 1)  # nothing to sort: the first valid scene
+    means = power_tables() if sar else (_NONE, _NONE)
+    _combine(stack, mask, np.asarray(order, np.int64), pairs, means, values, valid, observations)

@@ -24,7 +24,7 @@ from eopipe.cube.gdal import AssetFile, Facts, ReadStats
 from eopipe.cube.geometry import Geometry, Source
 from eopipe.cube.reader import columns
 from eopipe.cube.regions import Regions
-from eopipe.cube.sampling import pieces, windows
+from eopipe.cube.sampling import pieces, use_of, windows
 from eopipe.errors import TileFault
 from eopipe.grid import PixelBox
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.cube.reader import ReadSettings
+    from eopipe.cube.sampling import Use
     from eopipe.cube.scenes import AssetRef, Scene
 
 HEADERS = 200
@@ -338,7 +339,7 @@ class _Run:
         if ref.href not in opened:
             opened.add(ref.href)
             self._open(ref.href, layout)
-        for level, blocks in self._needed(layout.facts, is_mask, box):
+        for level, blocks in self._needed(layout.facts, use_of(ref, is_mask=is_mask), box):
             sizes = layout.sizes[level]
             fresh = [int(n) for n in blocks if (level, int(n)) not in held[ref.href] and sizes.flat[n] > 0]
             held[ref.href].update((level, n) for n in fresh)
@@ -352,13 +353,13 @@ class _Run:
         self.requests += requests
         self.bytes += size
 
-    def _needed(self, facts: Facts, is_mask: bool, box: PixelBox) -> list[tuple[int, NDArray[np.int64]]]:
+    def _needed(self, facts: Facts, use: Use, box: PixelBox) -> list[tuple[int, NDArray[np.int64]]]:
         """Blocks that a box needs, by level, in file order; shared by all files on the same raster."""
-        key = (facts.source, facts.factors, facts.block, is_mask, box)
+        key = (facts.source, facts.factors, facts.block, use, box)
         if key not in self._blocks:
             mask = self._settings.mask
-            wanted = box.pad(mask.dilate) if is_mask and mask else box
-            reads = windows(pieces(facts, self._geometry, wanted, overviews=not is_mask))
+            wanted = box.pad(mask.dilate) if use == "nearest" and mask else box
+            reads = windows(pieces(facts, self._geometry, wanted, use))
             self._blocks[key] = [(level, _blocks(facts, level, window)) for level, window, _ in reads]
         return self._blocks[key]
 

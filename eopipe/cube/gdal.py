@@ -320,9 +320,12 @@ def _with_mask(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
 
 def _source(dataset: Any, ref: AssetRef) -> Source:
     if dataset.crs is None or dataset.transform == Affine.identity():
-        how = "only ground control points" if dataset.gcps[0] else "no CRS or no geotransform"
+        points = bool(dataset.gcps[0])
+        how = "only ground control points" if points else "no CRS or no geotransform"
+        # Control points carry no relief between them: a radar's slopes would lie hundreds of metres off.
+        better = "with terrain correction, or take a terrain-corrected product (SAR: RTC), " if points else ""
         raise TileFault(
-            "read.corrupt", f"{plain(ref.href)} has {how}; warp it to a map projection before mapping from it"
+            "read.corrupt", f"{plain(ref.href)} has {how}; warp it to a map projection {better}before mapping from it"
         )
     epsg = dataset.crs.to_epsg(confidence_threshold=100)
     return Source(

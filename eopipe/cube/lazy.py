@@ -1,7 +1,7 @@
 """Cube: a described stack of scenes for notebooks, read at the source chunk by chunk.
 
 One dask task reads one chunk with the same code as a run, so a chunk equals the pixels
-that a tile of a run sees, byte for byte before the conversion to reflectance.
+that a tile of a run sees, byte for byte before the conversion to reflectance (of SAR, to decibels).
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from pyproj import CRS
 from eopipe.area import Area, GridArea, resolve_crs
 from eopipe.cube.gdal import gdal_worker_env
 from eopipe.cube.reader import ReadSettings, TileReader
+from eopipe.cube.sar import decibels, modality_of
 from eopipe.cube.scenes import Scene, scenes_from_items, solar_day
 from eopipe.errors import NoItemsError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox
-from eopipe.spec import MaskSpec
+from eopipe.spec import MaskSpec, SarSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -93,10 +94,11 @@ class Cube:
         place = grid or self.grid
         found = {int(row) for row in _index_of(self.snapshot, place).query(np.array([place.bounds(box)]))[0]}
         rows = [[row for row in slot.rows if row in found] for slot in self.slots]
-        return [scenes_from_items(self.snapshot.items(part), bands, self.settings.mask) for part in rows]
+        settings = self.settings
+        return [scenes_from_items(self.snapshot.items(part), bands, settings.mask, settings.sar) for part in rows]
 
     def read(self, box: PixelBox) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Reflectance ``[slot, band, y, x]`` with NaN where invalid, and observations ``[slot, y, x]``.
+        """Reflectance ``[slot, band, y, x]`` with NaN where invalid, and observations ``[slot, y, x]``; of SAR dB.
 
         Raises:
             TileFault: A file could not be read after retries.
@@ -104,13 +106,14 @@ class Cube:
         gdal_worker_env(WORKER_MEMORY)
         with TileReader(self.scenes(box, self.settings.bands), self.settings) as reader:
             pixels = reader.read(box)
-        values = pixels.values.astype(np.float32) / np.float32(10000)
+        sar = self.settings.modality == "sar"
+        values = decibels(pixels.values) if sar else pixels.values.astype(np.float32) / np.float32(10000)
         values[~np.broadcast_to(pixels.valid[:, None], values.shape)] = np.nan
         return values, pixels.observations
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """Lazy dataset: a variable a band, ``[time, y, x]`` float32 reflectance, NaN where invalid.
+        """Lazy dataset: a variable a band, ``[time, y, x]`` float32 reflectance, NaN where invalid; of SAR decibels.
 
         ``time`` is the first scene's; ``slot`` names the epoch or the day. ``spatial_ref`` holds the CRS.
         """
@@ -118,7 +121,8 @@ class Cube:
         coords = _coordinates(self.grid, self.box)
         coords["time"] = ("time", np.array([slot.time for slot in self.slots], "datetime64[ns]"))
         coords["slot"] = ("time", np.array([slot.label for slot in self.slots], dtype=str))
-        attrs = {"grid_mapping": "spatial_ref", "units": "1", "long_name": "reflectance"}
+        said = ("dB", "radar backscatter") if self.settings.modality == "sar" else ("1", "reflectance")
+        attrs = {"grid_mapping": "spatial_ref", "units": said[0], "long_name": said[1]}
         variables = {
             band: (("time", "y", "x"), array[:, number], attrs) for number, band in enumerate(self.settings.bands)
         }
@@ -152,7 +156,7 @@ def _token(cube: Cube) -> str:
 
     settings = cube.settings
     parts = (cube.snapshot.hash, cube.box, cube.slots, cube.chunk, settings.bands, settings.composite, settings.grid)
-    return str(tokenize(*map(repr, parts), repr(settings.mask)))
+    return str(tokenize(*map(repr, parts), repr(settings.mask), repr(settings.sar)))
 
 
 def _read_chunk(  # the block's place comes from dask
@@ -216,6 +220,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     resolution: float = 10.0,
     composite: Literal["first", "median", "least-cloudy"] = "median",
     mask: str | Mapping[str, Any] | MaskSpec | None = None,
+    modality: Literal["optical", "sar"] | None = None,
+    sar: Mapping[str, Any] | SarSpec | None = None,
     groupby: Literal["epoch", "solar_day"] = "epoch",
     chunk: int = 1024,
     sign: Callable[[str], str] | None = None,
@@ -227,11 +233,13 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     Args:
         snapshot: From :func:`eopipe.search`.
         area: ``[west, south, east, north]`` in degrees, GeoJSON, or an Area.
-        bands: Canonical band names, such as ``("red", "green", "blue")``.
+        bands: Canonical band names, such as ``("red", "green", "blue")``, or of SAR ``("vv", "vh")``.
         crs: Authority code, WKT, ``utm`` or an equal-area name.
         resolution: Side of a pixel in CRS units.
         composite: How the scenes of one step of time become one picture.
         mask: ``scl``, ``qa_pixel``, ``bqa``, or settings as in a spec.
+        modality: ``optical`` or ``sar``; the bands tell it, and must agree where it is given.
+        sar: What SAR files hold, such as ``{"unit": "dB"}``, where the items do not say.
         groupby: A step of time is an epoch of the snapshot, or a solar day at each scene's own longitude.
         chunk: Side of a chunk in pixels, a multiple of 512.
         sign: Signing hook; ``eopipe.stac.signing.signer_for(source)`` makes one.
@@ -247,6 +255,11 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         raise SpecError(f"chunk {chunk} is no multiple of {CELL}; give 512, 1024 or 2048")
     if groupby not in {"epoch", "solar_day"}:
         raise SpecError(f"groupby {groupby!r} is not known; give 'epoch' or 'solar_day'")
+    found = modality_of(bands)
+    if modality not in {None, found}:
+        raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {found}")
+    if found == "sar" and (mask is not None or composite == "least-cloudy"):
+        raise SpecError("a cloud mask and 'least-cloudy' mean nothing for SAR; leave mask out, use median or first")
     place = area if isinstance(area, Area) else Area.parse(area)
     grid = Grid(resolve_crs(crs, place), float(resolution))
     region = GridArea.project(place, grid)
@@ -255,6 +268,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         bands=tuple(bands),
         composite=composite,
         mask=_mask(mask),
+        sar=SarSpec.model_validate(dict(sar)) if sar is not None and not isinstance(sar, SarSpec) else sar,
         sign=sign,
         requester_pays=requester_pays,
         threads=threads,

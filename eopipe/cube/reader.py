@@ -25,6 +25,7 @@ from eopipe.cube.gdal import AssetFile, ReadStats, RetryPolicy
 from eopipe.cube.geometry import Geometry
 from eopipe.cube.masks import mask_table, passes
 from eopipe.cube.sampling import MOST_PIXELS, sample_bands, sample_mask
+from eopipe.cube.sar import decibels, modality_of
 from eopipe.grid import PixelBox
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from eopipe.cube.scenes import AssetRef, Scene
     from eopipe.grid import Grid
-    from eopipe.spec import MaskSpec
+    from eopipe.spec import MaskSpec, SarSpec
 
 STACK_BYTES = 256 * 2**20
 """A strip is composited in columns such that the stack of scenes stays below this."""
@@ -49,6 +50,7 @@ class ReadSettings:
         bands: Canonical bands, in the order wanted.
         composite: How scenes become one picture.
         mask: Quality mask, or None.
+        sar: What the spec says of SAR files, or None.
         sign: Signing hook; picklable.
         requester_pays: Whether reads may be charged.
         threads: Reader threads of one task.
@@ -61,6 +63,7 @@ class ReadSettings:
     bands: tuple[str, ...]
     composite: Literal["first", "median", "least-cloudy"] = "median"
     mask: MaskSpec | None = None
+    sar: SarSpec | None = None
     sign: Callable[[str], str] | None = None
     requester_pays: bool = False
     threads: int = 4
@@ -68,13 +71,19 @@ class ReadSettings:
     stack_bytes: int = STACK_BYTES
     max_open: int = 400
 
+    @property
+    def modality(self) -> Literal["optical", "sar"]:
+        """What the bands are."""
+        return modality_of(self.bands)
+
 
 @dataclass(frozen=True)
 class Pixels:
     """Composited pixels of a box.
 
     Args:
-        values: uint16 ``[epoch, band, y, x]``, reflectance x 10000, 0 where invalid.
+        values: uint16 ``[epoch, band, y, x]``, 0 where invalid: reflectance x 10000; of SAR codes of decibels
+            (:mod:`eopipe.cube.sar`).
         valid: bool ``[epoch, y, x]``.
         observations: uint8 ``[epoch, y, x]``, valid scenes at the pixel, 254 for more.
     """
@@ -87,6 +96,13 @@ class Pixels:
         """The same for some rows and columns; views."""
         return Pixels(self.values[..., *index], self.valid[..., *index], self.observations[..., *index])
 
+    def for_kernel(self, modality: str) -> NDArray[np.float32]:
+        """What a kernel receives: reflectance x 10000, or of SAR decibels; 0 where invalid, so heed ``valid``."""
+        seen = self.valid[:, None]
+        if modality == "sar":
+            return np.where(seen, decibels(self.values), np.float32(0))
+        return np.where(seen, self.values, 0).astype(np.float32)
+
     @classmethod
     def empty(cls, epochs: int, bands: int, shape: tuple[int, int]) -> Pixels:
         """Pixels of which none is valid."""
@@ -98,7 +114,13 @@ class Pixels:
 
 
 def memory(
-    shape: tuple[int, int], scenes: int, bands: int, *, epochs: int = 1, settings_bytes: int = STACK_BYTES
+    shape: tuple[int, int],
+    scenes: int,
+    bands: int,
+    *,
+    epochs: int = 1,
+    settings_bytes: int = STACK_BYTES,
+    modality: str = "optical",
 ) -> int:
     """Peak bytes that reading strips of ``shape`` (halo included) takes, GDAL's cache aside.
 
@@ -108,6 +130,7 @@ def memory(
         bands: Bands read.
         epochs: Epochs.
         settings_bytes: ``ReadSettings.stack_bytes``.
+        modality: Of SAR a window is float32, and held beside its codes.
     """
     pixels = shape[0] * shape[1]
     strip = epochs * pixels * (2 * bands + 2)
@@ -115,7 +138,7 @@ def memory(
     stack = min(pixels * scenes * (2 * bands + 1), max(settings_bytes, column))
     # Three strips: the one in hand, the one kept for its overlap, and the one read ahead. Each of four threads
     # holds a window of a file, which is larger than the strip where the file is finer than the grid.
-    windows = 4 * 2 * min(4 * pixels, MOST_PIXELS)
+    windows = 4 * (6 if modality == "sar" else 2) * min(4 * pixels, MOST_PIXELS)
     return 3 * strip + stack + windows
 
 
@@ -250,6 +273,7 @@ class TileReader:
             passed,
             scene_order(scenes, settings.composite),
             median=settings.composite == "median",
+            sar=settings.modality == "sar",
             values=values,
             valid=valid,
             observations=observations,

@@ -31,7 +31,7 @@ _NOWHERE = -(1 << 50)
 
 
 @njit(nogil=True, cache=True)
-def _coordinates(nodes: NDArray[Any], row: int, col: int, step: int, start: int, out: NDArray[Any]) -> None:
+def coordinates(nodes: NDArray[Any], row: int, col: int, step: int, start: int, out: NDArray[Any]) -> None:
     """Coordinates of a row of pixel centres in 1/1024 source pixels from ``start`` (a source pixel).
 
     Nodes are interpolated along the rows of the cell first, then between two of them: the same
@@ -115,8 +115,8 @@ def bilinear(  # noqa: PLR0913, PLR0917  (one flat loop is what numba compiles w
     plain = wr == ONE and wc == ONE
     at_r, at_c = np.empty(out.shape[1], np.int64), np.empty(out.shape[1], np.int64)
     for y in range(out.shape[0]):
-        _coordinates(rows, corner[0] + y, corner[1], step, origin[0], at_r)
-        _coordinates(cols, corner[0] + y, corner[1], step, origin[1], at_c)
+        coordinates(rows, corner[0] + y, corner[1], step, origin[0], at_r)
+        coordinates(cols, corner[0] + y, corner[1], step, origin[1], at_c)
         for x in range(out.shape[1]):
             nr, nc = at_r[x] >> 10, at_c[x] >> 10
             if nr < 0 or nc < 0 or nr >= height or nc >= width or (has_nodata and source[nr, nc] == nodata):
@@ -152,8 +152,8 @@ def nearest(
     height, width = source.shape
     at_r, at_c = np.empty(out.shape[1], np.int64), np.empty(out.shape[1], np.int64)
     for y in range(out.shape[0]):
-        _coordinates(rows, corner[0] + y, corner[1], step, origin[0], at_r)
-        _coordinates(cols, corner[0] + y, corner[1], step, origin[1], at_c)
+        coordinates(rows, corner[0] + y, corner[1], step, origin[0], at_r)
+        coordinates(cols, corner[0] + y, corner[1], step, origin[1], at_c)
         for x in range(out.shape[1]):
             r, c = at_r[x] >> 10, at_c[x] >> 10
             ok[y, x] = r >= 0 and c >= 0 and r < height and c < width

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from eopipe.cube.gdal import MASKED
 from eopipe.cube.radiometry import INVALID, canonical_floats, table
 from eopipe.cube.resample import ONE, bilinear, nearest
+from eopipe.cube.sar import encode, mean_power, power_tables
 from eopipe.grid import CELL, PixelBox
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from eopipe.cube.gdal import AssetFile, Facts
     from eopipe.cube.geometry import CellMap, Geometry
+    from eopipe.cube.sar import Unit
     from eopipe.cube.scenes import AssetRef
 
 MOST_PIXELS = 24_000_000
@@ -40,22 +43,31 @@ class Piece:
     window: PixelBox
 
 
-def pieces(facts: Facts, geometry: Geometry, box: PixelBox, *, overviews: bool) -> list[Piece]:
+Use = Literal["overviews", "full", "nearest"]
+"""How a file is read: means from an overview or from full resolution, or the nearest pixel of full resolution."""
+
+
+def use_of(ref: AssetRef, *, is_mask: bool) -> Use:
+    """How a band or mask is read. Overviews of a mask may have mixed its codes; see ``AssetRef.overviews``."""
+    if is_mask:
+        return "nearest"
+    return "overviews" if ref.overviews else "full"
+
+
+def pieces(facts: Facts, geometry: Geometry, box: PixelBox, use: Use) -> list[Piece]:
     """The parts of a box that a file covers, cell by cell, row-major; a level is chosen for each cell."""
-    return [
-        piece for cell in box.blocks(CELL) for piece in _cell_pieces(facts, geometry, cell, cell & box, overviews)
-    ]
+    return [piece for cell in box.blocks(CELL) for piece in _cell_pieces(facts, geometry, cell, cell & box, use)]
 
 
-def _cell_pieces(facts: Facts, geometry: Geometry, cell: PixelBox, box: PixelBox, overviews: bool) -> Iterator[Piece]:
+def _cell_pieces(facts: Facts, geometry: Geometry, cell: PixelBox, box: PixelBox, use: Use) -> Iterator[Piece]:
     full = geometry.cell_map(cell, facts.source)
     level = -1
-    if overviews and facts.factors:
+    if use == "overviews" and facts.factors:
         ratio = min(full.scale)
         level = facts.level_for(ratio) if math.isfinite(ratio) else -1
     source = facts.level_source(level)
     found = full if level < 0 else geometry.cell_map(cell, source)
-    widths = found.half_widths if overviews else (ONE, ONE)
+    widths = found.half_widths if use != "nearest" else (ONE, ONE)
     reach = (-(-widths[0] // ONE) + 1, -(-widths[1] // ONE) + 1)
     for part in _split(found, cell, box, source.shape, reach):
         window = found.window(cell, part, source.shape, reach)
@@ -100,14 +112,14 @@ def sample_bands(file: AssetFile, ref: AssetRef, geometry: Geometry, box: PixelB
 
     Args:
         file: The open file.
-        ref: The band: scale, offset.
+        ref: The band: unit, scale, offset.
         geometry: Coordinates.
         box: On the lattice.
         out: ``[y, x]`` uint16 of the box, written; INVALID where there is no data.
     """
     out[...] = INVALID
     facts = file.facts(ref)
-    for level, window, served in windows(pieces(facts, geometry, box, overviews=True)):
+    for level, window, served in windows(pieces(facts, geometry, box, use_of(ref, is_mask=False))):
         pixels = file.read(ref, window, level)
         source, nodata, values, lowest = _prepare(pixels, facts, ref)
         for piece in served:
@@ -116,20 +128,18 @@ def sample_bands(file: AssetFile, ref: AssetRef, geometry: Geometry, box: PixelB
             if shift is not None and source.dtype.itemsize <= 2:
                 _copy_aligned(source, values, lowest, shift, target)
                 continue
-            bilinear(
-                source,
+            place = (
                 (window.row0, window.col0),
                 piece.map.rows,
                 piece.map.cols,
                 piece.map.step,
                 (piece.box.row0 - piece.cell.row0, piece.box.col0 - piece.cell.col0),
                 piece.map.half_widths,
-                0 if nodata is None else nodata,
-                nodata is not None,
-                values,
-                lowest,
-                target,
             )
+            if ref.unit != "reflectance":
+                mean_power(source, *place, *power_tables(), target)
+                continue
+            bilinear(source, *place, 0 if nodata is None else nodata, nodata is not None, values, lowest, target)
 
 
 def sample_mask(
@@ -150,7 +160,7 @@ def sample_mask(
         out: ``[y, x]`` uint16, written where the file covers the pixel.
         present: ``[y, x]`` bool, written.
     """
-    for level, window, served in windows(pieces(file.facts(ref), geometry, box, overviews=False)):
+    for level, window, served in windows(pieces(file.facts(ref), geometry, box, use_of(ref, is_mask=True))):
         pixels = file.read(ref, window, level)
         for piece in served:
             index = piece.box.slices(box)
@@ -171,6 +181,8 @@ def _prepare(
 ) -> tuple[NDArray[Any], int | None, NDArray[np.uint16], int]:
     """Integer pixels, their no-data, and the table from DN to canonical values with its lowest DN."""
     nodata = facts.nodata
+    if ref.unit != "reflectance":
+        return _codes(pixels, facts, ref), INVALID, _IDENTITY, 0
     if facts.dtype in _SMALL:
         values = table(facts.dtype, ref.scale, ref.offset, nodata)
         lowest = int(np.iinfo(facts.dtype).min)
@@ -182,6 +194,29 @@ def _prepare(
     if facts.masked and pixels.dtype.kind != "f":
         nodata = float(MASKED)
     return canonical_floats(wide, ref.scale, ref.offset, nodata), INVALID, _IDENTITY, 0
+
+
+def _codes(pixels: NDArray[Any], facts: Facts, ref: AssetRef) -> NDArray[np.uint16]:
+    """Codes of SAR pixels, which power is averaged from; by a table where the file has few values."""
+    assert ref.unit != "reflectance"
+    if facts.dtype in _SMALL and not facts.masked:
+        values = _code_table(facts.dtype, ref.unit, ref.scale, ref.offset, ref.decibels, facts.nodata)
+        lowest = int(np.iinfo(facts.dtype).min)
+        found: NDArray[np.uint16] = values[pixels if lowest == 0 else pixels.astype(np.int32) - lowest]
+        return found
+    nodata = float(MASKED) if facts.masked and pixels.dtype.kind != "f" else facts.nodata
+    return encode(pixels, ref.unit, scale=ref.scale, offset=ref.offset, decibels=ref.decibels, nodata=nodata)
+
+
+@lru_cache(maxsize=64)
+def _code_table(
+    dtype: str, unit: Unit, scale: float, offset: float, decibels: float, nodata: float | None
+) -> NDArray[np.uint16]:
+    info = np.iinfo(dtype)
+    numbers = np.arange(info.min, info.max + 1, dtype=np.int32)[None]
+    found: NDArray[np.uint16] = encode(numbers, unit, scale=scale, offset=offset, decibels=decibels, nodata=nodata)[0]
+    found.flags.writeable = False
+    return found
 
 
 def _aligned(piece: Piece, window: PixelBox) -> tuple[int, int] | None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eopipe.snapshot import Snapshot
-    from eopipe.spec import MaskSpec
+    from eopipe.spec import MaskSpec, SarSpec
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,10 @@ class AssetRef:
     Args:
         href: Unsigned address or path.
         band_index: Band of the file, from 1.
-        scale: Reflectance = DN x scale + offset; of no meaning for masks.
+        scale: Value = DN x scale + offset, in ``unit``; of no meaning for masks.
         offset: See ``scale``.
+        unit: ``reflectance``; or of SAR ``dB``, ``power`` or ``amplitude`` (:mod:`eopipe.cube.sar`).
+        decibels: Of SAR: added in decibels, such as a calibration constant.
         nodata: DN that means no data, tested before the offset; None takes the file's own.
         file_size: Bytes, where the item states it.
         crs: As the item states it; the file's own georeferencing is what reading trusts.
@@ -44,6 +46,13 @@ class AssetRef:
     shape: tuple[int, int] | None = None
     transform: tuple[float, ...] | None = None
     requester_pays: bool = False
+    unit: Literal["reflectance", "dB", "power", "amplitude"] = "reflectance"
+    decibels: float = 0.0
+
+    @property
+    def overviews(self) -> bool:
+        """Whether overviews may be read: not where they are means of decibels or amplitudes, which lie too low."""
+        return self.unit in {"reflectance", "power"}
 
 
 @dataclass(frozen=True)
@@ -78,20 +87,34 @@ def solar_day(when: datetime, longitude: float) -> str:
 
 
 def scenes_from_items(
-    items: Sequence[Mapping[str, Any]], bands: Sequence[str], mask: MaskSpec | None = None
+    items: Sequence[Mapping[str, Any]],
+    bands: Sequence[str],
+    mask: MaskSpec | None = None,
+    sar: SarSpec | None = None,
 ) -> list[Scene]:
     """Resolve items to scenes, keeping their order.
+
+    Args:
+        items: The items' JSON.
+        bands: Canonical band names.
+        mask: Mask to resolve too.
+        sar: What the spec says of SAR files.
 
     Raises:
         ItemError: An item lacks a band or cannot be understood.
     """
     from eopipe.cube.sensors import resolve_scene  # noqa: PLC0415  (sensors builds on this module's values)
 
-    return [resolve_scene(item, bands, mask) for item in items]
+    return [resolve_scene(item, bands, mask, sar=sar) for item in items]
 
 
 def scenes_by_epoch(
-    snapshot: Snapshot, rows: Sequence[int], epochs: Sequence[str], bands: Sequence[str], mask: MaskSpec | None = None
+    snapshot: Snapshot,
+    rows: Sequence[int],
+    epochs: Sequence[str],
+    bands: Sequence[str],
+    mask: MaskSpec | None = None,
+    sar: SarSpec | None = None,
 ) -> list[list[Scene]]:
     """The scenes of some rows of a snapshot, split by epoch, in scene order (datetime, id).
 
@@ -101,13 +124,14 @@ def scenes_by_epoch(
         epochs: Epoch names in the spec's order.
         bands: Canonical band names.
         mask: Mask to resolve too.
+        sar: What the spec says of SAR files.
 
     Returns:
         One list an epoch; an epoch that no scene covers has an empty list.
     """
     wanted = [int(row) for row in rows]
     index = snapshot.index.select(["epoch", "datetime", "id"]).take(wanted).to_pylist()
-    scenes = scenes_from_items(snapshot.items(wanted), bands, mask)
+    scenes = scenes_from_items(snapshot.items(wanted), bands, mask, sar)
     found: list[list[tuple[Any, str, Scene]]] = [[] for _ in epochs]
     for row, scene in zip(index, scenes, strict=True):
         found[list(epochs).index(row["epoch"])].append((row["datetime"], row["id"], scene))

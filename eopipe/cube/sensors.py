@@ -1,8 +1,9 @@
 """Which asset of an item holds which band: one table a collection family.
 
 Canonical names: coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 swir16
-swir22, and the masks scl, qa_pixel, bqa. A band is never found by its common name alone
-where that is ambiguous: ``rededge`` is B05, B06 and B07 of Sentinel-2, ``nir`` may be B08 or B8A.
+swir22; vv vh hh hv of SAR (:mod:`eopipe.cube.sar_sensors`); and the masks scl, qa_pixel, bqa. A band
+is never found by its common name alone where that is ambiguous: ``rededge`` is B05, B06 and B07 of
+Sentinel-2, ``nir`` may be B08 or B8A.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from eopipe.cube.radiometry import sentinel2_offset, stated
+from eopipe.cube.sar import SAR_BANDS
+from eopipe.cube.sar_sensors import SarSensor, calibration, sar_sensor_of
 from eopipe.cube.scenes import AssetRef, Scene
 from eopipe.errors import ItemError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eopipe.spec import MaskSpec
+    from eopipe.spec import MaskSpec, SarSpec
 
 Item = "Mapping[str, Any]"
 
@@ -154,22 +157,29 @@ def _top_of_atmosphere(properties: Mapping[str, Any]) -> Sensor:
 
 
 def resolve_scene(
-    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None = None, *, requester_pays: bool = False
+    item: Mapping[str, Any],
+    bands: Sequence[str],
+    mask: MaskSpec | None = None,
+    *,
+    sar: SarSpec | None = None,
+    requester_pays: bool = False,
 ) -> Scene:
     """Reduce a STAC item to a scene.
 
     Args:
         item: The item's JSON.
-        bands: Canonical band names (see ``BANDS``).
+        bands: Canonical band names (see ``BANDS`` and ``SAR_BANDS``).
         mask: The mask to read with it.
+        sar: What the spec says of SAR files.
         requester_pays: Whether a file that charges its reader may be preferred as it stands; otherwise
             a free alternate is taken where the item offers one.
 
     Raises:
-        ItemError: No asset holds a band; the message names the assets that exist.
+        ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a SAR
+            file's numbers are (it names the spec's key).
     """
     try:
-        return _resolve(item, bands, mask, requester_pays)
+        return _resolve(item, bands, mask, sar, requester_pays)
     except ItemError as error:
         if repr(item.get("id")) in str(error):
             raise
@@ -180,9 +190,16 @@ def resolve_scene(
         ) from error
 
 
-def _resolve(item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, requester_pays: bool) -> Scene:
+def _resolve(
+    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None, requester_pays: bool
+) -> Scene:
     sensor = sensor_of(item)
-    found = {band: _band(item, sensor, band, requester_pays) for band in bands}
+    found = {
+        band: _sar_band(item, band, sar, requester_pays)
+        if band in SAR_BANDS
+        else _band(item, sensor, band, requester_pays)
+        for band in bands
+    }
     properties = item.get("properties", {})
     cloud = properties.get("eo:cloud_cover")
     return Scene(
@@ -212,14 +229,35 @@ def level_of(item: Mapping[str, Any]) -> str | None:
 
 
 def _band(item: Mapping[str, Any], sensor: Sensor | None, band: str, requester_pays: bool) -> AssetRef:
+    return _asset(item, sensor, *_find(item, sensor, band), band, requester_pays)
+
+
+def _sar_band(item: Mapping[str, Any], band: str, sar: SarSpec | None, requester_pays: bool) -> AssetRef:
+    key, index = _find(item, sar_sensor_of(item), band)
+    asset = item["assets"][key]
+    entry = _raster_band(asset, index)
+    unit, decibels = calibration(item, asset, entry, sar)
+    scale, offset = stated(entry, asset, "scale"), stated(entry, asset, "offset")
+    return replace(
+        _place(item, asset, index, requester_pays),
+        nodata=stated(entry, asset, "nodata"),
+        scale=1.0 if scale is None else scale,
+        offset=0.0 if offset is None else offset,
+        unit=unit,
+        decibels=decibels,
+    )
+
+
+def _find(item: Mapping[str, Any], sensor: Sensor | SarSensor | None, band: str) -> tuple[str, int]:
+    """Asset and band of the file that holds a band."""
     assets = item.get("assets", {})
     for name in sensor.assets.get(band, ()) if sensor else ():
         key, _, index = name.partition("#")
         if key in assets:
-            return _asset(item, sensor, key, int(index or 1), band, requester_pays)
+            return key, int(index or 1)
     found = _by_band_name(assets, band)
     if len(found) == 1:
-        return _asset(item, sensor, *found[0], band, requester_pays)
+        return found[0]
     kind = sensor.name if sensor else "unknown collection"
     problem = f"has no asset for band {band!r}" if not found else f"has {len(found)} assets that call a band {band!r}"
     raise ItemError(
@@ -254,18 +292,9 @@ def _asset(
     entry = _raster_band(asset, index)
     facts = sensor or Sensor("unknown", {}, scale=1e-4, nodata=None)
     nodata = stated(entry, asset, "nodata")
-    properties = item.get("properties", {})
-    href, pays = _href(item, asset, requester_pays)
-    size = asset.get("file:size")
-    ref = AssetRef(
-        href=href,
-        band_index=index,
+    ref = replace(
+        _place(item, asset, index, requester_pays),
         nodata=facts.nodata if nodata is None and band not in MASKS else nodata,
-        file_size=int(size) if size else None,
-        crs=_crs(asset, properties),
-        shape=_tuple(asset.get("proj:shape", properties.get("proj:shape")), int, 2),
-        transform=_tuple(asset.get("proj:transform", properties.get("proj:transform")), float, 6),
-        requester_pays=pays,
     )
     if band in MASKS:
         return ref
@@ -278,12 +307,29 @@ def _asset(
     return replace(ref, scale=facts.scale if scale is None else scale, offset=offset)
 
 
+def _place(item: Mapping[str, Any], asset: Mapping[str, Any], index: int, requester_pays: bool) -> AssetRef:
+    """Where a band lies, and what the item says of the file; not yet what its numbers mean."""
+    properties = item.get("properties", {})
+    href, pays = _href(item, asset, requester_pays)
+    size = asset.get("file:size")
+    return AssetRef(
+        href=href,
+        band_index=index,
+        file_size=int(size) if size else None,
+        crs=_crs(asset, properties),
+        shape=_tuple(asset.get("proj:shape", properties.get("proj:shape")), int, 2),
+        transform=_tuple(asset.get("proj:transform", properties.get("proj:transform")), float, 6),
+        requester_pays=pays,
+    )
+
+
 def _raster_band(asset: Mapping[str, Any], index: int) -> Mapping[str, Any]:
     for key in ("raster:bands", "bands"):
         entries = asset.get(key) or []
         if len(entries) >= index and isinstance(entries[index - 1], dict):
             entry: Mapping[str, Any] = entries[index - 1]
-            if key == "raster:bands" or any("scale" in k or "offset" in k or "nodata" in k for k in entry):
+            said = any(word in name for name in entry for word in ("scale", "offset", "nodata", "unit"))
+            if key == "raster:bands" or said:
                 return entry
     return {}
 

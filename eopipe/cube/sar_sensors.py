@@ -1,0 +1,127 @@
+"""What a SAR file's numbers are: told by the spec, by the item, or by a table of collections; never by the numbers.
+
+Decibels, power and amplitude overlap (2.5 may be any of them), so an unknown file is refused with the key to set.
+Ground Range Detected products as ESA distributes them are refused too: their DN become sigma nought only with the
+calibration table of the annotation file, which varies along the range, and their ground control points miss relief
+by the height over the tangent of the incidence angle (a hill of 500 m stands about 700 m off).
+
+Sources: Planetary Computer, collection ``sentinel-1-rtc`` (gamma nought, linear power, no data -32768; some scenes
+are filled with 0, which has no decibels and so is no data here); OPERA RTC-S1 product specification (linear
+backscatter intensity, gamma nought); JAXA, Global 25 m PALSAR mosaic (gamma nought = 10 log10(DN^2) - 83.0 dB);
+Sentinel-1 Product Specification (GRD: detected amplitude, uncalibrated, 0 is no data).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from eopipe.cube.sar import SAR_BANDS
+from eopipe.errors import ItemError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eopipe.cube.sar import Unit
+    from eopipe.spec import SarSpec
+
+ASSETS: Mapping[str, tuple[str, ...]] = {
+    band: (band, band.upper(), f"gamma0_{band}", f"sigma0_{band}", f"{band}_gamma0", f"{band}_sigma0")
+    for band in SAR_BANDS
+}
+"""Canonical band to the names its asset may have, best first: a polarisation is called alike everywhere."""
+
+_UNITS: Mapping[str, Unit] = {
+    "db": "dB", "decibel": "dB", "decibels": "dB",
+    "power": "power", "linear power": "power", "intensity": "power", "linear intensity": "power",
+    "amplitude": "amplitude", "linear amplitude": "amplitude",
+}  # fmt: skip
+"""Units as items write them. ``1`` and ``linear`` may be power or amplitude, and say nothing."""
+
+
+@dataclass(frozen=True)
+class SarSensor:
+    """One family of SAR collections.
+
+    Args:
+        name: For messages.
+        collection: Matches the collection's id.
+        unit: What its numbers are; None where they must be told.
+        decibels: Added in decibels.
+        why: Why its numbers must be told.
+    """
+
+    name: str
+    collection: re.Pattern[str]
+    unit: Unit | None
+    decibels: float = 0.0
+    why: str = "the item does not say whether its numbers are decibels, power or amplitude"
+
+    @property
+    def assets(self) -> Mapping[str, tuple[str, ...]]:
+        """Asset names of each band."""
+        return ASSETS
+
+
+def _sensor(name: str, collection: str, unit: Unit | None, **more: Any) -> SarSensor:
+    return SarSensor(name, re.compile(collection, re.IGNORECASE), unit, **more)
+
+
+_GRD_WHY = (
+    "its numbers are amplitudes that only the annotation's table calibrates, and its pixels are not "
+    "terrain-corrected; take an RTC collection, such as sentinel-1-rtc of the Planetary Computer"
+)
+
+SENSORS = (
+    _sensor("Sentinel-1 RTC", r"^sentinel-1-rtc$", "power"),
+    _sensor("OPERA RTC-S1", r"opera.*rtc", "power"),
+    _sensor("PALSAR mosaic", r"^alos-palsar-mosaic$", "amplitude", decibels=-83.0),
+    _sensor("Sentinel-1 GRD", r"^sentinel-?1-grd", None, why=_GRD_WHY),
+)
+"""Families by collection id, the first that matches. A family that is missing needs ``source.sar``."""
+
+UNKNOWN = _sensor("unknown SAR collection", r"", None)
+
+
+def sar_sensor_of(item: Mapping[str, Any]) -> SarSensor:
+    """The family of an item; UNKNOWN where no table has it."""
+    name = str(item.get("collection") or item.get("properties", {}).get("collection") or "")
+    return next((sensor for sensor in SENSORS if sensor.collection.search(name)), UNKNOWN)
+
+
+def calibration(
+    item: Mapping[str, Any], asset: Mapping[str, Any], entry: Mapping[str, Any], sar: SarSpec | None
+) -> tuple[Unit, float]:
+    """Unit of an asset's numbers, and decibels to add: from the spec, the asset, or the table, in this order.
+
+    Args:
+        item: The item's JSON.
+        asset: The band's asset.
+        entry: The asset's entry for the band (``raster:bands`` or ``bands``).
+        sar: What the spec says.
+
+    Raises:
+        ItemError: None of them says it.
+    """
+    if sar is not None:
+        return sar.unit, sar.offset
+    stated = _stated(entry, asset)
+    if stated is not None:
+        return stated, 0.0
+    sensor = sar_sensor_of(item)
+    if sensor.unit is None:
+        raise ItemError(
+            f"item {item.get('id')!r} ({sensor.name}): {sensor.why}; "
+            "or say what your files hold: source.sar: {unit: dB | power | amplitude}"
+        )
+    return sensor.unit, sensor.decibels
+
+
+def _stated(entry: Mapping[str, Any], asset: Mapping[str, Any]) -> Literal["dB", "power", "amplitude"] | None:
+    for holder in (entry, asset):
+        for key in ("unit", "raster:unit"):
+            text = re.sub(r"[\s_-]+", " ", str(holder.get(key) or "")).strip().lower()
+            if text in _UNITS:
+                return _UNITS[text]
+    return None
