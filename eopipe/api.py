@@ -97,12 +97,12 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
     Args:
         snapshot: From :func:`search`.
         sign: A signing hook, or ``auto`` (by the host that the items came from), ``none``, ``planetary-computer``.
-        options: ``area``, ``bands``, ``crs``, ``resolution``, ``composite``, ``mask``, ``groupby``, ``chunk``,
-            ``requester_pays``, ``threads``: see :func:`eopipe.cube.lazy.open_cube`.
+        options: ``area``, ``bands``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``, ``sar``,
+            ``groupby``, ``chunk``, ``requester_pays``, ``threads``: see :func:`eopipe.cube.lazy.open_cube`.
 
     Returns:
-        A description with ``.dataset``, lazy xarray: a variable a band, ``[time, y, x]`` float32 reflectance, NaN
-        where invalid, one task a chunk.
+        A description with ``.dataset``, lazy xarray: a variable a band, ``[time, y, x]`` float32 reflectance (of
+        SAR decibels), NaN where invalid, one task a chunk.
 
     Raises:
         SpecError: A bad argument.
@@ -143,8 +143,8 @@ class BoundKernel:
         """Map a dataset that someone edited; halos are exchanged in memory, so no equality is promised.
 
         Args:
-            dataset: A band a variable, ``[y, x]`` or ``[time, y, x]``, reflectance with NaN where invalid,
-                as :attr:`eopipe.Cube.dataset` gives it; loaded or lazy.
+            dataset: A band a variable, ``[y, x]`` or ``[time, y, x]``, reflectance (of SAR decibels) with NaN where
+                invalid, as :attr:`eopipe.Cube.dataset` gives it; loaded or lazy.
 
         Returns:
             The kernel's arrays on the dataset's pixels; edges see no data beyond them.
@@ -286,7 +286,8 @@ def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr
     rows, cols = valid.shape[-2:]
     whole = PixelBox(0, 0, rows, cols).snap(stride)
     margin = ((halo, whole.row1 - rows + halo), (halo, whole.col1 - cols + halo))
-    pixels = np.pad(np.where(valid[:, None], values * 10000, 0), ((0, 0), (0, 0), *margin)).astype(np.float32)
+    unit = 1 if made.info.inputs.modality == "sar" else 10000
+    pixels = np.pad(np.where(valid[:, None], values * unit, 0), ((0, 0), (0, 0), *margin)).astype(np.float32)
     torch.set_num_threads(THREADS)
     made.load(device=choose_device(), threads=THREADS)
     result = made(pixels, np.pad(valid, ((0, 0), *margin)), whole)

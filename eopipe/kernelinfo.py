@@ -15,8 +15,10 @@ class Inputs:
     """What a kernel reads.
 
     Args:
-        modality: ``optical`` (reflectance x 10000) or another that the cube knows.
-        bands: Canonical band names (``blue``, ``rededge1``, ``nir`` …) in the order the kernel wants.
+        modality: ``optical``: it receives float32 reflectance x 10000; or ``sar``: float32 decibels of backscatter,
+            in steps of 1/256 dB. Both hold 0 where invalid, which of decibels is a bright target: heed ``valid``.
+        bands: Canonical band names (``blue``, ``rededge1``, ``nir`` …; of SAR ``vv``, ``vh`` …) in the order the
+            kernel wants.
         gsd: Ground sample distance, in metres, that the kernel was made for.
         epochs: Time slots: 1, or 2 for change.
         levels: Processing levels the kernel was made for, such as ``("L1C",)``; others run with a warning.

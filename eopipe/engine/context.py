@@ -98,7 +98,7 @@ class WorkerState:
     def scenes(self, tile: PlannedTile) -> list[list[Scene]]:
         """A tile's scenes by epoch, assets resolved."""
         info, read = self.context.kernel.info, self.context.read
-        return [scenes_from_items(self.items(rows), info.inputs.bands, read.mask) for rows in tile.rows]
+        return [scenes_from_items(self.items(rows), info.inputs.bands, read.mask, read.sar) for rows in tile.rows]
 
 
 GDAL_SHARE = 6

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eopipe.area import Area, GridArea, resolve_crs
+from eopipe.cube import sar
 from eopipe.grid import Grid
 from eopipe.kernels.registry import create
 
@@ -60,7 +61,7 @@ def resolve(spec: RunSpec, now: datetime, *, kernel_options: Mapping[str, Any] |
 
     Raises:
         AreaError: The area cannot be placed on the grid.
-        SpecError: The kernel or one of its options does not exist.
+        SpecError: The kernel or one of its options does not exist, or the source does not suit it.
         WeightsError: The kernel's weights are missing or wrong.
     """
     assert not isinstance(spec.area, str), "parse_spec reads area files"
@@ -68,10 +69,11 @@ def resolve(spec: RunSpec, now: datetime, *, kernel_options: Mapping[str, Any] |
     grid = Grid(resolve_crs(spec.grid.crs, area), spec.grid.resolution)
     options = spec.kernel.options() if kernel_options is None else kernel_options
     kernel = create(spec.kernel.name, options, resolution=grid.resolution)
+    sar.check_source(kernel.info.inputs, spec.source)
     return Job(spec=spec, now=now, area=area, region=GridArea.project(area, grid), kernel=kernel)
 
 
 def warnings_of(job: Job, snapshot: Snapshot) -> list[str]:
-    """What the kernel has to say about these scenes."""
+    """What the kernel has to say about these scenes, and what the spec's words on SAR mean for the map."""
     levels = [level for level in snapshot.index.column("level").unique().to_pylist() if level is not None]
-    return job.kernel.check(levels, job.grid.resolution)
+    return [*job.kernel.check(levels, job.grid.resolution), *sar.warnings_of(job.spec.source)]

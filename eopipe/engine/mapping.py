@@ -131,7 +131,7 @@ def _strip(kernel: Kernel, pixels: Pixels, strip: PixelBox, context: StripContex
     """What the kernel makes of a strip; nothing, and nothing for the strip below, where no pixel is valid."""
     if not pixels.valid.any():
         return Result({})
-    values = np.where(pixels.valid[:, None], pixels.values, 0).astype(np.float32)
+    values = pixels.for_kernel(kernel.info.inputs.modality)
     return kernel(values, pixels.valid, strip.scale(kernel.info.factor), context)
 
 

@@ -72,7 +72,7 @@ def tile_memory(
     planes = sum(max(len(spec.bands), 1) * np.dtype(spec.dtype).itemsize for spec in info.arrays) + 1
     return TileMemory(
         base=base,
-        reading=reader_memory((height, width), scenes, bands, epochs=epochs),
+        reading=reader_memory((height, width), scenes, bands, epochs=epochs, modality=info.inputs.modality),
         gdal=GDAL_CACHE,
         strip=mapped,
         kernel=kernel_bytes((rows, fine)),

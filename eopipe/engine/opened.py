@@ -98,6 +98,7 @@ def read_settings(job: Job) -> ReadSettings:
         bands=job.kernel.info.inputs.bands,
         composite=source.composite,
         mask=source.mask,
+        sar=source.sar,
         grid=job.read_grid,
         sign=signer_for(source),
         requester_pays=source.requester_pays,

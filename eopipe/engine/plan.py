@@ -168,7 +168,7 @@ def _reads(
     info = job.kernel.info
 
     def scenes(rows: Sequence[int]) -> list[Any]:
-        return scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask)
+        return scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask, read.sar)
 
     boxes = [(read_box(tile.tile.box(size), info), [row for rows in tile.rows for row in rows]) for tile in tiles]
     return estimate_reads(boxes, scenes, read, strip=STRIP, workers=workers, block_cache=GDAL_CACHE)

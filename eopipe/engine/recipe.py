@@ -29,7 +29,7 @@ def digest(value: object) -> str:
 
 def tile_recipe(*, info: KernelInfo, grid: Grid, tile: int, source: SourceSpec, threads: int) -> dict[str, Any]:
     """What turns a tile's scenes into its bytes; not the name, the area, the dates, the query or the snapshot."""
-    return {
+    recipe = {
         "kernel": {
             "name": info.name,
             "version": info.version,
@@ -45,6 +45,9 @@ def tile_recipe(*, info: KernelInfo, grid: Grid, tile: int, source: SourceSpec, 
         "threads": threads,
         "layout": {"tile": tile, "arrays": [[spec.name, spec.dtype, len(spec.bands)] for spec in info.arrays]},
     }
+    if info.inputs.modality == "sar":
+        recipe["sar"] = source.sar.model_dump(mode="json") if source.sar is not None else None
+    return recipe
 
 
 def inputs_key(recipe_hash: str, part: str, scene_hashes: Mapping[str, Sequence[str]]) -> str:

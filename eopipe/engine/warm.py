@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from affine import Affine
@@ -38,7 +38,9 @@ def warm_up(info: KernelInfo) -> None:
     for crs, transform in _PLACES.items():
         with MemoryFile(ext=".tif") as file:
             _write(file, crs, transform)
-            bands = {band: AssetRef(href=file.name, nodata=0) for band in info.inputs.bands}
+            sar = info.inputs.modality == "sar"
+            unit: Literal["reflectance", "amplitude"] = "amplitude" if sar else "reflectance"
+            bands = {band: AssetRef(href=file.name, nodata=0, unit=unit) for band in info.inputs.bands}
             scene = Scene(id="warm", collection="", datetime=datetime.now(UTC), level=None, bands=bands)
             for composite in ("median", "first"):
                 settings = ReadSettings(grid=_GRID, bands=info.inputs.bands, composite=composite)

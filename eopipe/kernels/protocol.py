@@ -112,6 +112,7 @@ class Kernel(Protocol):
 
         Args:
             pixels: ``[epoch, band, y, x]`` float32 over ``box.pad(window.halo)``; 0 where invalid.
+                Reflectance x 10000, or decibels of SAR (``Inputs.modality``).
             valid: ``[epoch, y, x]`` over the same pixels.
             box: The strip itself, on the kernel's absolute lattice (the grid's, divided by ``factor``);
                 corners at multiples of ``factor``, and of ``window.stride`` where windows lie side by side. Where
