@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils
 
 if TYPE_CHECKING:
@@ -65,6 +65,9 @@ class Vectors:
         insert: Any = cgutils.get_or_insert_function
         function = insert(self.builder.module, signature, f"llvm.fmuladd.v{self.lanes}f32")
         return self.builder.call(function, [a, b, c])
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
     def clamp(self, x: Any, low: float, high: float) -> Any:
         b = self.builder

@@ -1,0 +1,282 @@
+"""The joint bilateral upsamplers on the CPU: float32, fused, and from patches to cosines without a feature map.
+
+Sources: FeatUp (arXiv 2403.10516), SimFeatUp (arXiv 2410.01768); spec 01 §4.1-4.4. Three exact rearrangements
+make it some twenty times faster than the plain modules of `eopipe.models.upsample.jbu`:
+
+* the channels are those of the window's own span (`eopipe.models.upsample.lowrank`), and because a product with the
+  text commutes with the filters as well, every query is one more channel: no pixel is ever multiplied by the text;
+* the bicubic resize, the reflected border and the mixing factors are folded into the filters, see `_jbu_rows`;
+* filters, filtered features, their length and the cosines are made where they are used, in the caches.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from eopipe.errors import PlanError
+from eopipe.models.upsample import _jbu_rows as rows
+from eopipe.models.upsample import lowrank
+from eopipe.models.upsample._jbu_weights import pack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Floats = NDArray[np.float32]
+
+BANDS = 4  # pieces of a stage to a thread: what one thread is late, the others make good
+
+
+class Window(NamedTuple):
+    """A window's source, [h, w, channels]: features in their own basis, then the queries, then zeros.
+
+    Attributes:
+        source: The channels.
+        rank: Channels that make a feature's length.
+        constant: [rank + queries], to add to every pixel.
+        rest: What every feature has beside, along one more axis.
+        basis: [C, rank + 1 or rank], or None where nobody asked for it.
+    """
+
+    source: Floats
+    rank: int
+    constant: Floats
+    rest: float
+    basis: Floats | None
+
+
+class JBUCpu:
+    """Scores windows on the CPU (`Upsampler`), the same bytes for any number of threads and any batch.
+
+    Args:
+        weights: By the published state-dict names, without ``upsampler.``.
+        threads: How many bands of pixel rows are worked on at once.
+
+    Attributes:
+        name: ``jbu_one`` or ``jbu_stack``, told from the names.
+        channels: C, which the weights fix.
+    """
+
+    def __init__(self, weights: Mapping[str, NDArray[np.float32] | Tensor], *, threads: int) -> None:
+        arrays = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+        self.name = "jbu_one" if "up.range_temp" in arrays else "jbu_stack"
+        self.threads = threads
+        prefixes = ["up"] if self.name == "jbu_one" else [f"up{n}" for n in (1, 2, 3, 4)]
+        self._stages = [pack(arrays, prefix) for prefix in prefixes]
+        last = arrays["fixup_proj.1.weight"]
+        self.channels = len(last)
+        self._weight = torch.from_numpy(np.array(last.reshape(self.channels, -1)))
+        self._bias = torch.from_numpy(np.array(arrays["fixup_proj.1.bias"]))
+
+    @torch.no_grad()
+    def score(self, patches: Tensor, guidance: Tensor, text: Tensor) -> Tensor:
+        """As `Upsampler.score`."""
+        stages = self._plan(patches, guidance)
+        batch, _, height, width = guidance.shape
+        queries = text.shape[0]
+        out = np.empty((batch, height, width, queries), np.float32)
+        with _Bands(self.threads) as bands:
+            work = _Workspace(stages, tuple(patches.shape[2:]))
+            for n in range(batch):
+                window = work.begin(bands, guidance[n], partial(self._window, patches[n], text, basis=False))
+                grid = work.advance(bands, window)
+                bands.run(
+                    rows.score, grid.height, grid, stages[-1], window.rank, window.constant, window.rest, out[n]
+                )
+        return torch.from_numpy(out)
+
+    @torch.no_grad()
+    def upsample(self, patches: Tensor, guidance: Tensor) -> Tensor:
+        """Make the features themselves, by the same kernels: for tests, since nothing else needs them.
+
+        Args:
+            patches: [B, C, h, w].
+            guidance: [B, 3, H, W].
+
+        Returns:
+            [B, C, H, W].
+        """
+        stages = self._plan(patches, guidance)
+        batch, channels, height, width = *patches.shape[:2], *guidance.shape[2:]
+        out = np.empty((batch, channels, height, width), np.float32)
+        none = patches.new_empty(0, channels)
+        with _Bands(self.threads) as bands:
+            work = _Workspace(stages, tuple(patches.shape[2:]))
+            for n in range(batch):
+                window = work.begin(bands, guidance[n], partial(self._window, patches[n], none, basis=True))
+                grid = work.advance(bands, window)
+                pixels = np.empty((height, width, grid.channels), np.float32)
+                bands.run(rows.double, grid.height, grid, stages[-1], 0, pixels.reshape(-1))
+                assert window.basis is not None
+                features = pixels[:, :, : window.rank] + window.constant
+                whole = features @ window.basis[:, : window.rank].T
+                if window.basis.shape[1] > window.rank:
+                    whole += window.basis[:, -1] * np.float32(window.rest)
+                out[n] = whole.transpose(2, 0, 1)
+        return torch.from_numpy(out)
+
+    def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
+        """As `Upsampler.memory`: one window's, however many there are."""
+        del windows
+        values = 0
+        doublings = 4
+        vectors = min(channels, (side >> doublings) ** 2 + 1) + queries + rows.LANES
+        for n in range(doublings):
+            cells = (side >> (doublings - n)) + 16
+            values += cells * cells * (vectors + 4 * (rows.KEYS + rows.COLOURS))
+        scratch = self.threads * BANDS * rows.STEP * (6 * 12 * 12 + vectors)
+        return 4 * (values + scratch + 4 * channels * vectors)
+
+    def _plan(self, patches: Tensor, guidance: Tensor) -> list[rows.Stage]:
+        """The stages from patches to pixels, the shapes checked."""
+        (_, channels, h, w), (height, width) = patches.shape, guidance.shape[2:]
+        if channels != self.channels:
+            raise PlanError(
+                f"upsampler {self.name} is for features of {self.channels} channels, and the encoder gives"
+                f" {channels}; take an upsampler trained for this encoder, or bilinear or anyup"
+            )
+        ratio = height // h
+        stages = self._stages * (ratio.bit_length() - 1) if self.name == "jbu_one" else self._stages
+        if (height, width) != (ratio * h, ratio * w) or ratio < 2 or ratio != 1 << len(stages):
+            raise PlanError(
+                f"upsampler {self.name} cannot make {height} x {width} pixels of {h} x {w} patches; take an encoder"
+                " with patches of 16, or upsampler anyup or bilinear"
+            )
+        radius = stages[0].radius
+        if 2 * min(h, w) <= radius:
+            raise PlanError(
+                f"a window of {height} x {width} is too small for upsampler {self.name}, whose filters reflect"
+                f" {radius} pixels; take sides of at least {(radius // 2 + 1) * ratio}"
+            )
+        return stages
+
+    @torch.no_grad()
+    def _window(self, patches: Tensor, text: Tensor, *, basis: bool) -> Window:
+        """The window in its own basis."""
+        columns = lowrank.mixed(patches[None].float(), self._weight, self._bias)[0]
+        kept, rest = torch.linalg.qr(columns, mode="reduced" if basis else "r")
+        rank = min(len(rest), columns.shape[1] - 1)  # the last row, if there is one more, is 0 but for its end
+        whole = torch.cat([rest[:rank], text @ columns])
+        h, w = patches.shape[1:]
+        source = np.zeros((h, w, -(-len(whole) // rows.LANES) * rows.LANES), np.float32)
+        source[:, :, : len(whole)] = whole[:, :-1].T.reshape(h, w, -1).numpy()
+        beside = float(rest[-1, -1]) if len(rest) > rank else 0.0
+        return Window(source, rank, whole[:, -1].contiguous().numpy(), beside, kept.numpy() if basis else None)
+
+
+class _Bands:
+    """Runs kernels over bands of rows, on the calling thread or on a pool's."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool: Any = ThreadPoolExecutor(threads) if threads > 1 else nullcontext()
+
+    def __enter__(self) -> Self:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._pool.__exit__(*reason)
+
+    def start(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Call a function, now or on the pool."""
+        if self.threads > 1:
+            future: Future[Any] = self._pool.submit(function, *arguments)
+            return future
+        done: Future[Any] = Future()
+        done.set_result(function(*arguments))
+        return done
+
+    def split(self, kernel: Callable[..., None], size: int, *arguments: Any) -> list[Future[Any]]:
+        """Start a kernel on all rows from 0 to ``size``."""
+        pieces = min(size, BANDS * self.threads) if self.threads > 1 else 1
+        cuts = [size * n // pieces for n in range(pieces + 1)]
+        return [self.start(kernel, low, high, *arguments) for low, high in pairwise(cuts)]
+
+    def run(self, kernel: Callable[..., None], size: int, *arguments: Any) -> None:
+        """Run a kernel on all rows from 0 to ``size``."""
+        for future in self.split(kernel, size, *arguments):
+            future.result()
+
+
+class _Workspace:
+    """The arrays of a window's stages, used again for the next window."""
+
+    def __init__(self, stages: list[rows.Stage], patches: tuple[int, ...]) -> None:
+        self.stages = stages
+        self.half = [rows.half_window(stage.radius) for stage in stages]
+        self.sizes = [(patches[0] << n, patches[1] << n) for n in range(len(stages))]
+        self.pitch = [rows.pitch(w, stage.radius) for (_, w), stage in zip(self.sizes, stages, strict=True)]
+        shapes = list(zip(self.sizes, self.pitch, strict=True))
+        self.colours = [_empty(2 * h, 2, rows.COLOURS, pitch) for (h, _), pitch in shapes]
+        self.keys = [_empty(2 * h, 2, rows.KEYS, pitch) for (h, _), pitch in shapes]
+        for (_, w), colours in zip(self.sizes, self.colours, strict=True):
+            colours[:, :, :3, w:] = 0
+            colours[:, :, 3] = 1
+        self.sources: list[Floats] = []
+
+    def begin(self, bands: _Bands, guidance: Tensor, factor: Callable[[], Window]) -> Window:
+        """Make the keys of all stages, and meanwhile the window's basis."""
+        window = bands.start(factor)
+        waiting = []
+        for n, (h, w) in enumerate(self.sizes):
+            pooled = functional.adaptive_avg_pool2d(guidance.float(), (2 * h, 2 * w)).numpy()
+            self.colours[n][:, :, :3, :w] = pooled.reshape(3, 2 * h, w, 2).transpose(1, 3, 0, 2)
+            waiting += bands.split(rows.keys, 2 * h, self._grid(n, _NOTHING), self.stages[n])
+        for future in waiting:
+            future.result()
+        result: Window = window.result()
+        return result
+
+    def advance(self, bands: _Bands, window: Window) -> rows.Grid:
+        """Double the source up to the last stage; what that one works on is returned."""
+        channels = window.source.shape[2]
+        if not self.sources or self.sources[0].shape[2] != channels:
+            self.sources = [
+                _empty(h + 2 * half, w + 2 * half, channels)
+                for (h, w), half in zip(self.sizes, self.half, strict=True)
+            ]
+        half = self.half[0]
+        self.sources[0][half:-half, half:-half] = window.source
+        for n, source in enumerate(self.sources):
+            _repeat_border(source, self.half[n])
+            if n + 1 < len(self.sources):
+                target = self.sources[n + 1].reshape(-1)
+                grid = self._grid(n, source)
+                bands.run(rows.double, grid.height, grid, self.stages[n], self.half[n + 1], target)
+        return self._grid(len(self.sources) - 1, self.sources[-1])
+
+    def _grid(self, n: int, source: Floats) -> rows.Grid:
+        height, width = self.sizes[n]
+        flat = source.reshape(-1)
+        colours, keys = self.colours[n].reshape(-1), self.keys[n].reshape(-1)
+        return rows.Grid(height, width, self.pitch[n], colours, keys, source.shape[-1], flat)
+
+
+_NOTHING = np.zeros((1, 1, 1), np.float32)
+
+
+def _empty(*shape: int) -> Floats:
+    """Uninitialised memory that begins a cache line."""
+    size = int(np.prod(shape))
+    memory = np.empty(size + 16, np.float32)
+    skip = -(memory.ctypes.data // 4) % 16
+    return memory[skip : skip + size].reshape(shape)
+
+
+def _repeat_border(image: Floats, margin: int) -> None:
+    """Repeat the outermost pixels into the margin of [height, width, channels]."""
+    image[margin:-margin, :margin] = image[margin:-margin, margin : margin + 1]
+    image[margin:-margin, -margin:] = image[margin:-margin, -margin - 1 : -margin]
+    image[:margin] = image[margin]
+    image[-margin:] = image[-margin - 1]
