@@ -18,8 +18,8 @@ from eopipe.grid import CELL
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.kernels.protocol import ALONE, Result, StripContext
 from eopipe.models.dynamicworld import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
-from eopipe.models.registry import MODELS
-from eopipe.models.weights import locate
+from eopipe.models.registry import DYNAMIC_WORLD
+from eopipe.models.weights import locate, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -102,7 +102,7 @@ class LandCover:
         self._options = options
         self._runner: DynamicWorldRunner | None = None
         self._loaded: tuple[str, int] | None = None
-        model = MODELS["dynamic-world"]
+        model = DYNAMIC_WORLD
         self._info = KernelInfo(
             name="land-cover",
             version=VERSION,
@@ -110,7 +110,7 @@ class LandCover:
             window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
             arrays=_arrays(probabilities=options.probabilities),
             options=options.model_dump(),
-            weights={model.weights.file: model.weights.sha256},
+            weights={model.weights.file: sha256_of(locate(model.weights))},
             factor=factor,
             provenance={
                 "model": model.name,
@@ -120,7 +120,6 @@ class LandCover:
                 "citation": model.citation,
             },
         )
-        locate(model.weights)
 
     @property
     def info(self) -> KernelInfo:

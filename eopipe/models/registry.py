@@ -1,54 +1,19 @@
-"""The models that kernels can name, with all that must travel with their weights."""
+"""Every model that a spec can name, with all that must travel with its weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
-from eopipe.models.weights import WeightsEntry, find
+from eopipe.models.clip.entries import CLIP_ENTRIES
+from eopipe.models.entry import NO_LICENCE, ClassifierEntry, ClipEntry, ModelEntry, UpsamplerEntry
+from eopipe.models.weights import WeightsEntry, find, where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelEntry:
-    """A model: its weights and what they were trained to see.
-
-    Attributes:
-        name: What a spec calls it.
-        version: Of the weights, as their authors count.
-        family: The kernel that it serves.
-        sensor: Sensor and processing level of the training data.
-        bands: The sensor's bands in the order of the input.
-        gsd: Ground sample distance it was trained at, metres.
-        classes: Names of the outputs, in order.
-        licence: SPDX identifier of the weights.
-        weights: The file.
-        normalisation: What happens to the input, for people; the code is in the model's module.
-        mean: Per band, of the step that subtracts it, in ``normalisation``'s units.
-        std: Per band, of the step that divides by it.
-        citation: Paper.
-    """
-
-    name: str
-    version: str
-    family: str
-    sensor: str
-    bands: tuple[str, ...]
-    gsd: float
-    classes: tuple[str, ...]
-    licence: str
-    weights: WeightsEntry
-    normalisation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    citation: str
-
-
-DYNAMIC_WORLD = ModelEntry(
+DYNAMIC_WORLD = ClassifierEntry(
     name="dynamic-world",
     version="1",
     family="land-cover",
@@ -101,7 +66,64 @@ DYNAMIC_WORLD = ModelEntry(
     citation="Brown et al. 2022, Dynamic World, near real-time global land cover at 10 m, Sci. Data 9:251",
 )
 
-MODELS: Mapping[str, ModelEntry] = MappingProxyType({DYNAMIC_WORLD.name: DYNAMIC_WORLD})
+ANYUP = UpsamplerEntry(
+    name="anyup",
+    family="upsampler",
+    version="multi_backbone",
+    licence="CC-BY-4.0",
+    weights=WeightsEntry(
+        name="AnyUp multi_backbone",
+        file="anyup/anyup_multi_backbone.pth",
+        sha256="b6cc407da8986c7e5c9098e61f7531767a9aca8fff20a1bc6c99d488e61aac59",
+        size=3541624,
+        licence="CC-BY-4.0",
+        origin="github.com/wimmerth/anyup, release checkpoint_v2",
+    ),
+    citation="Wimmer et al. 2025, AnyUp: universal feature upsampling, arXiv:2510.12764",
+    made_for="features of any encoder",
+    channels=None,
+    factor=None,
+)
+
+JBU_STACK = UpsamplerEntry(
+    name="jbu_stack",
+    family="upsampler",
+    version="clip, COCO-Stuff, no norm",
+    licence="MIT",
+    weights=WeightsEntry(
+        name="FeatUp jbu_stack for CLIP",
+        file="featup_jbu/clip_jbu_stack_cocostuff.ckpt",
+        sha256="38ce7487c648d01cf37beb005f464410c498008fea03e6a68a269d79e4e29622",
+        size=3513883,
+        licence="MIT",
+        origin="github.com/likyoo/SegEarth-OV, simfeatup_dev/weights; by FeatUp, github.com/mhamilton723/FeatUp",
+    ),
+    citation="Fu et al. 2024, FeatUp: a model-agnostic framework for features at any resolution, ICLR",
+    made_for="CLIP ViT-B/16",
+    channels=512,
+    factor=16,
+)
+
+JBU_ONE = UpsamplerEntry(
+    name="jbu_one",
+    family="upsampler",
+    version="xclip, Million-AID",
+    licence=NO_LICENCE,
+    weights=WeightsEntry(
+        name="SimFeatUp jbu_one for CLIP",
+        file="simfeatup/xclip_jbu_one_million_aid.ckpt",
+        licence=NO_LICENCE,
+        origin="github.com/likyoo/SegEarth-OV, simfeatup_dev/weights",
+    ),
+    citation="Li et al. 2025, SegEarth-OV, CVPR, arXiv:2410.01768",
+    made_for="CLIP ViT-B/16",
+    channels=512,
+    factor=16,
+)
+
+MODELS: Mapping[str, ModelEntry] = MappingProxyType(
+    {entry.name: entry for entry in (DYNAMIC_WORLD, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE)}
+)
 """Every model by name."""
 
 
@@ -120,23 +142,39 @@ def get_model(name: str) -> ModelEntry:
         raise WeightsError(f"no model {name!r}; there are: {', '.join(sorted(MODELS))}") from None
 
 
-def listing() -> list[dict[str, object]]:
-    """Every model for people and ``--json``: what it is, its licence, and whether its weights are here."""
-    rows: list[dict[str, object]] = []
-    for model in MODELS.values():
-        path = find(model.weights)
-        here = str(path) if path is not None else f"missing: put {model.weights.file} into EOPIPE_WEIGHTS"
-        rows.append(
-            {
-                "name": model.name,
-                "title": f"{model.family}, {len(model.classes)} classes; {model.sensor}",
-                "gsd": model.gsd,
-                "bands": list(model.bands),
-                "classes": list(model.classes),
-                "licence": model.licence,
-                "sha256": model.weights.sha256,
-                "origin": model.weights.origin,
-                "weights": here,
-            }
-        )
-    return rows
+def listing() -> list[dict[str, Any]]:
+    """Every model for people and ``--json``: what it is, its licence, whether it is here, how to get it."""
+    return [_row(entry) for entry in MODELS.values()]
+
+
+def _row(entry: ModelEntry) -> dict[str, Any]:
+    path = find(entry.weights)
+    row: dict[str, Any] = {
+        "name": entry.name,
+        "family": entry.family,
+        "title": entry.title,
+        "licence": entry.licence,
+        "here": path is not None,
+        "path": None if path is None else str(path),
+        "file": entry.weights.file,
+        "sha256": entry.weights.sha256,
+        "hub": entry.weights.hub,
+        "origin": entry.weights.origin,
+        "get": _how_to_get(entry.weights),
+        "citation": entry.citation,
+    }
+    if isinstance(entry, ClassifierEntry):
+        row |= {"gsd": entry.gsd, "bands": list(entry.bands), "classes": list(entry.classes)}
+    elif isinstance(entry, ClipEntry):
+        attention = entry.attention
+        row |= {"modality": entry.modality, "architecture": entry.architecture, "gelu": entry.gelu}
+        row |= {"patch": entry.patch, "gsd": list(entry.gsd), "mean": list(entry.mean), "std": list(entry.std)}
+        row |= {"attention": attention.kind, "last_layers": attention.last}
+    elif isinstance(entry, UpsamplerEntry):
+        row |= {"channels": entry.channels, "factor": entry.factor}
+    return row
+
+
+def _how_to_get(weights: WeightsEntry) -> str:
+    by_hand = f"put {weights.file} into {where()}; from {weights.origin}"
+    return f"fetched at the first use, or {by_hand}" if weights.hub else by_hand

@@ -1,15 +1,19 @@
 """Where weights come from, and that they are the ones meant.
 
-A file is looked for in the folder that ``EOPIPE_WEIGHTS`` names, then among the files that ship with the
-package. Its sha256 must be the entry's: weights decide every byte of a map, and their sha256 is part of the tile
-recipe, so a different file is refused, never warned about.
+A file is looked for in the folder that ``EOPIPE_WEIGHTS`` names, then among the files that ship with the package,
+then in the Hugging Face cache; only then is it fetched from the hub, once. Where an entry states a sha256, the
+file's must be that: weights decide every byte of a map, and their sha256 is part of the tile recipe, so a different
+file is refused, never warned about.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -21,6 +25,8 @@ import numpy as np
 from eopipe.errors import WeightsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 VARIABLE = "EOPIPE_WEIGHTS"
@@ -31,24 +37,34 @@ class WeightsEntry:
     """A file of weights.
 
     Attributes:
-        name: What the file is, as listed by ``eopipe models``.
-        file: Path below a weights folder, with forward slashes: ``dynamicworld/….npz``.
-        sha256: Of the file, lower-case hexadecimal.
-        size: Bytes.
-        licence: SPDX identifier.
+        name: What the file is, for people.
+        file: Path below a weights folder, with forward slashes: ``dynamicworld/….npz``; of a file on the hub
+            ``ORG/REPO/PATH``.
+        sha256: Of the file, lower-case hexadecimal; None where no source states it.
+        size: Bytes; None where no source states it.
+        licence: SPDX identifier, or what the authors say.
         origin: Where it comes from and what was done to it, for people.
+        hub: Repository on huggingface.co that has the file, or None.
+        others: Files that will do instead, in the same form as ``file``, second choice first.
     """
 
     name: str
     file: str
-    sha256: str
-    size: int
+    sha256: str | None = None
+    size: int | None = None
     licence: str
     origin: str
+    hub: str | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that will do, best first."""
+        return (self.file, *self.others)
 
 
 def locate(entry: WeightsEntry) -> Path:
-    """Find a file of weights and check its sha256.
+    """Find a file of weights, fetch it if it is nowhere here, and check its sha256 if one is stated.
 
     Args:
         entry: Which file.
@@ -57,22 +73,10 @@ def locate(entry: WeightsEntry) -> Path:
         The path of the file. A file is hashed once a process, as long as its size and time stay.
 
     Raises:
-        WeightsError: The file is nowhere, or it is not the one meant.
+        WeightsError: The file is nowhere and cannot be fetched, or it is not the one meant.
     """
-    path = find(entry)
-    if path is None:
-        where = _folder() or f"a folder and set {VARIABLE} to it"
-        raise WeightsError(
-            f"weights {entry.name} not found: put {entry.file} into {where}"
-            f" (sha256 {entry.sha256}; from {entry.origin})"
-        )
-    status = path.stat()
-    found = _sha256(path, status.st_size, status.st_mtime_ns)
-    if found != entry.sha256:
-        raise WeightsError(
-            f"weights {path} are not {entry.name}: expected sha256 {entry.sha256}, found {found};"
-            f" replace the file (from {entry.origin})"
-        )
+    path = find(entry) or _fetch(entry)
+    check(path, entry.sha256, f"{entry.name} (from {entry.origin})")
     return path
 
 
@@ -86,12 +90,39 @@ def find(entry: WeightsEntry) -> Path | None:
         WeightsError: The user's folder is none.
     """
     folder = _folder()
-    if folder is not None and (folder / entry.file).is_file():
-        return folder / entry.file
     if folder is not None and not folder.is_dir():
         raise WeightsError(f"{VARIABLE}: {str(folder)!r} is no folder; give one, or unset it to use the shipped ones")
-    packaged = Path(str(resources.files("eopipe.models"))) / "data" / entry.file
-    return packaged if packaged.is_file() else None
+    return next(_places(entry, folder), None)
+
+
+def check(path: Path, sha256: str | None, meant: str) -> None:
+    """Compare a file with the sha256 that is stated for it, and a hub file with the one the hub stated.
+
+    Args:
+        path: The file.
+        sha256: What it must have, or None.
+        meant: What the file is meant to be, for people.
+
+    Raises:
+        WeightsError: It has another.
+    """
+    found = sha256_of(path)
+    if sha256 is not None and found != sha256:
+        raise WeightsError(
+            f"weights {path} are not {meant}: expected sha256 {sha256}, found {found}; replace the file, "
+            f"or correct the sha256 if it is yours"
+        )
+    stated = path.resolve().name  # the hub's cache names a large file by its sha256
+    if path.is_symlink() and re.fullmatch("[0-9a-f]{64}", stated) and stated != found:
+        raise WeightsError(
+            f"weights {path} are damaged: the hub said sha256 {stated}, found {found}; delete the file"
+        )
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file; hashed once a process, as long as its size and time stay."""
+    status = path.stat()
+    return _sha256(path, status.st_size, status.st_mtime_ns)
 
 
 def load_arrays(entry: WeightsEntry) -> dict[str, NDArray[np.float32]]:
@@ -114,9 +145,75 @@ def load_arrays(entry: WeightsEntry) -> dict[str, NDArray[np.float32]]:
         raise WeightsError(f"weights {path} are not an npz of plain arrays ({error}); replace the file") from error
 
 
+def where() -> str:
+    """The folder that a user's weights go to, for an error's remedy."""
+    return str(_folder() or f"a folder and set {VARIABLE} to it")
+
+
 def _folder() -> Path | None:
     value = os.environ.get(VARIABLE)
     return Path(value).expanduser() if value else None
+
+
+def _places(entry: WeightsEntry, folder: Path | None) -> Iterator[Path]:
+    packaged = Path(str(resources.files("eopipe.models"))) / "data"
+    for root in (folder, packaged):
+        if root is not None:
+            yield from (root / name for name in entry.files if (root / name).is_file())
+    if entry.hub is not None:
+        from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  (most runs need no hub)
+
+        for name in entry.files:
+            cached = try_to_load_from_cache(entry.hub, _within(entry.hub, name))
+            if isinstance(cached, str):
+                yield Path(cached)
+
+
+def _fetch(entry: WeightsEntry) -> Path:
+    """Get a file from the hub, which keeps it in its cache.
+
+    Raises:
+        WeightsError: It is not on the hub, or the hub cannot be reached; what to put where.
+    """
+    stated = f"sha256 {entry.sha256}; " if entry.sha256 else ""
+    remedy = f"put {entry.file} into {where()} ({stated}from {entry.origin})"
+    if entry.hub is None:
+        raise WeightsError(f"weights {entry.name} not found: {remedy}")
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    said = "no such file there"
+    for name in entry.files:
+        try:
+            with _quiet_hub():
+                return Path(hf_hub_download(entry.hub, _within(entry.hub, name)))
+        except LocalEntryNotFoundError:
+            said = "no connection, or HF_HUB_OFFLINE is set"
+            break
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # noqa: BLE001  (the hub's HTTP library raises its own kinds)
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            break
+    raise WeightsError(
+        f"weights {entry.name} are not here and huggingface.co/{entry.hub} gives none ({said}): {remedy}"
+    )
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """The hub's library logs each attempt; what came of them is told in one line."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _within(hub: str, file: str) -> str:
+    return file.removeprefix(f"{hub}/")
 
 
 @lru_cache(maxsize=64)

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 
 import numpy as np
 import pytest
 
 from eopipe.errors import WeightsError
-from eopipe.models.registry import DYNAMIC_WORLD, MODELS, get_model
+from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import WeightsEntry, find, load_arrays, locate
 
 ENTRY = DYNAMIC_WORLD.weights
@@ -88,14 +87,3 @@ def test_pickled_objects_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("EOPIPE_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match="plain arrays"):
         load_arrays(entry_of(file.read_bytes()))
-
-
-def test_every_model_is_complete():
-    for name, entry in MODELS.items():
-        assert name == entry.name
-        assert len(entry.bands) == len(entry.mean) == len(entry.std)
-        assert len(entry.weights.sha256) == 64
-        assert dataclasses.is_dataclass(entry)
-    assert get_model("dynamic-world").classes[0] == "water"
-    with pytest.raises(WeightsError, match="dynamic-world"):
-        get_model("dynamic-word")

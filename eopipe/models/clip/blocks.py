@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-Gelu = Literal["quick", "exact"]
-Precision = Literal["float32", "bfloat16"]
+    from eopipe.models.clip.settings import Gelu
 
 CPU = torch.device("cpu")
 QUICK = 1.702

@@ -9,12 +9,15 @@ SCLIP (Wang et al. 2024) and ClearCLIP (Lan et al. 2024) by self-self attention 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 
-from eopipe.models.clip.blocks import Build, Gelu, Norm, Precision, attend, blocks
+from eopipe.models.clip.blocks import Build, Norm, attend, blocks
+from eopipe.models.clip.settings import AttentionSettings
+
+__all__ = ["AttentionSettings", "DenseEncoder", "Features", "position_table"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,26 +25,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eopipe.models.clip.blocks import Block
-
-Kind = Literal["vanilla", "MaskCLIP", "SCLIP", "ClearCLIP", "SegEarth"]
+    from eopipe.models.clip.settings import Gelu, Kind, Precision
 
 _SELF: dict[Kind, str] = {"SCLIP": "qk", "ClearCLIP": "q", "SegEarth": "qkv"}
 """Which of query, key and value attend to themselves; their attention matrices are summed."""
-
-
-@dataclass(frozen=True)
-class AttentionSettings:
-    """What the last blocks do (spec 01 §3).
-
-    Attributes:
-        kind: The attention matrix: CLIP's own, the identity, or self-self.
-        last: How many of the last blocks use it; their outputs are summed.
-        ignore_residual: Leave out the residual, ``ln_2`` and the MLP of those blocks.
-    """
-
-    kind: Kind
-    last: int = 1
-    ignore_residual: bool = True
 
 
 @dataclass(frozen=True)

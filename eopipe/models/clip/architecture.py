@@ -1,0 +1,199 @@
+"""Which CLIPs can be served, and what tensors they have.
+
+open_clip's model configurations say what a model is. Served are those whose image tower is a plain vision
+transformer with a class token and whose text tower is CLIP's own; anything else is refused by the name of the
+setting that is in the way, before a weight is read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from eopipe.errors import WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PLAIN_BLOCKS: dict[str, Any] = {
+    "ls_init_value": None,
+    "act_kwargs": None,
+    "norm_kwargs": None,
+    "block_type": None,
+    "qk_norm": False,
+    "scaled_cosine_attn": False,
+    "scale_heads": False,
+    "scale_attn_inner": False,
+    "scale_attn": False,
+    "scale_fc": False,
+}
+_PLAIN_VISION: dict[str, Any] = {
+    "timm_model_name": None,
+    "attentional_pool": False,
+    "no_ln_pre": False,
+    "pos_embed_type": "learnable",
+    "final_ln_after_pool": False,
+    "pool_type": "tok",
+    **_PLAIN_BLOCKS,
+}
+_PLAIN_TEXT: dict[str, Any] = {
+    "hf_model_name": None,
+    "hf_tokenizer_name": None,
+    "tokenizer_kwargs": None,
+    "embed_cls": False,
+    "no_causal_mask": False,
+    "final_ln_after_pool": False,
+    "pool_type": "argmax",
+    "proj_bias": False,
+    "proj_type": "linear",
+    "vocab_size": 49408,
+    **_PLAIN_BLOCKS,
+}
+"""What each setting must be; a missing one is so. Settings that are not listed change no forward pass."""
+
+HARMLESS = frozenset({"logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size"})
+"""What OpenAI's and other files hold beside the towers: no product uses it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tower:
+    """A transformer: its width, residual blocks, attention heads, and the MLP's hidden width."""
+
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What a CLIP is.
+
+    Attributes:
+        image: Of the image tower.
+        text: Of the text tower.
+        patch: Side of a patch, pixels.
+        side: Of the pictures it was trained with, pixels.
+        context: Longest text, tokens.
+        vocabulary: Tokens there are.
+        width: Channels of the joint space.
+        quick_gelu: Whether its configuration says QuickGELU; weights can say otherwise.
+    """
+
+    image: Tower
+    text: Tower
+    patch: int
+    side: int
+    context: int
+    vocabulary: int
+    width: int
+    quick_gelu: bool
+
+    def describe(self) -> dict[str, Any]:
+        """For a recipe: plain values."""
+        return asdict(self)
+
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the image tower's tensors, less ``visual.``."""
+        wide = self.image.width
+        return {
+            "conv1.weight": (wide, 3, self.patch, self.patch),
+            "class_embedding": (wide,),
+            "positional_embedding": ((self.side // self.patch) ** 2 + 1, wide),
+            **_norm("ln_pre", wide),
+            **_blocks(self.image),
+            **_norm("ln_post", wide),
+            "proj": (wide, self.width),
+        }
+
+    def text_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the text tower's tensors."""
+        wide = self.text.width
+        return {
+            "token_embedding.weight": (self.vocabulary, wide),
+            "positional_embedding": (self.context, wide),
+            **_blocks(self.text),
+            **_norm("ln_final", wide),
+            "text_projection": (wide, self.width),
+        }
+
+
+def parse(config: Mapping[str, Any], name: str) -> Architecture:
+    """Read one of open_clip's model configurations (``model_cfg``).
+
+    Args:
+        config: As in its JSON files.
+        name: Of the model, for errors.
+
+    Raises:
+        WeightsError: It cannot be served, and which setting is in the way.
+    """
+    if "multimodal_cfg" in config:
+        raise _refused(name, "multimodal_cfg (CoCa)")
+    vision, text = config.get("vision_cfg", {}), config.get("text_cfg", {})
+    _must_be_plain(name, "vision_cfg", vision, _PLAIN_VISION)
+    _must_be_plain(name, "text_cfg", text, _PLAIN_TEXT)
+    layers, side = vision.get("layers", 12), vision.get("image_size", 224)
+    if not isinstance(layers, int):
+        raise _refused(name, f"vision_cfg.layers: {layers} (a ResNet has no patch tokens)")
+    side = side[0] if isinstance(side, list | tuple) and len(set(side)) == 1 else side
+    if not isinstance(side, int) or not isinstance(vision.get("patch_size", 16), int):
+        raise _refused(name, "vision_cfg.image_size or patch_size, which are not square")
+    width, words = vision.get("width", 768), text.get("width", 512)
+    return Architecture(
+        image=Tower(
+            width=width,
+            layers=layers,
+            heads=width // vision.get("head_width", 64),
+            hidden=int(width * vision.get("mlp_ratio", 4.0)),
+        ),
+        text=Tower(
+            width=words,
+            layers=text.get("layers", 12),
+            heads=text.get("heads", 8),
+            hidden=int(words * text.get("mlp_ratio", 4.0)),
+        ),
+        patch=vision.get("patch_size", 16),
+        side=side,
+        context=text.get("context_length", 77),
+        vocabulary=text.get("vocab_size", 49408),
+        width=config["embed_dim"],
+        quick_gelu=bool(config.get("quick_gelu", False)),
+    )
+
+
+def _must_be_plain(name: str, part: str, found: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+    for key, needed in plain.items():
+        value = found.get(key, needed)
+        if value != needed and (value or needed):
+            raise _refused(name, f"{part}.{key}: {value}")
+
+
+def _refused(name: str, why: str) -> WeightsError:
+    return WeightsError(
+        f"model {name} cannot be served because of {why}: choose a plain vision transformer, such as ViT-B-16/openai"
+    )
+
+
+def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (width,), f"{name}.bias": (width,)}
+
+
+def _blocks(tower: Tower) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    wide, hidden = tower.width, tower.hidden
+    for index in range(tower.layers):
+        block = f"transformer.resblocks.{index}"
+        shapes |= {
+            **_norm(f"{block}.ln_1", wide),
+            f"{block}.attn.in_proj_weight": (3 * wide, wide),
+            f"{block}.attn.in_proj_bias": (3 * wide,),
+            f"{block}.attn.out_proj.weight": (wide, wide),
+            f"{block}.attn.out_proj.bias": (wide,),
+            **_norm(f"{block}.ln_2", wide),
+            f"{block}.mlp.c_fc.weight": (hidden, wide),
+            f"{block}.mlp.c_fc.bias": (hidden,),
+            f"{block}.mlp.c_proj.weight": (wide, hidden),
+            f"{block}.mlp.c_proj.bias": (wide,),
+        }
+    return shapes

@@ -1,0 +1,189 @@
+"""CLIP's text tower: words, in many sentences, to one direction in the space of pictures and words.
+
+A name is put into each template, every sentence is encoded and made a unit vector, and their mean, made a unit
+vector again, is the name's (Radford et al. 2021; spec 01 §2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from eopipe.errors import SpecError
+from eopipe.models.clip import cache
+from eopipe.models.clip.blocks import Build, Norm, blocks
+from eopipe.models.clip.load import open_weights
+from eopipe.models.clip.states import take_tower
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from eopipe.models.clip.load import ResolvedModel
+    from eopipe.models.clip.settings import Gelu
+
+    IMAGENET_TEMPLATES: tuple[str, ...]
+    """The 80 sentences of OpenAI's ImageNet classifier, ``{}`` where the name goes; open_clip has them."""
+
+VERSION = 1
+"""Of this code: a change that moves embeddings raises it, and what was kept before is left."""
+
+PLACE = "{}"
+"""Where the name goes in a template."""
+
+
+class Progress(Protocol):
+    """Told after each name."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` names are embedded."""
+
+
+class TextTower:
+    """CLIP's text tower, float32 on the CPU.
+
+    Args:
+        state: Its tensors, with open_clip's names.
+        heads: Attention heads.
+        gelu: The activation that the weights were trained with.
+
+    Attributes:
+        width: C, channels of the joint space.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], heads: int, *, gelu: Gelu) -> None:
+        build = Build(heads=heads, gelu=gelu)
+        self.width = int(state["text_projection"].shape[1])
+        self._tokens = state["token_embedding.weight"].detach()
+        self._table = state["positional_embedding"].detach().float()
+        self._blocks = blocks(state, build)
+        self._ln_final = Norm(state, "ln_final", build)
+        self._proj = build.product(state["text_projection"].float().T)
+
+    @torch.no_grad()
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Encode sentences.
+
+        Args:
+            tokens: ``[N, context]`` token numbers, zeros behind the end.
+
+        Returns:
+            ``[N, C]`` float32, not normalised.
+        """
+        ends = tokens.argmax(dim=-1)  # the end token has the highest number
+        length = int(ends.max()) + 1  # attention is causal: what follows the last end changes nothing before it
+        x = self._tokens[tokens[:, :length]].float() + self._table[:length]
+        for block in self._blocks:
+            x = block(x, causal=True)
+        return self._proj(self._ln_final(x[torch.arange(len(x)), ends]))
+
+
+def embed(
+    model: ResolvedModel, names: Sequence[str], templates: Sequence[str], *, progress: Progress | None = None
+) -> NDArray[np.float32]:
+    """Embed names, each as the mean of its sentences.
+
+    What was embedded before by the same weights is read from the cache folder. A name's vector depends on its own
+    sentences only, so that it is the same whatever the names beside it.
+
+    Args:
+        model: Whose text tower.
+        names: Such as ``building``; no two need differ.
+        templates: Sentences with ``{}`` where the name goes.
+        progress: Told after each name.
+
+    Returns:
+        ``[len(names), C]`` float32, unit rows.
+
+    Raises:
+        SpecError: No name, an empty one, a template without ``{}``, or a sentence too long for the tower.
+        WeightsError: The file has no text tower of the model's architecture.
+    """
+    _must_be_sentences(names, templates)
+    keys = {name: cache.key_of(_depends_on(model, name, templates)) for name in names}
+    found: dict[str, NDArray[np.float32]] = {}
+    tower: TextTower | None = None
+    for name, key in keys.items():
+        vector = cache.read(key, model.architecture.width)
+        if vector is None:
+            tower = tower or load_text_tower(model)
+            vector = embed_name(tower, tokenise(name, templates, model.architecture.context))
+            cache.keep(key, vector)
+        found[name] = vector
+        if progress is not None:
+            progress(len(found), len(keys))
+    return np.stack([found[name] for name in names])
+
+
+def embed_name(tower: TextTower, tokens: Tensor) -> NDArray[np.float32]:
+    """One name's unit vector ``[C]`` from its sentences' tokens ``[templates, context]``."""
+    sentences = functional.normalize(tower(tokens), dim=-1)
+    return functional.normalize(sentences.mean(dim=0), dim=-1).numpy()
+
+
+def tokenise(name: str, templates: Sequence[str], context: int = 77) -> Tensor:
+    """Put a name into templates and both into CLIP's tokens (spec 01 §2).
+
+    Returns:
+        ``[len(templates), context]`` token numbers.
+
+    Raises:
+        SpecError: A sentence has more tokens than the tower can read.
+    """
+    from open_clip.tokenizer import SimpleTokenizer  # noqa: PLC0415  (heavy)
+
+    sentences = [template.replace(PLACE, name) for template in templates]
+    tokeniser = SimpleTokenizer(context_length=context)
+    for sentence in sentences:
+        length = len(tokeniser.encode(sentence)) + 2
+        if length > context:
+            raise SpecError(f"prompt {sentence!r} has {length} tokens, the model reads {context}: shorten it")
+    tokens: Tensor = tokeniser(sentences)
+    return tokens
+
+
+def load_text_tower(model: ResolvedModel) -> TextTower:
+    """Read a model's text tower.
+
+    Raises:
+        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.states.take_tower`.
+    """
+    state = take_tower(open_weights(model), "text", model.architecture, model.path)
+    return TextTower(state, model.architecture.text.heads, gelu=model.gelu)
+
+
+def _depends_on(model: ResolvedModel, name: str, templates: Sequence[str]) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "sha256": model.sha256,
+        "architecture": model.architecture.describe(),
+        "gelu": model.gelu,
+        "templates": list(templates),
+        "name": name,
+    }
+
+
+def _must_be_sentences(names: Sequence[str], templates: Sequence[str]) -> None:
+    if not names or not all(name.strip() for name in names):
+        raise SpecError(f"prompts: {list(names)}; give at least one name, and no empty one")
+    if not templates:
+        raise SpecError("templates: none; give sentences such as 'a photo of a {}.'")
+    for template in templates:
+        if PLACE not in template:
+            raise SpecError(f"templates: {template!r} has no {PLACE} for the name; write one in it")
+
+
+def __getattr__(name: str) -> tuple[str, ...]:
+    """``IMAGENET_TEMPLATES``, when first asked for: open_clip is slow to import."""
+    if name != "IMAGENET_TEMPLATES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES  # noqa: PLC0415
+
+    found = tuple(template(PLACE) for template in OPENAI_IMAGENET_TEMPLATES)
+    globals()[name] = found
+    return found
