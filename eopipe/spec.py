@@ -196,6 +196,17 @@ class KernelSpec(BaseModel):
         """Everything but the name, as written."""
         return dict(self.__pydantic_extra__ or {})
 
+    def anchored(self, base: Path) -> KernelSpec:
+        """Relative paths from ``base``: options named ``...checkpoint``, and a ``local-dir:`` model."""
+        found = self.options()
+        for key, value in found.items():
+            if key.endswith("checkpoint") and isinstance(value, str):
+                found[key] = os.path.normpath(base / Path(value).expanduser())
+            elif key == "model" and isinstance(value, str) and value.startswith("local-dir:"):
+                folder = Path(value.removeprefix("local-dir:")).expanduser()
+                found[key] = f"local-dir:{os.path.normpath(base / folder)}"
+        return KernelSpec(name=self.name, **found)
+
 
 class RunSpec(_Model):
     """A whole run. See DESIGN §5 for the YAML form.
@@ -336,7 +347,8 @@ def _anchor(spec: RunSpec, base: Path) -> RunSpec:
         output = output.model_copy(update={"uri": os.path.normpath(base / output.uri)})
     if isinstance(area, str):
         area = _read_area(base / area)
-    return spec.model_copy(update={"source": source, "output": output, "area": area})
+    kernel = spec.kernel.anchored(base)
+    return spec.model_copy(update={"source": source, "output": output, "area": area, "kernel": kernel})
 
 
 def _read_area(path: Path) -> dict[str, Any]:

@@ -171,3 +171,13 @@ def test_as_written_leaves_the_cluster_out_and_defaults_too():
     spec = parse_spec({**GOOD, "cluster": {"kind": "local"}})
     assert "cluster" not in spec.as_written()
     assert "mask" not in spec.as_written()["source"]
+
+
+def test_weights_of_ones_own_are_relative_to_the_file(tmp_path):
+    kernel = {"name": "ovss", "model": "local-dir:clip", "upsampler_checkpoint": "../up.ckpt", "checkpoint": "/w/a.pt"}
+    spec = parse_spec({**GOOD, "kernel": kernel}, base=tmp_path / "flows")
+    assert spec.kernel.options() == {
+        "model": f"local-dir:{tmp_path}/flows/clip",
+        "upsampler_checkpoint": f"{tmp_path}/up.ckpt",
+        "checkpoint": "/w/a.pt",
+    }
