@@ -17,7 +17,7 @@ from rasterio.warp import Resampling, reproject
 from eopipe.cube.lazy import open_cube
 from eopipe.cube.radiometry import INVALID
 from eopipe.cube.reader import TileReader
-from eopipe.cube.sar import check_source, decibels, encode, modality_of, power_tables, warnings_of
+from eopipe.cube.sar import check_source, decibels, encode, mean_power, modality_of, power_tables, warnings_of
 from eopipe.cube.scenes import AssetRef
 from eopipe.cube.sensors import resolve_scene
 from eopipe.engine.mapping import Stopwatch, map_box
@@ -159,6 +159,25 @@ def test_any_box_has_the_same_bytes(cube):
         assert np.array_equal(found.valid, truth[box.slices(whole)].valid)
 
     check()
+
+
+def test_resampling_is_the_textbooks_to_the_last_code():
+    codes = np.random.default_rng(2).integers(20_000, 40_000, (66, 66), dtype=np.uint16)
+    power = power_tables()[0][codes]
+    nodes = np.arange(0, 65, 16) + 0.3125  # a shift of 5/16 of a pixel, down and to the right
+    rows, cols = (np.ascontiguousarray(a) for a in np.meshgrid(nodes, nodes, indexing="ij"))
+    out = np.empty((64, 64), np.uint16)
+    mean_power(codes, (0, 0), rows, cols, 16, (0, 0), (1024, 1024), *power_tables(), out)
+    near, far = 704.0, 320.0
+    mean = near * near * power[:-1, :-1] + near * far * power[:-1, 1:]
+    mean = mean + far * near * power[1:, :-1] + far * far * power[1:, 1:]
+    assert np.array_equal(out, encode(mean / 2**20, "power")[:64, :64])
+    # A neighbour without data takes the other way through the code: the others' weighted mean.
+    codes[1, 1] = INVALID
+    mean_power(codes, (0, 0), rows, cols, 16, (0, 0), (1024, 1024), *power_tables(), out)
+    left = (near * near * power[0, 0] + near * far * power[0, 1] + far * near * power[1, 0]) / (2**20 - far * far)
+    assert out[0, 0] == encode(np.array([[left]]), "power")[0, 0]
+    assert out[1, 1] == INVALID
 
 
 def test_a_hole_does_not_bleed(tmp_path):
