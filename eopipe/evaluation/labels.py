@@ -65,7 +65,9 @@ class LabelRule:
         return self._from_values(label, where)
 
     def _by_palette(self, label: NDArray[Any], palette: NDArray[np.uint8]) -> bool:
-        """Whether a paletted file means its colours: every one that is used is known, and one is not black."""
+        """Whether a paletted file means its colours: all in use are known, one is not black; no ramp of grey."""
+        if (palette == np.arange(len(palette))[:, None]).all():
+            return False
         used = [tuple(map(int, palette[value])) for value in np.unique(label) if value < len(palette)]
         return all(colour in self.colours for colour in used) and any(any(colour) for colour in used)
 

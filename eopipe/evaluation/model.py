@@ -1,0 +1,192 @@
+"""The model that is judged: open-vocabulary segmentation with a card's settings, or with others that are given."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+
+from eopipe.errors import SpecError
+from eopipe.evaluation.cards import parse_classes
+from eopipe.evaluation.protocol import benchmark_input, demo_input
+from eopipe.kernels.ovss.assemble import classify
+from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.segmentor import Segmentor, segment_image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from eopipe.evaluation.cards import Card
+
+ROWS = 512
+"""Of a large picture that are decided at once."""
+
+SHARED = ("model", "attention", "last_layers", "upsampler", "bias", "threshold")
+"""Options of the kernel that a card sets."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run does with a card.
+
+    Args:
+        card: The data set.
+        options: The kernel's, as a spec would give them.
+        resize: Long side of the picture that the model sees.
+        preprocess: See `eopipe.evaluation.protocol`.
+    """
+
+    card: Card
+    options: Options
+    resize: int
+    preprocess: Literal["benchmark", "demo"]
+
+    def compared(self) -> dict[str, Any]:
+        """What published figures are told apart by."""
+        chosen = self.options
+        return {
+            "model": chosen.model,
+            "attention": chosen.attention,
+            "last_layers": chosen.last_layers,
+            "upsampler": chosen.upsampler,
+            "bias": chosen.bias,
+            "resize": self.resize,
+        }
+
+    def differences(self) -> list[str]:
+        """What is not as the card has it, such as ``attention ClearCLIP (card: SegEarth)``."""
+        pairs = [(name, getattr(self.options, name), getattr(self.card, name)) for name in SHARED]
+        pairs += [
+            ("resize", self.resize, self.card.resize),
+            ("preprocess", self.preprocess, "benchmark"),
+            ("scale", self.options.scale, Options.model_fields["scale"].default),
+            ("templates", self.options.templates, "imagenet"),
+            ("ignore-residual", self.options.ignore_residual, True),
+        ]
+        told = [f"{name.replace('_', '-')} {ours} (card: {theirs})" for name, ours, theirs in pairs if ours != theirs]
+        if self.options.vocabulary.synonyms != self.card.synonyms:
+            told.append("prompts of your own")
+        return told
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides a prediction and how it is judged, as plain JSON."""
+        return {
+            "card": asdict(self.card),
+            "options": self.options.complete(),
+            "resize": self.resize,
+            "preprocess": self.preprocess,
+        }
+
+
+def make_plan(card: Card, *, given: Mapping[str, Any], prompts: Path | None, resize: int | None, demo: bool) -> Plan:
+    """A card's settings with what a user gives instead.
+
+    Args:
+        card: The data set.
+        given: Kernel options by name; None means the card's.
+        prompts: A class file: a line a class, synonyms between commas; None: the card's words.
+        resize: Long side; None: the card's.
+        demo: Whether pictures are prepared as the authors' demonstration does.
+
+    Raises:
+        SpecError: An option has a bad value, or the class file does not fit the card.
+    """
+    words = _words(card, prompts)
+    options = {name: getattr(card, name) for name in SHARED}
+    options |= {name: value for name, value in given.items() if value is not None}
+    named = tuple((group[0], group) for group in words)
+    if options.get("precision") == "auto":
+        raise SpecError("--precision auto is measured for runs on a cluster; choose float32 or bfloat16")
+    try:
+        made = Options(**options, prompts=named, background=named[card.background][0])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
+        said = str(first["msg"]).removeprefix("Value error, ")
+        raise SpecError(f"{where}: {first.get('input')!r} is not valid: {said}") from None
+    return Plan(card, made, resize or card.resize, "demo" if demo else "benchmark")
+
+
+class Ovss:
+    """Open-vocabulary segmentation by the published protocol; files are found and checked when it is made.
+
+    Args:
+        plan: What to run.
+        device: ``cpu`` or ``cuda``.
+        threads: For the upsampler, on a CPU.
+
+    Raises:
+        WeightsError: Weights are missing, wrong or unsafe; the message says which file goes where.
+    """
+
+    def __init__(self, plan: Plan, *, device: str, threads: int) -> None:
+        from eopipe.models.clip.load import load_encoder, resolve_model  # noqa: PLC0415  (loads open_clip)
+        from eopipe.models.clip.settings import AttentionSettings  # noqa: PLC0415
+        from eopipe.models.clip.text import IMAGENET_TEMPLATES, embed  # noqa: PLC0415
+        from eopipe.models.upsample.load import load_upsampler, resolve_upsampler  # noqa: PLC0415
+
+        options = plan.options
+        model = resolve_model(options.model, checkpoint=options.checkpoint, sha256=options.sha256, gelu=options.gelu)
+        upsampler = resolve_upsampler(options.upsampler, checkpoint=options.upsampler_checkpoint)
+        own = model.entry.attention
+        attention = AttentionSettings(
+            options.attention or own.kind, options.last_layers or own.last, options.ignore_residual
+        )
+        templates = IMAGENET_TEMPLATES if options.templates == "imagenet" else options.templates
+        text = torch.from_numpy(embed(model, options.vocabulary.queries, templates)).to(device)
+        assert options.precision != "auto", "refused by make_plan"
+        encoder = load_encoder(model, attention=attention, precision=options.precision, device=device)
+        self._segmentor = Segmentor(
+            encoder,
+            load_upsampler(upsampler, device=device, threads=threads, channels=encoder.width),
+            text,
+            bias=options.bias,
+        )
+        self._plan, self._device = plan, device
+        self._mean, self._std = model.entry.mean, model.entry.std
+        self.weights: dict[str, str] = {**model.weights, **upsampler.weights}
+        self.provenance: dict[str, Any] = {**model.provenance, "upsampler": upsampler.provenance}
+        self.notes: list[str] = [*model.notes, *upsampler.notes]
+
+    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Classes ``[H, W]`` of a picture ``[H, W, 3]``, red first."""
+        plan, card = self._plan, self._plan.card
+        if plan.preprocess == "demo":
+            image = demo_input(picture, side=plan.resize, mean=self._mean, std=self._std)
+        else:
+            image = benchmark_input(picture, long_side=plan.resize, mean=self._mean, std=self._std)
+        logits = segment_image(
+            self._segmentor, image.to(self._device), crop=card.crop, stride=card.stride, size=picture.shape[:2]
+        )
+        labels = [
+            classify(
+                logits[:, top : top + ROWS],
+                plan.options.vocabulary.query_class,
+                scale=plan.options.scale,
+                threshold=plan.options.threshold,
+                background=card.background,
+            )[0]
+            for top in range(0, picture.shape[0], ROWS)
+        ]
+        return np.asarray(torch.cat(labels).to("cpu", torch.uint8))
+
+
+def _words(card: Card, prompts: Path | None) -> tuple[tuple[str, ...], ...]:
+    if prompts is None:
+        return card.synonyms
+    try:
+        words = parse_classes(prompts.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"--prompts {prompts} cannot be read ({error}); give a text file, one class a line") from None
+    if len(words) != len(card.names) or not all(word for group in words for word in group):
+        raise SpecError(
+            f"--prompts {prompts} has {len(words)} classes, and {card.name} has {len(card.names)}"
+            f" ({', '.join(card.names)}); write one line for each, in this order, synonyms between commas"
+        )
+    return words
