@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from eopipe.errors import SpecError
 from eopipe.kernels import land_cover
+from eopipe.kernels.ovss import kernel as ovss
+from eopipe.kernels.ovss.options import Options as OvssOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +30,10 @@ class _Entry:
 
 _KIND = re.compile(r"[\[(]|^(constrained-)?(float|int|str|bool)$")
 
-_KERNELS = {"land-cover": _Entry(land_cover.Options, land_cover.create)}
+_KERNELS = {
+    "land-cover": _Entry(land_cover.Options, land_cover.create),
+    "ovss": _Entry(OvssOptions, ovss.create),
+}
 
 
 def names() -> list[str]:

@@ -65,7 +65,8 @@ def optical_picture(pixels: NDArray[np.float32], *, stretch: tuple[float, float]
     """
     low, high = stretch
     scale = np.float32(1 / (REFLECTANCE * (high - low)))
-    return np.clip((pixels - np.float32(low * REFLECTANCE)) * scale, 0, 1)
+    found: NDArray[np.float32] = np.clip((pixels - np.float32(low * REFLECTANCE)) * scale, 0, 1)
+    return found
 
 
 def normalise(

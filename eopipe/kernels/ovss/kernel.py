@@ -1,0 +1,208 @@
+"""The ``ovss`` kernel: open-vocabulary segmentation on the absolute lattice.
+
+Windows sit at the multiples of their stride on the lattice, each pixel lies in the same windows whichever tile is
+made, and their logits are added in row order; so the map does not depend on tiles, strips, workers or restarts
+(DESIGN §6.1). The bias that a window takes off its logits is that of the absolute window. On a CPU windows go
+through the tower one by one (a window has rows enough for the matrix products); on a GPU in groups that are fixed
+on the lattice, always of one shape. A window without a valid pixel is skipped; an invalid pixel is the mean colour.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from eopipe.grid import PixelBox
+from eopipe.kernelinfo import ArraySpec, FeatureSpec, Inputs, KernelInfo, Window
+from eopipe.kernels.gsd import factor_of
+from eopipe.kernels.ovss.assemble import RowSums
+from eopipe.kernels.ovss.canvas import Canvas
+from eopipe.kernels.ovss.lattice import SIZE, STRIDE, StripWindows
+from eopipe.kernels.ovss.model import OvssModel
+from eopipe.kernels.ovss.options import KeptFeatures
+from eopipe.kernels.ovss.picture import normalise, optical_picture, stretch_of
+from eopipe.kernels.ovss.sar_picture import sar_picture
+from eopipe.kernels.protocol import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eopipe.kernels.ovss.options import Options
+    from eopipe.kernels.ovss.segmentor import Segmentor
+    from eopipe.kernels.protocol import StripContext
+
+VERSION = "1"
+
+FREE = ("prompts", "background", "upsampler", "upsampler_checkpoint", "bias", "scale", "threshold", "templates")
+"""Options that do not shape a window's features."""
+
+TOWER_COLUMNS = 16
+"""Floats a token and channel of the joint space that a block of the tower holds at its peak (its MLP is 4 x 768 of
+512); bench_ovss_tile measures the whole."""
+
+GPU_GROUP = 8
+"""Windows of a lattice row that go through a GPU together: 1,576 tokens, enough to fill its products."""
+
+
+def create(options: Options, *, resolution: float) -> Ovss:
+    """Make the kernel; see :func:`eopipe.kernels.registry.create`."""
+    return Ovss(OvssModel.resolve(options), factor=factor_of(options.gsd, resolution))
+
+
+class Ovss:
+    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
+
+    def __init__(self, model: OvssModel, *, factor: int) -> None:
+        self._model, self._options = model, model.options
+        self._segmentor: Segmentor | None = None
+        self._loaded: tuple[str, int] | None = None
+        self._info = _describe(model, factor)
+
+    @property
+    def info(self) -> KernelInfo:
+        """What it is."""
+        return self._info
+
+    def check(self, levels: Sequence[str], resolution: float) -> list[str]:  # noqa: ARG002  (any optical level will do)
+        """Warn of a ground sample distance far from what the model has seen, and of unpinned weights."""
+        notes = list(self._model.notes)
+        low, high = self._model.clip.entry.gsd
+        gsd = resolution / self._info.factor
+        if not low <= gsd <= high:
+            notes.append(
+                f"{self._options.model} has seen pixels of {low:g} to {high:g} m; it will see {gsd:g} (CRS units): "
+                f"set kernel.gsd, or look at the map before you rely on it"
+            )
+        return notes
+
+    def settle(self, sensors: Sequence[str]) -> Mapping[str, Any]:
+        """Options that depend on what was found: the sensors' stretch.
+
+        Raises:
+            PlanError: The sensors have no common stretch.
+        """
+        if self._options.stretch != "auto" or self._info.inputs.modality != "optical":
+            return {}
+        return {"stretch": list(stretch_of(sensors))}
+
+    def load(self, *, device: str, threads: int) -> None:
+        """Load tower and upsampler once."""
+        if self._loaded == (device, threads):
+            return
+        self._segmentor = self._model.load(device=device, threads=threads)
+        self._loaded = (device, threads)
+
+    def memory(self, shape: tuple[int, int]) -> int:
+        """Peak bytes beside a strip's pixels and results: sums of one row of windows, and one group's work."""
+        queries, classes = len(self._model.text), len(self._options.prompts)
+        rows, width = shape
+        sums = 2 * 4 * SIZE * width * queries
+        deciding = 4 * STRIDE * width * (3 * queries + 2 * classes)
+        means = 4 * classes * rows * width // self._info.factor**2 if self._info.factor > 1 else 0
+        kept = (
+            0 if self._info.features is None else 4 * self._windows(shape) * self._tokens * self._model.text.shape[1]
+        )
+        return sums + deciding + means + kept + self._window_bytes()
+
+    def _window_bytes(self) -> int:
+        """One group: its picture, the tower's activations, the upsampler's work, and its logits."""
+        queries, channels = self._model.text.shape
+        tower = 4 * self._group * self._tokens * TOWER_COLUMNS * channels
+        upsampling = self._model.upsampling_memory(self._group, SIZE)
+        return int(tower + upsampling + 4 * self._group * SIZE * SIZE * (3 + 2 * queries))
+
+    @property
+    def _tokens(self) -> int:
+        return (SIZE // self._model.clip.entry.patch) ** 2 + 1
+
+    @staticmethod
+    def _windows(shape: tuple[int, int]) -> int:
+        return math.prod(side // STRIDE + 1 for side in shape)
+
+    @property
+    def _group(self) -> int:
+        return GPU_GROUP if self._loaded is not None and self._loaded[0].startswith("cuda") else 1
+
+    def __call__(
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext
+    ) -> Result:
+        """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
+        assert self._segmentor is not None, "load() comes before the first strip"
+        outer = box.pad(self._info.window.halo)
+        strip = StripWindows(
+            self._segmentor, self._look, pixels[0], valid[0], outer, group=self._group, kept=context.features
+        )
+        canvas = Canvas(self._options, self._info, box, valid[0][box.slices(outer)])
+        carried = isinstance(context.carry, RowSums)
+        sums = context.carry if carried else RowSums.zeros(_first_rows(box), len(self._model.text))
+        windows: dict[tuple[int, int], NDArray[np.float32]] = {}
+        for row, scored in strip.rows(box, carried=carried):
+            sums = canvas.finish(sums, row)
+            for found in scored:
+                sums.add(found.window, found.logits)
+                if self._info.features is not None and _begins_in(found.window, box):
+                    windows[found.window.row0 // STRIDE, found.window.col0 // STRIDE] = found.features
+        sums = canvas.finish(sums, box.row1)
+        return Result(canvas.arrays(), carry=sums, windows=windows)
+
+    def _look(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """What the tower sees of a window."""
+        entry, options = self._model.clip.entry, self._options
+        if self._info.inputs.modality == "sar":
+            picture = sar_picture(pixels, channels=options.channels)
+        else:
+            assert not isinstance(options.stretch, str), "settled before the kernel is loaded"
+            picture = optical_picture(pixels, stretch=options.stretch)
+        return normalise(picture, valid, mean=entry.mean, std=entry.std)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the loaded model."""
+        return {**self.__dict__, "_segmentor": None, "_loaded": None}
+
+
+def _first_rows(box: PixelBox) -> PixelBox:
+    """What a row of windows can reach at a strip's top."""
+    return PixelBox(box.row0, box.col0, box.row0 + SIZE, box.col1)
+
+
+def _begins_in(window: PixelBox, box: PixelBox) -> bool:
+    return box.row0 <= window.row0 < box.row1 and box.col0 <= window.col0 < box.col1
+
+
+def _describe(model: OvssModel, factor: int) -> KernelInfo:
+    entry, options = model.clip.entry, model.options
+    sar = entry.modality == "sar"
+    kept = options.features
+    features = FeatureSpec(
+        tokens=(SIZE // entry.patch) ** 2 + 1,
+        channels=entry.width,
+        reduced=kept.pca if isinstance(kept, KeptFeatures) else None,
+        free=FREE,
+    )
+    return KernelInfo(
+        name="ovss",
+        version=VERSION,
+        inputs=Inputs(
+            "sar" if sar else "optical", ("vv", "vh") if sar else ("red", "green", "blue"), gsd=entry.gsd[1]
+        ),
+        window=Window(size=SIZE, stride=STRIDE, halo=SIZE - 1),
+        arrays=_arrays(options),
+        options=options.complete(),
+        weights=model.weights,
+        factor=factor,
+        features=None if kept == "none" else features,
+        provenance=model.provenance,
+    )
+
+
+def _arrays(options: Options) -> tuple[ArraySpec, ...]:
+    label = ArraySpec(
+        "label", "uint8", 255, 0, options.vocabulary.classes(), losers=(0, 255), long_name="class, by the prompts"
+    )
+    confidence = ArraySpec(
+        "confidence", "uint8", 255, 0, losers=(0, 255), long_name="score of the best class, percent (0-100)"
+    )
+    return (label, confidence)

@@ -1,0 +1,102 @@
+"""The model that a kernel's options name: its files found and checked, its words embedded, then loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from eopipe.kernels.ovss.segmentor import Segmentor
+from eopipe.models.clip.load import load_encoder, resolve_model
+from eopipe.models.clip.settings import AttentionSettings
+from eopipe.models.clip.text import IMAGENET_TEMPLATES, embed
+from eopipe.models.upsample.load import load_upsampler, resolve_upsampler
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from eopipe.kernels.ovss.options import Options
+    from eopipe.models.clip.load import ResolvedModel
+    from eopipe.models.upsample.load import ResolvedUpsampler
+
+
+@dataclass(frozen=True)
+class OvssModel:
+    """Everything that turns windows into logits, not loaded yet; small, and picklable.
+
+    Args:
+        options: The kernel's.
+        clip: The towers' file.
+        upsampler: The upsampler's.
+        text: ``[Q, C]`` unit vectors of the queries.
+    """
+
+    options: Options
+    clip: ResolvedModel
+    upsampler: ResolvedUpsampler
+    text: NDArray[np.float32]
+
+    @classmethod
+    def resolve(cls, options: Options) -> OvssModel:
+        """Find and check the files, and embed the words (cached on disk; else the text tower runs once).
+
+        Raises:
+            WeightsError: A file is missing, of another sha256, or unsafe.
+            SpecError: A template has no place for the phrase.
+        """
+        clip = resolve_model(options.model, checkpoint=options.checkpoint, sha256=options.sha256, gelu=options.gelu)
+        upsampler = resolve_upsampler(options.upsampler, checkpoint=options.upsampler_checkpoint)
+        templates = IMAGENET_TEMPLATES if options.templates == "imagenet" else options.templates
+        return cls(options, clip, upsampler, embed(clip, options.vocabulary.queries, templates))
+
+    @property
+    def attention(self) -> AttentionSettings:
+        """The options', and the model's own where they say nothing."""
+        own, options = self.clip.entry.attention, self.options
+        return AttentionSettings(
+            options.attention or own.kind, options.last_layers or own.last, options.ignore_residual
+        )
+
+    def load(self, *, device: str, threads: int) -> Segmentor:
+        """Read the tensors, from where this machine keeps the files.
+
+        Args:
+            device: Where it runs.
+            threads: For the upsampler, on a CPU.
+
+        Raises:
+            WeightsError: A file is missing here, or is another than the one that was resolved.
+        """
+        options = self.options
+        assert options.precision != "auto", "measured before the model is loaded"
+        clip = resolve_model(options.model, checkpoint=options.checkpoint, sha256=self.clip.sha256, gelu=options.gelu)
+        encoder = load_encoder(clip, attention=self.attention, precision=options.precision, device=device)
+        upsampler = load_upsampler(self.upsampler, device=device, threads=threads, channels=encoder.width)
+        return Segmentor(encoder, upsampler, torch.from_numpy(self.text).to(device), bias=self.options.bias)
+
+    def upsampling_memory(self, windows: int, side: int) -> int:
+        """Peak bytes of the upsampler's work beside what goes in and comes out, on a CPU."""
+        queries, channels = self.text.shape
+        upsampler = load_upsampler(self.upsampler, device="cpu", threads=1, channels=channels)
+        return upsampler.memory(windows, side, channels, queries)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """File and sha256 of everything: part of the tile recipe."""
+        return {**self.clip.weights, **self.upsampler.weights}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        return {
+            **self.clip.provenance,
+            "upsampler": self.upsampler.provenance,
+            "queries": list(self.options.vocabulary.queries),
+        }
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know, one line each."""
+        return (*self.clip.notes, *self.upsampler.notes)

@@ -1,0 +1,155 @@
+"""From an upsampler's name to its weights, and to the form that suits the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eopipe.errors import WeightsError
+from eopipe.models.checkpoints import open_checkpoint
+from eopipe.models.registry import MODELS
+from eopipe.models.weights import locate, sha256_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eopipe.models.upsample.jbu import JBU
+    from eopipe.models.upsample.protocol import Upsampler
+
+WEIGHTLESS = "bilinear"
+"""The upsampler that has no weights: the published path without one."""
+
+_LIGHTNING = "upsampler."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedUpsampler:
+    """An upsampler whose file is here and is the one meant; none of its tensors is read yet.
+
+    Attributes:
+        name: ``bilinear``, ``jbu_one``, ``jbu_stack`` or ``anyup``.
+        checkpoint: The user's own file, as given; None for the registered one, or none at all.
+        sha256: Of the file; empty where there is none.
+        notes: What its user should know, one line each.
+    """
+
+    name: str
+    checkpoint: str | None = None
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Role and sha256, for a tile recipe."""
+        return {f"upsampler {self.name}": self.sha256} if self.sha256 else {}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        if self.name == WEIGHTLESS:
+            return {"name": self.name}
+        entry = MODELS[self.name]
+        source = "the user's checkpoint" if self.checkpoint else entry.weights.origin
+        return {"name": self.name, "sha256": self.sha256, "licence": entry.licence, "source": source}
+
+
+def resolve_upsampler(name: str, *, checkpoint: str | None = None) -> ResolvedUpsampler:
+    """Find an upsampler's file and check it; no tensor is read.
+
+    Args:
+        name: ``bilinear``, ``jbu_one``, ``jbu_stack`` or ``anyup``.
+        checkpoint: The user's own file in place of the registered one.
+
+    Raises:
+        WeightsError: No such upsampler; its file is not here and cannot be fetched; or ``bilinear`` is given one.
+    """
+    if name == WEIGHTLESS:
+        if checkpoint is not None:
+            raise WeightsError(
+                f"upsampler_checkpoint: {checkpoint!r}, and upsampler {name} has no weights; remove it"
+            )
+        return ResolvedUpsampler(name=name)
+    path = _path(name, checkpoint)
+    found = sha256_of(path)
+    unknown = checkpoint is not None or MODELS[name].weights.sha256 is None
+    notes = (f"upsampler {name}: no source states the sha256 of {path.name}; it is {found}",) if unknown else ()
+    return ResolvedUpsampler(name=name, checkpoint=checkpoint, sha256=found, notes=notes)
+
+
+def load_upsampler(resolved: ResolvedUpsampler, *, device: str, threads: int, channels: int) -> Upsampler:
+    """Read the tensors; on a CPU the fused forms, elsewhere torch.
+
+    Args:
+        resolved: From `resolve_upsampler`; its file is looked for again, on this machine.
+        device: Where it runs.
+        threads: For the fused forms.
+        channels: Of the encoder's features.
+
+    Raises:
+        WeightsError: The file is not here, is another than the one resolved, is unsafe, holds other tensors, or was
+            made for features of other channels.
+    """
+    if resolved.name == WEIGHTLESS:
+        from eopipe.models.upsample.bilinear import Bilinear  # noqa: PLC0415  (torch, for who only resolves)
+
+        return Bilinear()
+    path = _path(resolved.name, resolved.checkpoint)
+    if sha256_of(path) != resolved.sha256:
+        raise WeightsError(
+            f"upsampler {resolved.name}: {path} has sha256 {sha256_of(path)}, and the run began with "
+            f"{resolved.sha256}; put the same file here"
+        )
+    state = open_checkpoint(path)
+    if resolved.name == "anyup":
+        from eopipe.models.upsample.anyup import AnyUp  # noqa: PLC0415  (torch)
+
+        return AnyUp(state, device=device)
+    tensors = {name.removeprefix(_LIGHTNING): tensor for name, tensor in state.items()}
+    return jbu_upsampler(_jbu(resolved.name, channels, tensors, path), device=device, threads=threads)
+
+
+def jbu_upsampler(module: JBU, *, device: str, threads: int) -> Upsampler:
+    """The fast form of a JBU for a device.
+
+    Args:
+        module: With its weights.
+        device: Where it runs.
+        threads: For the fused form of the CPU.
+    """
+    if device == "cpu":
+        from eopipe.models.upsample.jbu_cpu import JBUCpu  # noqa: PLC0415  (numba)
+
+        return JBUCpu(module.state_dict(), threads=threads)
+    from eopipe.models.upsample.jbu_torch import JBUTorch  # noqa: PLC0415  (torch)
+
+    return JBUTorch(module.to(device))
+
+
+def _path(name: str, checkpoint: str | None) -> Path:
+    if checkpoint is None:
+        if name not in MODELS or MODELS[name].family != "upsampler":
+            raise WeightsError(f"upsampler: there is no {name!r}; choose bilinear, jbu_one, jbu_stack or anyup")
+        return locate(MODELS[name].weights)
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"upsampler_checkpoint: there is no file {str(path)!r}; give the path of one")
+    return path
+
+
+def _jbu(name: str, channels: int, tensors: dict[str, Tensor], path: Path) -> JBU:
+    from eopipe.models.upsample.jbu import JBU  # noqa: PLC0415  (torch)
+
+    last = tensors.get("fixup_proj.1.weight")
+    if last is not None and len(last) != channels:
+        raise WeightsError(
+            f"upsampler {name}: {path.name} is for features of {len(last)} channels, and the encoder gives"
+            f" {channels}; take an upsampler trained for this encoder, or bilinear or anyup"
+        )
+    module = JBU(name, channels)
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        said = " ".join(str(error).split())
+        raise WeightsError(f"upsampler {name}: {path} holds other tensors: {said}") from None
+    return module
