@@ -3,7 +3,7 @@
 Decibels, power and amplitude overlap (2.5 may be any of them), so an unknown file is refused with the key to set.
 Ground Range Detected products as ESA distributes them are refused too: their DN become sigma nought only with the
 calibration table of the annotation file, which varies along the range, and their ground control points miss relief
-by the height over the tangent of the incidence angle (a hill of 500 m stands about 700 m off).
+by the height over the tangent of the incidence angle (1.6 m a metre of height on the product under test).
 
 Sources: Planetary Computer, collection ``sentinel-1-rtc`` (gamma nought, linear power, no data -32768; some scenes
 are filled with 0, which has no decibels and so is no data here); OPERA RTC-S1 product specification (linear
