@@ -359,7 +359,7 @@ class _Run:
         if key not in self._blocks:
             mask = self._settings.mask
             wanted = box.pad(mask.dilate) if use == "nearest" and mask else box
-            reads = windows(pieces(facts, self._geometry, wanted, use))
+            reads = windows(pieces(facts, self._geometry, wanted, use), use)
             self._blocks[key] = [(level, _blocks(facts, level, window)) for level, window, _ in reads]
         return self._blocks[key]
 

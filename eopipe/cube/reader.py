@@ -24,7 +24,7 @@ from eopipe.cube.composite import combine, scene_order
 from eopipe.cube.gdal import AssetFile, ReadStats, RetryPolicy
 from eopipe.cube.geometry import Geometry
 from eopipe.cube.masks import mask_table, passes
-from eopipe.cube.sampling import MOST_PIXELS, sample_bands, sample_mask
+from eopipe.cube.sampling import MOST_FULL, MOST_PIXELS, sample_bands, sample_mask
 from eopipe.cube.sar import decibels, modality_of
 from eopipe.grid import PixelBox
 
@@ -130,7 +130,7 @@ def memory(
         bands: Bands read.
         epochs: Epochs.
         settings_bytes: ``ReadSettings.stack_bytes``.
-        modality: Of SAR a window is float32, and held beside its codes.
+        modality: Of SAR a window is float32, held beside its codes, and of full resolution on any grid.
     """
     pixels = shape[0] * shape[1]
     strip = epochs * pixels * (2 * bands + 2)
@@ -138,7 +138,8 @@ def memory(
     stack = min(pixels * scenes * (2 * bands + 1), max(settings_bytes, column))
     # Three strips: the one in hand, the one kept for its overlap, and the one read ahead. Each of four threads
     # holds a window of a file, which is larger than the strip where the file is finer than the grid.
-    windows = 4 * (6 if modality == "sar" else 2) * min(4 * pixels, MOST_PIXELS)
+    source = min(4 * pixels, MOST_PIXELS)
+    windows = 4 * (6 * max(source, MOST_FULL) if modality == "sar" else 2 * source)
     return 3 * strip + stack + windows
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MOST_PIXELS = 24_000_000
 """Source pixels in one window; larger ones are read in parts."""
 
+MOST_FULL = 6_000_000
+"""The same where overviews may not be read: a coarse grid has many source pixels there, of up to 6 bytes each."""
+
 _SMALL = ("uint8", "int8", "uint16", "int16")
 _IDENTITY = np.arange(65536, dtype=np.uint16)
 
@@ -54,6 +57,10 @@ def use_of(ref: AssetRef, *, is_mask: bool) -> Use:
     return "overviews" if ref.overviews else "full"
 
 
+def _most(use: Use) -> int:
+    return MOST_FULL if use == "full" else MOST_PIXELS
+
+
 def pieces(facts: Facts, geometry: Geometry, box: PixelBox, use: Use) -> list[Piece]:
     """The parts of a box that a file covers, cell by cell, row-major; a level is chosen for each cell."""
     return [piece for cell in box.blocks(CELL) for piece in _cell_pieces(facts, geometry, cell, cell & box, use)]
@@ -69,18 +76,18 @@ def _cell_pieces(facts: Facts, geometry: Geometry, cell: PixelBox, box: PixelBox
     found = full if level < 0 else geometry.cell_map(cell, source)
     widths = found.half_widths if use != "nearest" else (ONE, ONE)
     reach = (-(-widths[0] // ONE) + 1, -(-widths[1] // ONE) + 1)
-    for part in _split(found, cell, box, source.shape, reach):
+    for part in _split(found, cell, box, source.shape, reach, _most(use)):
         window = found.window(cell, part, source.shape, reach)
         if window is not None:
             yield Piece(cell, part, found, level, window)
 
 
 def _split(
-    found: CellMap, cell: PixelBox, box: PixelBox, shape: tuple[int, int], reach: tuple[int, int]
+    found: CellMap, cell: PixelBox, box: PixelBox, shape: tuple[int, int], reach: tuple[int, int], most: int
 ) -> list[PixelBox]:
     """Cut a box until each part's window is small enough for memory (a source much finer than the grid)."""
     window = found.window(cell, box, shape, reach)
-    if window is None or _area(window) <= MOST_PIXELS or max(box.shape) <= 16:
+    if window is None or _area(window) <= most or max(box.shape) <= 16:
         return [box]
     rows, cols = box.shape
     if rows >= cols:
@@ -89,10 +96,10 @@ def _split(
     else:
         middle = box.col0 + cols // 2
         halves = [PixelBox(box.row0, box.col0, box.row1, middle), PixelBox(box.row0, middle, box.row1, box.col1)]
-    return [part for half in halves for part in _split(found, cell, half, shape, reach)]
+    return [part for half in halves for part in _split(found, cell, half, shape, reach, most)]
 
 
-def windows(found: Sequence[Piece]) -> list[tuple[int, PixelBox, list[Piece]]]:
+def windows(found: Sequence[Piece], use: Use) -> list[tuple[int, PixelBox, list[Piece]]]:
     """Reads to do: (level, window, pieces that it serves); neighbours share one window where that is not wasteful."""
     reads: list[tuple[int, PixelBox, list[Piece]]] = []
     for level in sorted({piece.level for piece in found}):
@@ -100,7 +107,7 @@ def windows(found: Sequence[Piece]) -> list[tuple[int, PixelBox, list[Piece]]]:
         union = group[0].window
         for piece in group[1:]:
             union = _union(union, piece.window)
-        if _area(union) <= min(MOST_PIXELS, 2 * sum(_area(piece.window) for piece in group)):
+        if _area(union) <= min(_most(use), 2 * sum(_area(piece.window) for piece in group)):
             reads.append((level, union, group))
         else:
             reads.extend((level, piece.window, [piece]) for piece in group)
@@ -119,7 +126,8 @@ def sample_bands(file: AssetFile, ref: AssetRef, geometry: Geometry, box: PixelB
     """
     out[...] = INVALID
     facts = file.facts(ref)
-    for level, window, served in windows(pieces(facts, geometry, box, use_of(ref, is_mask=False))):
+    use = use_of(ref, is_mask=False)
+    for level, window, served in windows(pieces(facts, geometry, box, use), use):
         pixels = file.read(ref, window, level)
         source, nodata, values, lowest = _prepare(pixels, facts, ref)
         for piece in served:
@@ -160,7 +168,7 @@ def sample_mask(
         out: ``[y, x]`` uint16, written where the file covers the pixel.
         present: ``[y, x]`` bool, written.
     """
-    for level, window, served in windows(pieces(file.facts(ref), geometry, box, use_of(ref, is_mask=True))):
+    for level, window, served in windows(pieces(file.facts(ref), geometry, box, "nearest"), "nearest"):
         pixels = file.read(ref, window, level)
         for piece in served:
             index = piece.box.slices(box)
