@@ -6,6 +6,7 @@ vector again, is the name's (Radford et al. 2021; spec 01 §2).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -135,16 +136,22 @@ def tokenise(name: str, templates: Sequence[str], context: int = 77) -> Tensor:
     Raises:
         SpecError: A sentence has more tokens than the tower can read.
     """
-    from open_clip.tokenizer import SimpleTokenizer  # noqa: PLC0415  (heavy)
-
     sentences = [template.replace(PLACE, name) for template in templates]
-    tokeniser = SimpleTokenizer(context_length=context)
+    tokeniser = _tokeniser(context)
     for sentence in sentences:
         length = len(tokeniser.encode(sentence)) + 2
         if length > context:
             raise SpecError(f"prompt {sentence!r} has {length} tokens, the model reads {context}: shorten it")
     tokens: Tensor = tokeniser(sentences)
     return tokens
+
+
+@lru_cache(maxsize=4)
+def _tokeniser(context: int) -> Any:
+    """CLIP's; to make one takes a quarter of a second."""
+    from open_clip.tokenizer import SimpleTokenizer  # noqa: PLC0415  (heavy)
+
+    return SimpleTokenizer(context_length=context)
 
 
 def load_text_tower(model: ResolvedModel) -> TextTower:
