@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.errors import CatalogError, ItemError, SpecError
+from eopipe.errors import CatalogAddressError, CatalogError, ItemError, SpecError
 from eopipe.evaluation.metrics import IGNORE
 from eopipe.evaluation.pictures import SUFFIXES, is_picture, picture_shape, read_image, read_label
 
@@ -302,7 +302,9 @@ def _items(address: str) -> list[Any]:
         found = pystac.read_file(address)
         return [found] if isinstance(found, pystac.Item) else list(found.get_items(recursive=True))  # type: ignore[attr-defined]
     except FileNotFoundError as error:
-        raise CatalogError(f"catalog document {error.filename or address} does not exist; mend the address") from None
+        missing = str(error.filename or address)
+        kind = CatalogAddressError if missing in address else CatalogError
+        raise kind(f"catalog document {missing} does not exist; mend the address") from None
     except Exception as error:  # noqa: BLE001  (pystac's readers each raise their own kinds)
         said = " ".join(str(error).split())[:200]
         raise CatalogError(f"catalog {address} cannot be read ({said}); give a static STAC collection") from None

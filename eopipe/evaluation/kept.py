@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -37,7 +38,7 @@ class Kept:
         colours: RGB of each class, for the maps.
 
     Raises:
-        SpecError: The folder holds another evaluation.
+        SpecError: The folder holds another evaluation, or is a remote one.
         LeaseError: Another process fills it.
         OutputError: It cannot be written.
     """
@@ -48,6 +49,8 @@ class Kept:
         self._wanted: dict[str, Any] = json.loads(json.dumps(settings))
 
     def __enter__(self) -> Self:
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(self.folder)):
+            raise SpecError(f"--out {self.folder} is no local folder; give one, and copy it where you like")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / LINES).open("a+b")

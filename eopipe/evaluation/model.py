@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 ROWS = 512
 """Of a large picture that are decided at once."""
 
+DECIDING = (
+    "name", "classes", "background", "crop", "stride", "reduce_zero", "binarise", "colours", "patch", "patch_stride",
+    "patch_pad",
+)  # fmt: skip
+"""What of a card decides how an image is judged, beside what options repeat; its titles and terms may be mended."""
+
 SHARED = ("model", "attention", "last_layers", "upsampler", "bias", "threshold")
 """Options of the kernel that a card sets."""
 
@@ -77,7 +83,7 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """All that decides a prediction and how it is judged, as plain JSON."""
         return {
-            "card": asdict(self.card),
+            "card": {name: value for name, value in asdict(self.card).items() if name in DECIDING},
             "options": self.options.complete(),
             "resize": self.resize,
             "preprocess": self.preprocess,

@@ -144,8 +144,9 @@ def _ours(document: Mapping[str, Any]) -> str:
     mean = "" if document["metric"] == "mIoU" else f", mIoU {_text(document['mIoU'])} %"
     if len(document["classes"]) == 2:
         mean += f", F1 {_text(document['classes'][1]['F1'])} %"
+    what = "mIoU" if document["metric"] == "mIoU" else f"IoU of {document['classes'][1]['name']}"
     return (
-        f"{document['title']}: {document['metric']} {_text(document['ours'])} %{mean}, pixel accuracy"
+        f"{document['title']}: {what} {_text(document['ours'])} %{mean}, pixel accuracy"
         f" {_text(document['accuracy'])} %, on {many}{again}, {document['pixels']:,} pixels"
     )
 
@@ -163,9 +164,11 @@ def _notes(plan: Plan, judged: Judged, figure: Figure | None, *, limited: bool) 
     if different:
         notes.append(f"settings differ from the card's: {'; '.join(different)}")
     if figure is None and own is not None:
+        near = comparable(card, {**plan.compared(), "model": card.model}) or own
+        theirs = "the same with" if near != own else "the card's own settings, with"
         notes.append(
-            f"no published figure was made with these settings; the card's own give {own.percent:.1f} %"
-            f" ({own.method}, {own.table})"
+            f"no published figure was made with these settings; {theirs} {near.encoder} gave {near.percent:.1f} %"
+            f" ({near.method}, {near.table})"
         )
     if figure is not None:
         notes.append(

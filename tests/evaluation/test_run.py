@@ -7,30 +7,16 @@ import pytest
 from PIL import Image
 
 from eopipe.errors import LeaseError, SpecError
-from eopipe.evaluation.cards import cards
 from eopipe.evaluation.command import Request, pairs_of
 from eopipe.evaluation.dataset import Reader, cut
 from eopipe.evaluation.display import Told, clock
 from eopipe.evaluation.kept import Kept
 from eopipe.evaluation.metrics import Confusion
 from eopipe.evaluation.run import evaluate
-from tests.support.paths import needs_shared, shared
+from tests.evaluation.samples import SETS, classes_by_hand, samples_of
+from tests.support.paths import needs_shared
 
 COLOURS = [f"#{value:02x}{value:02x}00" for value in range(0, 256, 16)]
-SETS = {
-    "loveda": {"data": "loveda"},
-    "potsdam": {"data": "isprs_potsdam"},
-    "isaid": {"images": "isaid", "labels": "isaid"},
-}
-
-
-def samples_of(name):
-    folder = shared() / "data" / "optical_seg"
-    card = cards()[name]
-    places = {key: folder / value for key, value in SETS[name].items()}
-    if "data" in places:
-        places["data"] = str(places["data"])
-    return card, cut(pairs_of(Request(card=name, **places), card), card)
 
 
 class Knows:
@@ -84,19 +70,6 @@ def test_a_map_that_is_moved_is_worth_what_counting_by_hand_says(name):
     assert found.mean_iou == pytest.approx((both[some] / either[some]).mean())
     assert found.accuracy == pytest.approx(right / judged)
     assert 0.2 < found.mean_iou < 0.95
-
-
-def classes_by_hand(name, sample):
-    """Class of each pixel, -1 where not judged."""
-    with Image.open(sample.pair.label) as file:
-        stored = np.asarray(file).astype(int)
-    if name != "isaid":
-        return stored - 1  # 0 is not judged in both
-    whole = np.full((977, 896), -1)
-    code = stored[..., 0] * 65536 + stored[..., 1] * 256 + stored[..., 2]
-    for colour, number in ((0x000000, 0), (0x00007F, 9), (0x007F7F, 8)):
-        whole[:, :884][code == colour] = number
-    return whole[sample.window[0] : sample.window[1]]
 
 
 SETTINGS = {"card": {"name": "loveda"}, "options": {"bias": -0.3}}
