@@ -7,12 +7,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, run, search
+    from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, rescore, run, search
     from eopipe.spec import RunSpec, load_spec
 
 __version__ = "0.1.0"
 
-__all__ = ["BoundKernel", "Cube", "RunSpec", "kernel", "load_spec", "map_kernel", "open_cube", "run", "search"]
+__all__ = [
+    "BoundKernel",
+    "Cube",
+    "RunSpec",
+    "kernel",
+    "load_spec",
+    "map_kernel",
+    "open_cube",
+    "rescore",
+    "run",
+    "search",
+]
 
 _HOMES = {"RunSpec": "eopipe.spec", "load_spec": "eopipe.spec"}
 

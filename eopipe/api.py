@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, overload
 
 import dask.array as da
 import numpy as np
@@ -24,7 +25,10 @@ from eopipe.engine.device import choose_device
 from eopipe.engine.display import Display, Quiet
 from eopipe.engine.job import THREADS
 from eopipe.engine.mapping import Stopwatch, map_box, outside_is_nodata
+from eopipe.engine.opened import read_settings
 from eopipe.engine.products import OBSERVATIONS
+from eopipe.engine.rescore import open_source
+from eopipe.engine.rescore import rescore as rescore_run
 from eopipe.engine.run import execute
 from eopipe.engine.settle import settled
 from eopipe.engine.tiles import read_box
@@ -44,10 +48,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernelinfo import ArraySpec
-    from eopipe.kernels.protocol import Kernel
+    from eopipe.kernels.protocol import FeatureSource, Kernel
     from eopipe.snapshot import Snapshot
 
-__all__ = ["BoundKernel", "Cube", "kernel", "map_kernel", "open_cube", "run", "search"]
+__all__ = ["BoundKernel", "Cube", "kernel", "map_kernel", "open_cube", "rescore", "run", "search"]
 
 
 def search(
@@ -204,9 +208,14 @@ def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr
             f"{bound.name} maps {made.info.inputs.epochs} step of time, and the cube has {len(cube.slots)}; "
             f"open it with groupby='epoch' and as many epochs as the kernel wants"
         )
+    return _map_lazily(cube, made, tile)
+
+
+def _map_lazily(cube: Cube, made: Kernel, tile: int, features: FeatureSource | None = None) -> xr.Dataset:
     specs = (*made.info.arrays, OBSERVATIONS)
     outer = cube.box.snap(tile)
-    rows = [_row(cube, made, specs, outer, row, tile) for row in range(outer.row0, outer.row1, tile)]
+    mapped = partial(delayed(_map_tile, pure=True, traverse=False), cube, made, features)
+    rows = [_row(mapped, specs, outer, row, tile) for row in range(outer.row0, outer.row1, tile)]
     inside = cube.box.slices(outer)
     variables = {
         spec.name: (
@@ -247,13 +256,60 @@ def run(
     return execute(parsed, display=display or Quiet(), now=moment, allow_empty=allow_empty)
 
 
+@overload
+def rescore(out: str, *, to: str, display: Display | None = None, **changes: Any) -> dict[str, Any]: ...
+
+
+@overload
+def rescore(out: str, *, to: None = None, area: Any = None, **changes: Any) -> xr.Dataset: ...
+
+
+def rescore(
+    out: str, *, to: str | None = None, area: Any = None, display: Display | None = None, **changes: Any
+) -> xr.Dataset | dict[str, Any]:
+    """Other words for a run that kept its window features: they are scored again, and nothing is encoded.
+
+    Args:
+        out: Folder or URL of a run whose kernel had ``features: keep`` (or ``{pca: N}``).
+        to: A new output, which becomes a run like any other; None gives the map lazily, and writes nothing.
+        area: What to map lazily: ``[west, south, east, north]`` in degrees, or GeoJSON, within the run's area; the
+            whole of that where None.
+        display: Told how a run goes; silent where None.
+        changes: Options of the kernel that do not shape the features, such as ``prompts={"water": ["river"]}``.
+
+    Returns:
+        The summary of the run, or the arrays of its mosaic, lazily: byte for byte what a run would write.
+
+    Raises:
+        SpecError: Nothing was kept, or an option shapes the features: it is named.
+    """
+    if to is not None:
+        return rescore_run(out, changes, out=to, display=display or Quiet())
+    source = open_source(out)
+    job, settings = source.opened.job, read_settings(source.opened.job)
+    made = registry.create(job.spec.kernel.name, source.options(changes), resolution=job.grid.resolution)
+    cube = describe_cube(
+        source.opened.snapshot,
+        area=job.area if area is None else area,
+        bands=made.info.inputs.bands,
+        crs=job.grid.crs,
+        resolution=job.grid.resolution,
+        composite=settings.composite,
+        mask=settings.mask,
+        sar=settings.sar,
+        sign=settings.sign,
+        requester_pays=settings.requester_pays,
+    )
+    return _map_lazily(cube, made, source.before.tile, source.kept)
+
+
 def _row(
-    cube: Cube, made: Kernel, specs: tuple[ArraySpec, ...], outer: PixelBox, row: int, tile: int
+    mapped: Callable[[PixelBox], Any], specs: tuple[ArraySpec, ...], outer: PixelBox, row: int, tile: int
 ) -> dict[str, Any]:
     blocks: list[Any] = []
     for col in range(outer.col0, outer.col1, tile):
         box = PixelBox(row, col, row + tile, col + tile)
-        blocks.append(delayed(_map_tile, pure=True, traverse=False)(cube, made, box))
+        blocks.append(mapped(box))
     return {
         spec.name: da.concatenate(
             [da.from_delayed(block[spec.name], _shape(spec, (tile, tile)), np.dtype(spec.dtype)) for block in blocks],
@@ -263,7 +319,7 @@ def _row(
     }
 
 
-def _map_tile(cube: Cube, made: Kernel, box: PixelBox) -> dict[str, NDArray[Any]]:
+def _map_tile(cube: Cube, made: Kernel, features: FeatureSource | None, box: PixelBox) -> dict[str, NDArray[Any]]:
     """One task: what a run's task does, less the writing."""
     info, specs = made.info, (*made.info.arrays, OBSERVATIONS)
     if cube.region is not None and cube.region.part(box) == "none":  # a tile wholly outside is not produced
@@ -273,7 +329,7 @@ def _map_tile(cube: Cube, made: Kernel, box: PixelBox) -> dict[str, NDArray[Any]
     scenes = cube.scenes(read_box(box, info), info.inputs.bands, settings.grid)
     if any(scenes):
         made.load(device=choose_device(), threads=THREADS)
-    arrays = map_box(made, scenes, settings, box, watch=Stopwatch())[0]
+    arrays = map_box(made, scenes, settings, box, watch=Stopwatch(), features=features)[0]
     if cube.region is not None:
         outside_is_nodata(arrays, cube.region.mask(box), specs)
     return arrays

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from eopipe import __version__
 from eopipe.errors import EopipeError, SpecError
-from eopipe.spec import load_spec, resolve_now
+from eopipe.spec import load_spec, parse_yaml, resolve_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -163,6 +163,68 @@ def run(spec: SpecPath, *, now: Now = None, allow_empty: AllowEmpty = False, as_
     if as_json:
         _print_json(summary)
     raise typer.Exit(summary["exit_status"])
+
+
+@app.command()
+def rescore(
+    out: OutUri,
+    *,
+    prompts: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Classes and their words, such as 'water: water, river; forest: forest'."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--out", metavar="URI", help="The new output; a name beside OUT where not given.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another option, such as scale=40; repeatable."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local workers.")] = None,
+    address: Annotated[str | None, typer.Option(help="A scheduler's address, instead of local workers.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Map other words from the window features that a run kept; nothing is encoded. The same command resumes."""
+    options = _changes(prompts, changes or [])
+
+    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
+
+    display = choose_display(quiet=as_json)
+    display.phase("load")
+    from eopipe.engine.rescore import rescore as again  # noqa: PLC0415
+    from eopipe.spec import ClusterSpec  # noqa: PLC0415
+
+    asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
+    try:
+        cluster = ClusterSpec.model_validate(asked) if address or workers else None
+        summary = again(out, options, out=to, display=display, cluster=cluster)
+    finally:
+        if isinstance(display, Terminal):
+            display.close()
+    if as_json:
+        _print_json(summary)
+    raise typer.Exit(summary["exit_status"])
+
+
+def _changes(prompts: str | None, pairs: list[str]) -> dict[str, Any]:
+    """Options of the kernel as the command line gives them; values as YAML reads them."""
+    found: dict[str, Any] = {}
+    if prompts is not None:
+        found["prompts"] = {}
+        for entry in filter(str.strip, prompts.split(";")):
+            name, colon, words = entry.partition(":")
+            said = [word.strip() for word in (words if colon else name).split(",") if word.strip()]
+            if not name.strip() or not said or name.strip() in found["prompts"]:
+                raise SpecError(f"--prompts: {entry.strip()!r} is no class; write 'water: water, river; land: field'")
+            found["prompts"][name.strip()] = said
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise SpecError(f"--set: {pair!r} is no option; write KEY=VALUE, such as scale=40")
+        found[key] = parse_yaml(value, f"--set {key}")
+    if not found:
+        raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
+    return found
 
 
 @app.command()

@@ -108,6 +108,11 @@ class FeatureSpec:
     reduced: int | None = None
     free: tuple[str, ...] = ()
 
+    @property
+    def window_bytes(self) -> int:
+        """Of one window as it is kept, in 16 bits, before compression."""
+        return 2 * self.tokens * (self.reduced or self.channels)
+
 
 @dataclass(frozen=True)
 class KernelInfo:

@@ -20,12 +20,13 @@ from eopipe.engine.job import THREADS
 from eopipe.engine.precision import product_ratio
 from eopipe.errors import ClusterError
 from eopipe.grid import PixelBox
+from eopipe.kernels.protocol import StripContext
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from eopipe.kernelinfo import Window
-    from eopipe.kernels.protocol import Kernel
+    from eopipe.kernels.protocol import FeatureSource, Kernel
 
 CALLS = 3
 """Timed calls of the kernel; their median counts."""
@@ -55,17 +56,27 @@ class Calibration:
     bfloat16: float = 1.0
 
 
-def calibrate_here(kernel: Kernel, *, device: str, threads: int) -> Calibration:
-    """Load the kernel in this process and time it on seeded pixels."""
+def calibrate_here(
+    kernel: Kernel, *, device: str, threads: int, features: FeatureSource | None = None
+) -> Calibration:
+    """Load the kernel in this process and time it on seeded pixels.
+
+    Args:
+        kernel: Which.
+        device: Such as ``cpu``.
+        threads: Of torch.
+        features: What stands for kept window features where a run scores those.
+    """
     torch.set_num_threads(threads)
     kernel.load(device=device, threads=threads)
-    _time(kernel, 1)  # compiles and warms up
-    seconds = [_time(kernel, 1)]
+    context = StripContext(features=features)
+    _time(kernel, 1, context)  # compiles and warms up
+    seconds = [_time(kernel, 1, context)]
     strides = _strides(kernel.info.window, seconds[0])
     if strides > 1:
         seconds.clear()
     while len(seconds) < CALLS and (not seconds or sum(seconds) + seconds[0] <= 2 * CALL_SECONDS):
-        seconds.append(_time(kernel, strides))
+        seconds.append(_time(kernel, strides, context))
     windows = kernel.info.window.touching(strides * kernel.info.window.stride) ** 2
     return Calibration(
         base=int(psutil.Process().memory_info().rss),
@@ -88,24 +99,24 @@ def _strides(window: Window, seconds: float) -> int:
     return next(fitting, 1)
 
 
-def _time(kernel: Kernel, strides: int) -> float:
+def _time(kernel: Kernel, strides: int, context: StripContext) -> float:
     """Seconds of one call on a box of so many strides a side."""
     info = kernel.info
     side = strides * info.window.stride
     pixels, valid = _seeded(info.inputs.epochs, len(info.inputs.bands), side + 2 * info.window.halo)
     start = time.perf_counter()
-    kernel(pixels, valid, PixelBox(0, 0, side, side))
+    kernel(pixels, valid, PixelBox(0, 0, side, side), context)
     return time.perf_counter() - start
 
 
-def calibrate_on_worker(client: Client, kernel: Kernel) -> Calibration:
+def calibrate_on_worker(client: Client, kernel: Kernel, *, features: FeatureSource | None = None) -> Calibration:
     """The same on one worker of a cluster, which it warms up too.
 
     Raises:
         ClusterError: The worker died; most often it was killed for memory.
     """
     try:
-        found: Calibration = client.submit(_as_worker, kernel, pure=False).result()
+        found: Calibration = client.submit(_as_worker, kernel, features, pure=False).result()
     except KilledWorker:
         raise ClusterError(
             "a worker was killed before it could map one window; give workers more memory, or take another precision"
@@ -130,12 +141,12 @@ def calibrate(kernel: Kernel) -> Calibration:
             ) from None
 
 
-def _as_worker(kernel: Kernel) -> Calibration:
+def _as_worker(kernel: Kernel, features: FeatureSource | None = None) -> Calibration:
     import eopipe.engine.tile  # noqa: F401, PLC0415  (what a worker imports, so that the base weighs the same)
     from eopipe.engine.warm import warm_up  # noqa: PLC0415
 
     warm_up(kernel.info)
-    return calibrate_here(kernel, device=choose_device(), threads=THREADS)
+    return calibrate_here(kernel, device=choose_device(), threads=THREADS, features=features)
 
 
 def _seeded(epochs: int, bands: int, side: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

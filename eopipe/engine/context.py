@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from distributed import WorkerPlugin
@@ -11,7 +12,9 @@ from distributed import WorkerPlugin
 from eopipe.cube.environment import gdal_worker_env
 from eopipe.cube.scenes import scenes_from_items
 from eopipe.engine.device import choose_device
+from eopipe.engine.features import Keeper
 from eopipe.engine.ledger import Ledger
+from eopipe.mosaic.features import FeatureStore
 from eopipe.mosaic.store import MosaicWriter
 from eopipe.snapshot import Snapshot
 
@@ -21,10 +24,13 @@ if TYPE_CHECKING:
     from eopipe.area import GridArea
     from eopipe.cube.reader import ReadSettings
     from eopipe.cube.scenes import Scene
+    from eopipe.engine.features import KeptFeatures
     from eopipe.engine.folder import Key
     from eopipe.engine.tiles import PlannedTile
+    from eopipe.grid import Tile
     from eopipe.kernels.protocol import Kernel
     from eopipe.mosaic.cog import CogInfo
+    from eopipe.mosaic.features import FeatureLayout
     from eopipe.mosaic.store import Layout
     from eopipe.storage import Storage
 
@@ -46,6 +52,8 @@ class RunContext:
         attempts: Failed attempts so far, by ledger key.
         threads: Torch threads a task.
         gdal_cache: Bytes of GDAL's block cache a worker.
+        features: Where window features are kept, or None where they are not.
+        kept: Another run's window features, which are scored instead of encoding.
     """
 
     run_id: str
@@ -60,6 +68,8 @@ class RunContext:
     attempts: dict[Key, int]
     threads: int
     gdal_cache: int
+    features: FeatureLayout | None = None
+    kept: KeptFeatures | None = None
 
 
 class WorkerState:
@@ -72,6 +82,7 @@ class WorkerState:
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._writer: MosaicWriter | None = None
+        self._features: FeatureStore | None = None
 
     @property
     def kernel(self) -> Kernel:
@@ -87,6 +98,24 @@ class WorkerState:
             if self._writer is None:
                 self._writer = MosaicWriter(self.context.storage, self.context.layout)
             return self._writer
+
+    def keeper(self, tile: Tile) -> Keeper | None:
+        """What keeps a tile's window features; None where they are not kept."""
+        store = self.features
+        return Keeper(store, frozenset(store.layout.own(tile, self._tiles))) if store is not None else None
+
+    @property
+    def features(self) -> FeatureStore | None:
+        """The run's window features, opened; None where they are not kept."""
+        with self._lock:
+            if self._features is None and self.context.features is not None:
+                self._features = FeatureStore(self.context.storage, self.context.features)
+            return self._features
+
+    @cached_property
+    def _tiles(self) -> frozenset[Tile]:
+        """All tiles of the run, those that are done too."""
+        return frozenset(self.context.region.tiles(self.context.layout.tile))
 
     def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The snapshot's items by row, hrefs absolute, unsigned."""

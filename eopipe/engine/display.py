@@ -30,6 +30,7 @@ PHASES = {
     "load": "loading",
     "search": "searching",
     "calibrate": "calibrating the kernel on this machine",
+    "basis": "fitting the basis of the window features",
     "cluster": "starting the workers",
     "preflight": "trying every worker",
     "finish": "pyramid, STAC, quicklook",
@@ -237,6 +238,9 @@ def plan_lines(plan: Plan) -> list[Text]:
         f"{workers}; {tasks}",
         f"about {hms(said['seconds'])} once the workers are there, on {said['device']}",
     ]
+    if said["features_bytes"]:
+        kept, a_km2 = said["features_bytes"], said["features_bytes_per_km2"]
+        lines.insert(2, f"keeps about {size(kept)} of window features, {size(a_km2)} a km²")
     return [*map(Text, lines), *(Text(f"warning: {line}", style="yellow") for line in said["warnings"])]
 
 
@@ -250,6 +254,11 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
     rate = f", {summary['km2_per_hour']:,.0f} km²/h" if summary["km2_per_hour"] else ""
     first = f"{counts or 'nothing'} of {some(summary['tiles'], 'tile')} in {hms(summary['seconds'])}{rate}"
     lines = [Text(first, style="bold")]
+    if (kept := summary.get("features")) is not None:
+        lines.append(Text(f"kept {some(kept['windows'], 'window')} of features, {size(kept['bytes'])}"))
+    if (scored := summary.get("rescored")) is not None:
+        spent, full = scored["kernel_seconds"], scored["kernel_seconds_of_full_run"]
+        lines.append(Text(f"scored kept features in {spent:,.1f} s of work; encoding them took {full:,.1f} s"))
     classes = sorted(summary.get("classes", []), key=lambda found: -found[1])
     width = max((len(name) for name, _, _ in classes), default=0)
     lines += [Text(f"  {name:{width}} {share:7.1%} {km2:13,.2f} km²") for name, km2, share in classes]

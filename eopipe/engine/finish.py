@@ -92,11 +92,32 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
     _publish(opened, plan, layout, outcome, picture)
     return {
         **found,
+        **_feature_figures(opened, outcome),
         "classes": [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels],
         "cogs": storage.url(folder.COGS) if opened.job.spec.output.cog else None,
         "stac": storage.url(folder.COLLECTION),
         "quicklook": storage.url(folder.QUICKLOOK),
     }
+
+
+def _feature_figures(opened: Opened, outcome: Outcome) -> dict[str, Any]:
+    """What was kept, and what it cost to score what another run kept; against that run's own tiles."""
+    found: dict[str, Any] = {}
+    if opened.job.kernel.info.features is not None:
+        sizes = [size for path, size in opened.storage.sizes(f"{folder.FEATURES}/features/c") if path]
+        km2 = opened.job.area.km2
+        found["features"] = {
+            "windows": len(sizes), "bytes": sum(sizes), "bytes_per_km2_of_area": round(sum(sizes) / km2)
+        }  # fmt: skip
+    if opened.kept is not None:
+        full = sum(record.seconds.get("kernel", 0.0) for record in Ledger(opened.kept.storage).load_all())
+        spent = sum(record.seconds.get("kernel", 0.0) for record in outcome.records.values())
+        found["rescored"] = {
+            "from": opened.kept.storage.url(),
+            "kernel_seconds": round(spent, 3),
+            "kernel_seconds_of_full_run": round(full, 3),
+        }
+    return found
 
 
 def _build_coarse(storage: Storage, layout: Layout, client: Client) -> None:

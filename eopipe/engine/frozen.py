@@ -40,6 +40,7 @@ class Frozen:
         area: GeoJSON.
         versions: Packages.
         warnings: What was said at the start.
+        rescored: The output whose window features are scored, None where a run encodes.
     """
 
     spec: dict[str, Any]
@@ -51,6 +52,7 @@ class Frozen:
     area: dict[str, Any]
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
+    rescored: str | None = None
 
     def to_bytes(self) -> bytes:
         """JSON, indented for people."""
@@ -63,6 +65,7 @@ class Frozen:
             "recipe_hash": digest(self.recipe),
             "versions": self.versions,
             "warnings": list(self.warnings),
+            **({"rescored": self.rescored} if self.rescored is not None else {}),
         }
         return json.dumps(document, indent=1, ensure_ascii=False).encode()
 
@@ -86,6 +89,7 @@ class Frozen:
                 area=resolved["area"],
                 versions=found["versions"],
                 warnings=tuple(found["warnings"]),
+                rescored=found.get("rescored"),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DamageError(

@@ -124,7 +124,7 @@ def outside_is_nodata(
 def _strips(box: PixelBox, factor: int) -> Iterator[PixelBox]:
     step = STRIP // math.gcd(STRIP, factor)  # the fewest rows whose kernel rows are whole windows
     for row in range(box.row0, box.row1, step):
-        yield PixelBox(row, box.col0, row + step, box.col1)
+        yield PixelBox(row, box.col0, min(row + step, box.row1), box.col1)
 
 
 def _strip(kernel: Kernel, pixels: Pixels, strip: PixelBox, context: StripContext) -> Result:

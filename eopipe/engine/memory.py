@@ -37,6 +37,7 @@ class TileMemory:
         strip: The strip's pixels as float32, with their validity.
         kernel: What the kernel says it needs.
         arrays: The tile's outputs, and their encoding.
+        features: Window features of a strip, where they are kept: as they come, and as they are written.
     """
 
     base: int
@@ -45,11 +46,12 @@ class TileMemory:
     strip: int
     kernel: int
     arrays: int
+    features: int = 0
 
     @property
     def total(self) -> int:
         """The plan's promise: a worker stays within 1.15 times of it."""
-        return self.base + self.reading + self.gdal + self.strip + self.kernel + self.arrays
+        return self.base + self.reading + self.gdal + self.strip + self.kernel + self.arrays + self.features
 
 
 def tile_memory(
@@ -77,7 +79,17 @@ def tile_memory(
         strip=mapped,
         kernel=kernel_bytes((rows, fine)),
         arrays=int(size * size * planes * (3 if cog else 2)),
+        features=_feature_bytes(info, rows, fine),
     )
+
+
+def _feature_bytes(info: KernelInfo, rows: int, cols: int) -> int:
+    """Features of the windows of a strip in 32 bits, and those of a row of them in 16 bits twice."""
+    if info.features is None:
+        return 0
+    across = math.ceil(info.window.touching(cols))
+    down = math.ceil(info.window.touching(rows))
+    return info.features.tokens * info.features.channels * across * (4 * down + 4)
 
 
 def choose_tile(*, peak: Callable[[int], int], tiles: Callable[[int], int], limit: int | None, workers: int) -> int:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eopipe.cube.reader import ReadSettings
 from eopipe.engine import folder, frozen
 from eopipe.engine.job import Job, resolve, warnings_of
-from eopipe.engine.products import mosaic_layout, store_attributes
+from eopipe.engine.products import feature_layout, mosaic_layout, store_attributes
 from eopipe.engine.settle import settled
 from eopipe.engine.tiles import PlannedTile, planned_tiles
 from eopipe.errors import NoItemsError, OutputError, SpecError
+from eopipe.mosaic.features import create as create_features
 from eopipe.mosaic.store import create as create_store
 from eopipe.snapshot import Snapshot
 from eopipe.stac.search import SearchReport, search
@@ -19,16 +20,29 @@ from eopipe.stac.signing import signer_for
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from eopipe.engine.features import KeptFeatures
     from eopipe.engine.plan import Plan
+    from eopipe.mosaic.basis import Basis
     from eopipe.spec import RunSpec
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A run's folder with everything that is frozen in it, or about to be."""
+    """A run's folder with everything that is frozen in it, or about to be.
+
+    Args:
+        storage: The folder.
+        job: The resolved spec.
+        snapshot: The items.
+        before: What is frozen there, None before the first start.
+        found: What the search said, None where it was not done.
+        warnings: To be shown with the plan.
+        kept: Another run's window features, which are scored instead of encoding.
+        tile: Side of a tile where it is given: frozen, or the other run's.
+    """
 
     storage: Storage
     job: Job
@@ -36,6 +50,16 @@ class Opened:
     before: frozen.Frozen | None
     found: SearchReport | None
     warnings: tuple[str, ...]
+    kept: KeptFeatures | None = None
+    tile: int | None = None
+
+    @property
+    def features(self) -> Mapping[str, Any] | None:
+        """What the recipe says of window features, where it is known: frozen, or another run's that are scored."""
+        if self.before is not None:
+            found: Mapping[str, Any] | None = self.before.recipe.get("features")
+            return found
+        return self.kept.identity if self.kept is not None else None
 
 
 def open_run(
@@ -55,7 +79,11 @@ def open_run(
         frozen.refuse_another(before, spec, storage.url())
         job = resolve(spec, before.now, kernel_options=before.kernel_options)
         snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
-        return Opened(storage, job, snapshot, before, None, before.warnings)
+        if before.rescored is not None:
+            raise SpecError(
+                f"output {storage.url()} scores the features of {before.rescored}; resume it with eopipe rescore"
+            )
+        return Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
     job = resolve(spec, now)
     snapshot, found = search(spec, job.area, now, progress=searching)
     if snapshot.index.num_rows == 0 and not allow_empty:
@@ -80,7 +108,7 @@ def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[P
     """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
     job = resolve(before.run_spec(), before.now, kernel_options=before.kernel_options)
     snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
-    opened = Opened(storage, job, snapshot, before, None, before.warnings)
+    opened = Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
     tiles = planned_tiles(
         job.region,
         before.tile,
@@ -105,14 +133,22 @@ def read_settings(job: Job) -> ReadSettings:
     )
 
 
-def freeze(opened: Opened, plan: Plan) -> None:
-    """Write what a later run resumes from; ``run.json`` last, so that it vouches for the rest."""
+def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
+    """Write what a later run resumes from; ``run.json`` last, so that it vouches for the rest.
+
+    Args:
+        opened: The run.
+        plan: Its plan.
+        basis: Of its window features, where they are reduced.
+    """
     if opened.before is not None:
         return
     storage, job = opened.storage, opened.job
     opened.snapshot.write(storage)
     frozen.write_version(storage, 1, opened.snapshot.hash, "first run")
     create_store(storage, mosaic_layout(job, plan.tile), store_attributes(job, plan))
+    if (layout := feature_layout(job, plan.tile)) is not None:
+        create_features(storage, layout, basis, store_attributes(job, plan))
     document = frozen.Frozen(
         spec=frozen.plain_spec(job.spec),
         now=job.now,
@@ -123,6 +159,7 @@ def freeze(opened: Opened, plan: Plan) -> None:
         area=job.area.geojson,
         versions=frozen.versions(),
         warnings=plan.warnings,
+        rescored=opened.kept.storage.url() if opened.kept is not None else None,
     )
     if not storage.create(folder.RUN, document.to_bytes()):
         raise OutputError(f"{storage.url(folder.RUN)} appeared while this run was planning; run again to resume it")

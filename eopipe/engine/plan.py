@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import shapely
+from pyproj import Geod
 
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
 from eopipe.cube.scenes import scenes_from_items
@@ -14,9 +17,10 @@ from eopipe.engine.mapping import STRIP
 from eopipe.engine.memory import GDAL_CACHE, TileMemory, check_fits, choose_tile, tile_memory
 from eopipe.engine.recipe import tile_recipe
 from eopipe.engine.tiles import PlannedTile, most_scenes, planned_tiles, read_box
+from eopipe.footprint import to_lonlat
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from eopipe.cube.reader import ReadSettings
     from eopipe.engine.calibrate import Calibration
@@ -39,6 +43,14 @@ class Workers:
 
 
 @dataclass(frozen=True)
+class FeatureBytes:
+    """Bytes of window features in 16 bits, before compression: in all, and a square kilometre that is mapped."""
+
+    total: int
+    a_km2: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run will do.
 
@@ -55,6 +67,7 @@ class Plan:
         workers: What it was planned for.
         calibration: What was measured.
         warnings: One line each.
+        features: What keeping window features takes, where they are kept.
     """
 
     tile: int
@@ -69,6 +82,7 @@ class Plan:
     workers: Workers
     calibration: Calibration
     warnings: tuple[str, ...]
+    features: FeatureBytes | None = None
 
     def summary(self) -> dict[str, Any]:
         """For people and ``--json``."""
@@ -91,6 +105,8 @@ class Plan:
             "seconds": round(self.seconds, 1),
             "km2_per_hour": round(self.km2 / self.seconds * 3600, 1) if self.seconds else None,
             "device": self.calibration.device,
+            "features_bytes": self.features.total if self.features else 0,
+            "features_bytes_per_km2": round(self.features.a_km2) if self.features else None,
             "warnings": list(self.warnings),
         }
 
@@ -104,6 +120,7 @@ def make_plan(
     read: ReadSettings,
     tile: int | None = None,
     warnings: Sequence[str] = (),
+    features: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan a job over its snapshot.
 
@@ -115,6 +132,7 @@ def make_plan(
         read: How pixels are read; the estimate samples headers with it.
         tile: A tile side that is frozen already (a resumed run); else the spec's.
         warnings: To be shown with the plan.
+        features: What the recipe says of window features, where it says anything.
 
     Raises:
         PlanError: It cannot fit.
@@ -141,6 +159,8 @@ def make_plan(
     else:
         check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory)
     recipe = tile_recipe(info=info, grid=job.grid, tile=size, source=job.spec.source, threads=THREADS)
+    if features is not None:
+        recipe["features"] = dict(features)
     tiles = planned_tiles(job.region, size, info=info, snapshot=snapshot, recipe=recipe, scenes=scenes)
     reads = _reads(job, snapshot, tiles, size, read, workers.count)
     mapped = sum(tile.covered for tile in tiles)
@@ -159,7 +179,27 @@ def make_plan(
         workers=workers,
         calibration=calibration,
         warnings=tuple(warnings),
+        features=_feature_bytes(job, tiles, size),
     )
+
+
+def with_features(plan: Plan, job: Job, snapshot: Snapshot, features: Mapping[str, Any]) -> Plan:
+    """The plan with what is known of window features by now in its recipe, and so in its tiles' keys."""
+    recipe = {**plan.recipe, "features": dict(features)}
+    tiles = planned_tiles(job.region, plan.tile, info=job.kernel.info, snapshot=snapshot, recipe=recipe)
+    return replace(plan, recipe=recipe, tiles=tiles)
+
+
+def _feature_bytes(job: Job, tiles: Sequence[PlannedTile], size: int) -> FeatureBytes | None:
+    """A border of windows that begin outside of the run's tiles is left aside."""
+    info, covered = job.kernel.info, [tile for tile in tiles if tile.covered]
+    if info.features is None or not covered:
+        return None
+    a_tile = int((size * info.factor / info.window.stride) ** 2 * info.features.window_bytes)
+    middle = shapely.box(*job.grid.bounds(covered[len(covered) // 2].tile.box(size)))
+    [outline] = to_lonlat([middle], job.grid.crs, size * job.grid.resolution / 8)
+    km2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(outline)[0]) / 1e6
+    return FeatureBytes(len(covered) * a_tile, a_tile / km2)
 
 
 def _reads(

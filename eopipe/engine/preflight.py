@@ -135,9 +135,13 @@ def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerRepor
         storage.put(folder.probe(_probe_name(token, dask_worker.address)), json.dumps({"token": token}).encode())
         stage = "kernel"
         torch.set_num_threads(state.context.threads)
-        slower = slowdown(state.kernel, state.device)
+        loaded = state.kernel
+        if state.context.kept is None:  # kept features are scored in float32, whatever they were made in
+            slower = slowdown(loaded, state.device)
         stage = "mosaic"
         _ = state.writer
+        stage = "features"
+        _ = state.features
         seconds, warning = _open_one_asset(state)
     except FileNotFoundError:
         error = f"it does not see the driver's probe in {state.context.storage.url()}; give a shared output.uri"

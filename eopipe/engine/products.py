@@ -8,6 +8,7 @@ from eopipe import __version__
 from eopipe.engine.recipe import digest
 from eopipe.kernelinfo import ArraySpec
 from eopipe.mosaic.cog import CogInfo
+from eopipe.mosaic.features import FeatureLayout
 from eopipe.mosaic.store import Layout
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ def array_specs(job: Job) -> tuple[ArraySpec, ...]:
 def mosaic_layout(job: Job, tile: int) -> Layout:
     """The mosaic's layout for tiles of a side."""
     return Layout.plan(job.grid, tile, job.region.tile_bounds(tile), array_specs(job))
+
+
+def feature_layout(job: Job, tile: int) -> FeatureLayout | None:
+    """Where window features lie for tiles of a side; None where the kernel keeps none."""
+    if job.kernel.info.features is None:
+        return None
+    return FeatureLayout.of(job.kernel.info, tile, job.region.tile_bounds(tile))
 
 
 def store_attributes(job: Job, plan: Plan) -> dict[str, Any]:

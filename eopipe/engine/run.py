@@ -18,11 +18,13 @@ from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
 
 from eopipe.engine import folder, frozen
+from eopipe.engine.basis import choose_basis, wants_basis
 from eopipe.engine.calibrate import Calibration, calibrate_on_worker
 from eopipe.engine.cluster import open_cluster, wait_for_workers
 from eopipe.engine.cluster.resources import memory_a_worker
 from eopipe.engine.context import ContextPlugin, RunContext
 from eopipe.engine.driver import Stop, catching_signals, drive
+from eopipe.engine.features import stand_in
 from eopipe.engine.finish import finish
 from eopipe.engine.job import THREADS
 from eopipe.engine.lease import Lease
@@ -32,7 +34,7 @@ from eopipe.engine.opened import Opened, freeze, open_run, read_settings
 from eopipe.engine.plan import Plan, Workers, make_plan
 from eopipe.engine.precision import freeze_precision
 from eopipe.engine.preflight import preflight
-from eopipe.engine.products import cog_info, mosaic_layout
+from eopipe.engine.products import cog_info, feature_layout, mosaic_layout
 from eopipe.engine.tiles import PlannedTile
 from eopipe.errors import ClusterError
 
@@ -90,8 +92,9 @@ def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration) -> P
         workers=workers,
         calibration=calibration,
         read=read_settings(opened.job),
-        tile=opened.before.tile if opened.before else None,
+        tile=opened.tile,
         warnings=opened.warnings,
+        features=opened.features,
     )
 
 
@@ -102,6 +105,7 @@ def execute(
     now: datetime | None = None,
     allow_empty: bool = False,
     calibration: Calibration | None = None,
+    opening: Callable[[], Opened] | None = None,
 ) -> dict[str, Any]:
     """Run a spec to its end, or resume it.
 
@@ -111,6 +115,7 @@ def execute(
         allow_empty: Whether a search without a match is fine.
         display: Told of everything.
         calibration: Known already; measured where None.
+        opening: Opens the output; :func:`eopipe.engine.opened.open_run` where None.
 
     Returns:
         The summary, with ``exit_status``: 0, 3 where tiles failed, 130 or 143 where it was drained.
@@ -120,23 +125,33 @@ def execute(
     """
     moment = now or datetime.now(UTC).replace(microsecond=0)
     stop = Stop()
+    search = partial(open_run, spec, now=moment, allow_empty=allow_empty, searching=display.searching)
+    opening = opening or search
     with ExitStack() as stack:
         stack.enter_context(catching_signals(stop))
         display.phase("search")
-        opened = open_run(spec, now=moment, allow_empty=allow_empty, searching=display.searching)
+        opened = opening()
         lease = stack.enter_context(Lease(opened.storage))
         if opened.before is None and frozen.load(opened.storage) is not None:
-            opened = open_run(spec, now=moment, allow_empty=allow_empty)  # another run froze it meanwhile
+            opened = opening()  # another run froze it meanwhile
         display.found(opened.snapshot, opened.found)
         display.phase("cluster")
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
         if calibration is None:
             display.phase("calibrate")
-            opened, calibration = freeze_precision(opened, partial(calibrate_on_worker, cluster.client))
+            features = stand_in(opened.kept)
+            opened, calibration = freeze_precision(
+                opened, partial(calibrate_on_worker, cluster.client, features=features)
+            )
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
         display.planned(plan)
-        freeze(opened, plan)
+        if wants_basis(opened):
+            display.phase("basis")
+            plan, basis = choose_basis(opened, plan, cluster.client)
+            freeze(opened, plan, basis)
+        else:
+            freeze(opened, plan)
         return _map(opened, plan, cluster, display=display, stop=stop, check_lease=lease.check)
 
 
@@ -195,6 +210,8 @@ def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledg
         attempts=dict(attempts),
         threads=THREADS,
         gdal_cache=GDAL_CACHE,
+        features=feature_layout(job, plan.tile),
+        kept=opened.kept,
     )
 
 

@@ -1,6 +1,7 @@
 """What one task does: read, composite, map, write, record. It never raises for a tile's fault.
 
-The order matters: the mosaic's shards, then the COG, then the ledger's record, which vouches for both.
+The order matters: window features (where they are kept), the mosaic's shards, the COG, and last the ledger's
+record, which vouches for them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from eopipe.engine.ledger import Failure, FileInfo, Record, Status
 from eopipe.engine.mapping import Stopwatch, map_box, outside_is_nodata
 from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
+from eopipe.mosaic.features import FEATURES
 from eopipe.mosaic.pyramid import histogram
 from eopipe.stac.signing import redact
 
@@ -82,7 +84,10 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
     with watch("scenes"):
         scenes = state.scenes(planned)
     kernel = state.kernel if any(scenes) else state.context.kernel
-    arrays, reads = map_box(kernel, scenes, state.context.read, box, watch=watch)
+    keep = state.keeper(planned.tile)
+    arrays, reads = map_box(
+        kernel, scenes, state.context.read, box, watch=watch, features=state.context.kept, keep=keep
+    )
     inside = None if planned.part == "full" else state.context.region.mask(box)
     if inside is not None:
         outside_is_nodata(arrays, inside, state.context.layout.arrays)
@@ -90,6 +95,8 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
     counts = _histogram(state, arrays, inside)
     with watch("write"):
         checksums = state.writer.write(planned.tile, arrays)
+        if keep is not None:
+            checksums[FEATURES] = keep.checksum
     with watch("cog"):
         files = _cog(state, planned, arrays) if status == "done" else {}
     record = Record(

@@ -1,7 +1,7 @@
 """``validate``: read the store again and say what does not agree.
 
-Shards against the ledger's checksums, the ledger against the plan, files against their sha256, STAC
-against the files. It repairs nothing: a damaged tile's record names what to delete and run again.
+Shards and window features against the ledger's checksums, the ledger against the plan, files against their sha256,
+STAC against the files. It repairs nothing: a damaged tile's record names what to delete and run again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from eopipe.engine import folder, frozen
 from eopipe.engine.ledger import Ledger, Record
 from eopipe.engine.opened import open_frozen
-from eopipe.engine.products import mosaic_layout
+from eopipe.engine.products import feature_layout, mosaic_layout
 from eopipe.errors import DamageError, EopipeError
+from eopipe.mosaic.features import FEATURES, FeatureStore, tile_checksum
+from eopipe.mosaic.features import read_layout as read_feature_layout
 from eopipe.mosaic.store import MosaicWriter, checksum, read_layout
 from eopipe.storage import Storage
 
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from eopipe.engine.folder import Key
+    from eopipe.engine.frozen import Frozen
     from eopipe.engine.tiles import PlannedTile
     from eopipe.grid import Tile
+    from eopipe.mosaic.features import FeatureLayout
     from eopipe.mosaic.store import Layout
 
 PROGRESS = 100
@@ -62,6 +66,8 @@ def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> 
     }
     if readable:
         problems.extend(_shards(storage, layout, planned, records, progress))
+    if (features := feature_layout(opened.job, before.tile)) is not None:
+        problems.extend(_features(storage, features, planned, records, before))
     problems.extend(problem for record in records.values() for problem in _files(storage, record))
     problems.extend(_stac(storage, records))
     return problems
@@ -95,6 +101,8 @@ def _shards(
             yield from _unrecorded(writer, layout, tile.tile)
             continue
         for name, stated in record.checksums.items():
+            if name == FEATURES:
+                continue
             if (problem := _checksum_problem(writer, tile.tile, name, stated)) is not None:
                 yield f"{problem}; delete {folder.record(*key)} and run again"
 
@@ -117,6 +125,32 @@ def _checksum_problem(writer: MosaicWriter, tile: Tile, name: str, stated: str) 
     except _UNREADABLE as error:
         return f"tile {tile.name}: {name} cannot be read ({_short(error)})"
     return None if found == stated else f"tile {tile.name}: {name} does not have its recorded checksum"
+
+
+def _features(
+    storage: Storage, layout: FeatureLayout, planned: dict[Key, PlannedTile], records: dict[Key, Record], run: Frozen
+) -> Iterator[str]:
+    """Every tile's window features, and the basis that they are in."""
+    try:
+        if read_feature_layout(storage) != layout:
+            yield f"{FEATURES}: its layout is not that of {folder.RUN}; restore it, or start a new output"
+            return
+        store = FeatureStore(storage, layout)
+    except _UNREADABLE as error:
+        yield f"{FEATURES} cannot be read ({_short(error)}); restore its zarr.json and basis, or start a new output"
+        return
+    if store.basis is not None and {"basis": store.basis.identity} != run.recipe.get("features"):
+        yield f"{FEATURES}: its basis is not that of {folder.RUN}; restore it, or start a new output"
+    tiles = frozenset(tile.tile for tile in planned.values())
+    for key, record in records.items():
+        repair = f"delete {folder.record(*key)} and run again"
+        try:
+            found = tile_checksum(store.digests(planned[key].tile, tiles))
+        except _UNREADABLE as error:
+            yield f"tile {record.tile}: its window features cannot be read ({_short(error)}); {repair}"
+            continue
+        if found != record.checksums.get(FEATURES):
+            yield f"tile {record.tile}: its window features do not have their recorded checksum; {repair}"
 
 
 def _short(error: Exception) -> str:

@@ -1,12 +1,23 @@
-"""A kernel of overlapping windows that specs can name."""
+"""A kernel of overlapping windows that specs can name, and workers that know it."""
 
 import pytest
+from distributed import Client, LocalCluster
 
 from eopipe.kernels import registry
 from tests.support.kernels import Options, make_overlapping
 
 
-@pytest.fixture
-def overlapping(monkeypatch):
-    """``kernel: {name: overlapping}`` is known while a test runs."""
-    monkeypatch.setitem(registry._KERNELS, "overlapping", registry._Entry(Options, make_overlapping))
+@pytest.fixture(scope="module")
+def overlapping():
+    """``kernel: {name: overlapping}`` is known while a module's tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._KERNELS, "overlapping", registry._Entry(Options, make_overlapping))
+        yield
+
+
+@pytest.fixture(scope="module")
+def threads():
+    """Two workers that are threads of this process: they start at once, and a test can change what they do."""
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client

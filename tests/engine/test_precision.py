@@ -4,7 +4,6 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from distributed import Client, LocalCluster
 
 from eopipe.engine import precision
 from eopipe.engine.calibrate import Calibration, calibrate_here
@@ -17,14 +16,6 @@ from tests.support.paths import needs_shared
 from tests.support.runs import pisa, run
 
 SMALL = [10.39, 43.70, 10.395, 43.705]
-
-
-@pytest.fixture
-def threads():
-    """Workers that are threads of this process, so that a test can change what they measure."""
-    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
-        yield client
 
 
 def times(**seconds):

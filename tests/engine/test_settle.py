@@ -34,7 +34,7 @@ def test_what_the_spec_says_stays(overlapping, tmp_path):
     assert found.warnings == ()
 
 
-def test_it_is_frozen_with_the_run(overlapping, client, tmp_path):
+def test_it_is_frozen_with_the_run(overlapping, threads, tmp_path):
     spec = pisa(tmp_path / "out", kernel={"name": "overlapping"}, area=SMALL)
     assert run(spec)["exit_status"] == 0
     document = json.loads((tmp_path / "out/run.json").read_text())

@@ -46,7 +46,7 @@ class Brightness:
         return Result({"label": label, "confidence": confidence})
 
 
-SIZE, STRIDE, PATCH, CHANNELS = 48, 24, 12, 8
+SIZE, STRIDE, PATCH, CHANNELS = 96, 48, 24, 8
 TOKENS = 1 + (SIZE // PATCH) ** 2
 
 
@@ -63,7 +63,7 @@ class Options(BaseModel):
 
 
 class Overlapping:
-    """Windows of 48 pixels at a stride of 24, each encoded to 17 tokens; the map is their overlap's mean.
+    """Windows of 96 pixels at a stride of 48, each encoded to 17 tokens; the map is their overlap's mean.
 
     Bytes are the same with and without ``carry``: a pixel's windows are added in the order of the lattice. What
     it encoded it counts in ``encoded``.

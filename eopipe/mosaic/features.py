@@ -1,0 +1,300 @@
+"""``features.zarr``: the window features that a run keeps, indexed by window, so that other words need no encoder.
+
+**One chunk, one file a window.** Windows overlap and their stride (112) divides no tile, so a chunk of several
+windows would lie in several tiles, and two tasks would write one file, which loses data. A file a window has one
+writer: the tile that holds the window's origin, or, where that tile is no part of the run, the first of the run's
+tiles that the window touches. A window without a valid pixel has no file and reads as NaN.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from zarr.codecs import ZstdCodec
+
+from eopipe.errors import DamageError, OutputError, TileFault
+from eopipe.grid import PixelBox, Tile
+from eopipe.mosaic.basis import STORED, Basis
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from eopipe.kernelinfo import KernelInfo
+    from eopipe.storage import Storage
+
+FEATURES = "features.zarr"
+"""The store's folder in a run's folder."""
+
+Index = tuple[int, int]
+"""Row and column of a window on the lattice of the stride."""
+
+_ARRAY = "features"
+_CODEC = ZstdCodec(level=1)  # halves of CLIP's features hardly shrink: 4 % here, and no more at level 3
+
+
+@dataclass(frozen=True)
+class FeatureLayout:
+    """Where windows lie, and what is kept of each; everything else follows.
+
+    Args:
+        size: Side of a window, kernel pixels.
+        stride: Distance of windows.
+        tile: Side of a tile, kernel pixels.
+        tiles: Bounding box of the run's tiles, in tile indices.
+        tokens: Rows of a window's features.
+        channels: Columns, as the kernel makes them.
+        reduced: Columns that are kept where a basis reduces them, else None.
+    """
+
+    size: int
+    stride: int
+    tile: int
+    tiles: PixelBox
+    tokens: int
+    channels: int
+    reduced: int | None
+
+    @classmethod
+    def of(cls, info: KernelInfo, tile: int, tiles: PixelBox) -> FeatureLayout:
+        """For a kernel that keeps features, and tiles of a side in grid pixels."""
+        kept = info.features
+        assert kept is not None
+        window = info.window
+        side = tile * info.factor
+        return cls(window.size, window.stride, side, tiles, kept.tokens, kept.channels, kept.reduced)
+
+    @property
+    def columns(self) -> int:
+        """Columns that are stored."""
+        return self.reduced or self.channels
+
+    @property
+    def windows(self) -> PixelBox:
+        """Indices of all windows that touch a tile: what the array covers."""
+        box = self.tiles
+        side = self.tile
+        return self.touching(PixelBox(box.row0 * side, box.col0 * side, box.row1 * side, box.col1 * side))
+
+    def touching(self, box: PixelBox) -> PixelBox:
+        """Indices of the windows that touch a box of kernel pixels."""
+        first, step = self.size - 1, self.stride
+        return PixelBox(
+            -(-(box.row0 - first) // step), -(-(box.col0 - first) // step), -(-box.row1 // step), -(-box.col1 // step)
+        )
+
+    def owner(self, index: Index, tiles: Collection[Tile]) -> Tile | None:
+        """Which of these tiles writes a window: that of its origin, else the first that it touches; None of them.
+
+        Args:
+            index: The window.
+            tiles: All tiles of the run, best a set.
+        """
+        (top, bottom), (left, right) = ((at * self.stride, at * self.stride + self.size - 1) for at in index)
+        for row in range(top // self.tile, bottom // self.tile + 1):
+            for col in range(left // self.tile, right // self.tile + 1):
+                if (tile := Tile(row, col)) in tiles:
+                    return tile
+        return None
+
+    def own(self, tile: Tile, tiles: Collection[Tile]) -> Iterator[Index]:
+        """The windows that a tile writes, row by row."""
+        box = self.touching(tile.box(self.tile))
+        for row in range(box.row0, box.row1):
+            for col in range(box.col0, box.col1):
+                if self.owner((row, col), tiles) == tile:
+                    yield row, col
+
+    def path(self, index: Index) -> str:
+        """A window's file in the run's folder."""
+        row, col = self.place(index)
+        return f"{FEATURES}/{_ARRAY}/c/{row}/{col}/0/0"
+
+    def place(self, index: Index) -> Index:
+        """A window's place in the array."""
+        return index[0] - self.windows.row0, index[1] - self.windows.col0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, for the store's attributes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> FeatureLayout:
+        """Back from :meth:`to_json`."""
+        return cls(**{**data, "tiles": PixelBox(**data["tiles"])})
+
+
+def create(storage: Storage, layout: FeatureLayout, basis: Basis | None, attrs: Mapping[str, Any]) -> None:
+    """Write the store's metadata and the basis; no window. The root's document comes last.
+
+    Args:
+        storage: The run's folder.
+        layout: Of the store.
+        basis: Where the layout is reduced.
+        attrs: The run's own attributes, such as its kernel and grid.
+    """
+    rows, cols = layout.windows.shape
+    with storage.guard(FEATURES):
+        root = zarr.open_group(storage.zarr_store(FEATURES), mode="a", zarr_format=3)
+        root.create_array(
+            _ARRAY,
+            shape=(rows, cols, layout.tokens, layout.columns),
+            chunks=(1, 1, layout.tokens, layout.columns),
+            dtype=np.dtype(STORED).name,
+            fill_value=np.nan,
+            compressors=_CODEC,
+            dimension_names=("window_row", "window_col", "token", "component" if basis else "channel"),
+            attributes={
+                "long_name": "window features; NaN where a window had no valid pixel",
+                "window_origin": [layout.windows.row0, layout.windows.col0],
+                **(basis.loss if basis else {}),
+            },
+            overwrite=True,
+        )
+        if basis is not None:
+            axes = {"mean": ("channel",), "basis": ("component", "channel")}
+            for name, values in (("mean", basis.mean), ("basis", basis.components)):
+                root.create_array(name, data=values, dimension_names=axes[name], overwrite=True)
+        for path in storage.list(FEATURES):
+            storage.flush(path)
+        own = {"eopipe:layout": layout.to_json(), "eopipe:basis": basis.identity if basis else None}
+        root.attrs.put({**attrs, **own})
+    storage.flush(f"{FEATURES}/zarr.json")
+
+
+def read_layout(storage: Storage) -> FeatureLayout:
+    """The layout of the features in a run's folder.
+
+    Raises:
+        OutputError: There are none.
+    """
+    with storage.guard(FEATURES):
+        try:
+            found: Any = zarr.open_group(storage.zarr_store(FEATURES), mode="r").attrs.get("eopipe:layout")
+        except FileNotFoundError:
+            found = None
+    if found is None:
+        raise OutputError(f"{storage.url()} keeps no window features; run it with kernel.features: keep")
+    return FeatureLayout.from_json(found)
+
+
+class FeatureStore:
+    """Reads and writes windows; opened once a worker.
+
+    Args:
+        storage: The run's folder.
+        layout: The layout that :func:`create` was given.
+
+    Raises:
+        DamageError: The basis is not the one that the store was made with.
+    """
+
+    def __init__(self, storage: Storage, layout: FeatureLayout) -> None:
+        self.layout = layout
+        self._storage = storage
+        with storage.guard(FEATURES):
+            root = zarr.open_group(storage.zarr_store(FEATURES), mode="r+")
+            self._array: Any = root[_ARRAY]
+            self.basis = _read_basis(root, storage.url(FEATURES)) if layout.reduced is not None else None
+
+    def write(self, windows: Mapping[Index, NDArray[np.float32]]) -> dict[Index, str]:
+        """Write windows, and make them last; returns the sha256 of what is stored of each.
+
+        Args:
+            windows: ``[token, channel]`` each; all of them the caller's own.
+
+        Raises:
+            OutputError: Denied, full or unreachable.
+            TileFault: A value that 16 bits cannot hold.
+        """
+        sums: dict[Index, str] = {}
+        for run in _runs(sorted(windows)):
+            values = np.stack([self._stored(windows[index]) for index in run])
+            (row, first), last = self.layout.place(run[0]), self.layout.place(run[-1])[1]
+            with self._storage.guard(self.layout.path(run[0])):
+                self._array[row, first : last + 1] = values
+            for index, stored in zip(run, values, strict=True):
+                self._storage.flush(self.layout.path(index))
+                sums[index] = hashlib.sha256(stored.tobytes()).hexdigest()
+        return sums
+
+    def stored(self, index: Index) -> NDArray[np.float16] | None:
+        """What is stored of a window; None where it has no file.
+
+        Raises:
+            OutputError: The folder cannot be read.
+            DamageError: The file is not what a writer left.
+        """
+        with self._storage.guard(self.layout.path(index)):
+            try:
+                found: NDArray[np.float16] = np.asarray(self._array[self.layout.place(index)])
+            except (ValueError, RuntimeError) as error:
+                said = " ".join(str(error).split())[:120]
+                raise DamageError(
+                    f"{self._storage.url(self.layout.path(index))} cannot be decoded ({said})"
+                ) from error
+        return None if np.isnan(found[0, 0]) else found
+
+    def read(self, index: Index) -> NDArray[np.float32] | None:
+        """A window's features ``[token, channel]``, restored where they were reduced; None where it has none."""
+        found = self.stored(index)
+        if found is None:
+            return None
+        values = found.astype(np.float32)
+        return self.basis.restore(values) if self.basis is not None else values
+
+    def digests(self, tile: Tile, tiles: Collection[Tile]) -> dict[Index, str]:
+        """Sha256 of each window of a tile's own that has a file."""
+        found = {index: self.stored(index) for index in self.layout.own(tile, tiles)}
+        return {
+            index: hashlib.sha256(kept.tobytes()).hexdigest() for index, kept in found.items() if kept is not None
+        }
+
+    def _stored(self, features: NDArray[np.float32]) -> NDArray[np.float16]:
+        values = self.basis.reduce(features) if self.basis is not None else features
+        with np.errstate(over="ignore"):
+            stored = values.astype(STORED)
+        if not np.isfinite(stored).all():
+            raise TileFault("features.range", "a window's features do not fit 16 bits; set kernel.features: none")
+        return stored
+
+
+def tile_checksum(digests: Mapping[Index, str]) -> str:
+    """Sha256 over a tile's windows and theirs: the same whatever order they were written in."""
+    text = "\n".join(f"{row},{col}:{found}" for (row, col), found in sorted(digests.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _runs(indices: Iterable[Index]) -> list[list[Index]]:
+    """Neighbours in a row of windows; zarr writes their files side by side."""
+    found: list[list[Index]] = []
+    ordered = list(indices)
+    for before, index in pairwise([None, *ordered]):
+        assert index is not None
+        if before is not None and index == (before[0], before[1] + 1):
+            found[-1].append(index)
+        else:
+            found.append([index])
+    return found
+
+
+def _read_basis(root: zarr.Group, where: str) -> Basis:
+    attrs: Any = root[_ARRAY].attrs
+    mean, components = (np.asarray(root[name][...]) for name in ("mean", "basis"))  # type: ignore[index]
+    basis = Basis(
+        mean,
+        components,
+        attrs["variance_kept"],
+        attrs["mean_cosine_error"],
+        attrs["max_cosine_error"],
+        attrs["sampled_tokens"],
+    )
+    if basis.identity != root.attrs["eopipe:basis"]:
+        raise DamageError(f"{where}: the basis is not the one that its features were made with; restore it")
+    return basis

@@ -1,0 +1,221 @@
+"""Window features in a run: kept whatever the tiles, through kills, reduced with the loss stated, scored again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import eopipe
+from eopipe.engine.validate import validate_run
+from eopipe.errors import SpecError
+from eopipe.mosaic.features import FEATURES, FeatureStore, read_layout
+from eopipe.storage import Storage
+from tests.support.command import eopipe as command
+from tests.support.kernels import CHANNELS, TOKENS
+from tests.support.paths import ROOT, needs_shared
+from tests.support.runs import mosaic, pisa, records, run, same_pixels
+
+pytestmark = needs_shared
+AREA = [10.38, 43.69, 10.425, 43.735]
+WORDS = {"river": ["river", "sea"], "meadow": ["meadow"], "roof": ["roof", "house"], "road": ["road"]}
+
+
+ALONE = """
+from distributed import Client, LocalCluster
+from tests.support.kernels import register
+from eopipe.cli import main
+register()
+client = Client(LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None))
+main()
+"""
+"""The command line with one worker in its own process, which knows the kernel."""
+
+
+def spec(folder, **changes):
+    kernel = {"name": "overlapping", "features": "keep", **changes.pop("kernel", {})}
+    return pisa(folder, area=AREA, kernel=kernel, **changes)
+
+
+def windows(folder):
+    """All kept windows by index, as stored."""
+    storage = Storage.open(str(folder))
+    store = FeatureStore(storage, place := read_layout(storage))
+    box = place.windows
+    found = {
+        (row, col): store.stored((row, col)) for row in range(box.row0, box.row1) for col in range(box.col0, box.col1)
+    }
+    return {index: kept for index, kept in found.items() if kept is not None}
+
+
+@pytest.fixture(scope="module")
+def made(overlapping, threads, tmp_path_factory):
+    """A run that keeps its features."""
+    folder = tmp_path_factory.mktemp("features") / "out"
+    summary = run(spec(folder))
+    assert summary["exit_status"] == 0
+    return folder, summary
+
+
+def test_what_is_kept_is_counted_and_whole(made):
+    folder, summary = made
+    found = windows(folder)
+    assert len(found) == summary["features"]["windows"] > 150
+    assert next(iter(found.values())).shape == (TOKENS, CHANNELS)
+    planned = summary["session"]["plan"]
+    assert planned["features_bytes_per_km2"] == pytest.approx(TOKENS * CHANNELS * 2 / 0.48**2, rel=0.01)
+    assert 0.5 < len(found) * TOKENS * CHANNELS * 2 / planned["features_bytes"] < 1.1  # the scene fills no tile
+    assert all(FEATURES in record["checksums"] for record in records(folder).values())
+    assert validate_run(str(folder)) == []
+
+
+def test_tiles_and_strips_do_not_show(made, tmp_path):
+    """Strips hand down what they know; a tile of 512 is one strip, a tile of 1024 has two."""
+    assert run(spec(tmp_path / "out", grid__tile=1024))["exit_status"] == 0
+    fine, coarse = xr.align(mosaic(made[0]), mosaic(tmp_path / "out"), join="inner")
+    there = fine.label.values != 255  # a tile of 512 that the area does not touch was not made
+    for name in ("label", "confidence", "observations"):
+        np.testing.assert_array_equal(fine[name].values[there], coarse[name].values[there])
+    assert there.sum() > 500_000
+    one, two = windows(made[0]), windows(tmp_path / "out")
+    assert len(one.keys() & two.keys()) == min(len(one), len(two))
+    for index in one.keys() & two.keys():
+        np.testing.assert_array_equal(one[index], two[index])
+
+
+def test_damage_is_found_and_names_the_repair(made, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(made[0], out)
+    storage = Storage.open(str(out))
+    place = read_layout(storage)
+    index = next(iter(windows(out)))
+    storage.delete(place.path(index))
+    [problem] = [line for line in validate_run(str(out)) if "features" in line]
+    assert "do not have their recorded checksum; delete ledger/" in problem
+    other = max(windows(out))
+    storage.put(place.path(other), b"no zstd")
+    assert any("window features cannot be read" in line for line in validate_run(str(out)))
+
+
+def test_other_words_equal_a_full_run(made, tmp_path):
+    """Features of 16 bits: a few labels at a tie may differ, and confidence by a step."""
+    full, again = tmp_path / "full", tmp_path / "again"
+    assert run(spec(full, kernel={"prompts": WORDS, "scale": 6.0, "features": "none"}))["exit_status"] == 0
+    summary = eopipe.rescore(str(made[0]), to=str(again), prompts=WORDS, scale=6.0)
+    assert summary["exit_status"] == 0
+    one, two = mosaic(full), mosaic(again)
+    assert (one.label == two.label).mean() > 0.999
+    assert int(np.abs(one.confidence.astype(int) - two.confidence.astype(int)).max()) <= 1
+    assert len(set(np.unique(two.label)) - {0, 255}) > 1
+    assert summary["rescored"]["from"] == str(made[0])
+    assert summary["rescored"]["kernel_seconds_of_full_run"] > 0
+    document = json.loads((again / "run.json").read_text())
+    assert set(document["recipe"]["features"]) == {"recipe", "snapshot"}
+    assert document["resolved"]["kernel"]["stretch"] == "optical"
+    assert not (again / FEATURES).exists()
+    assert (again / "stac/collection.json").exists()
+    assert validate_run(str(again)) == []
+    assert eopipe.rescore(str(made[0]), to=str(again), prompts=WORDS, scale=6.0)["done"] == summary["done"]
+    with pytest.raises(SpecError, match=r"kernel\.scale"):
+        eopipe.rescore(str(made[0]), to=str(again), prompts=WORDS, scale=7.0)
+    with pytest.raises(SpecError, match="resume it with eopipe rescore"):
+        run(document["spec"])
+
+
+def test_a_notebook_scores_a_small_area(made, tmp_path):
+    """The same pixels as the mosaic of the same words, and the encoder is never called."""
+    small = [10.39, 43.70, 10.40, 43.71]
+    words = {"water": ["water"], "land": ["land", "field"], "town": ["town"]}
+    lazy = eopipe.rescore(str(made[0]), area=small, prompts=words)
+    assert lazy.label.chunks is not None
+    found = lazy.compute(scheduler="synchronous")
+    there = mosaic(made[0]).sel(x=found.x, y=found.y)
+    inside = found.label.values != 0  # the grid's north is not the area's
+    assert inside.sum() > 5000
+    assert (found.label.values == there.label.values)[inside].mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gsd": 5}, r"kernel\.gsd: .* would change the features, which were made with 'grid'"),
+        ({"precision": "bfloat16"}, r"kernel\.precision"),
+        ({"stretch": "landsat"}, r"kernel\.stretch"),
+        ({"words": 3}, r"kernel\.words: unknown key"),
+    ],
+)
+def test_what_shapes_the_features_is_refused(made, change, said):
+    with pytest.raises(SpecError, match=said):
+        eopipe.rescore(str(made[0]), prompts=WORDS, **change)
+
+
+def test_features_that_are_missing_fail_their_tiles(made, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(made[0], source)
+    lost = min(records(source))
+    next(source.glob(f"ledger/r*/{lost}.*.json")).unlink()
+    summary = eopipe.rescore(str(source), to=str(tmp_path / "again"), prompts=WORDS)
+    assert summary["exit_status"] == 3
+    assert summary["failed_reasons"]["features.missing"] >= 1
+    assert any("1 of" in line and "not done" in line for line in summary["warnings"])
+
+
+def test_a_run_without_features_says_so(overlapping, threads, tmp_path):
+    small = [10.39, 43.70, 10.395, 43.705]
+    run(pisa(tmp_path / "out", area=small, kernel={"name": "overlapping"}))
+    with pytest.raises(SpecError, match="keeps no window features; run its spec with"):
+        eopipe.rescore(str(tmp_path / "out"), prompts=WORDS)
+
+
+def test_reduced_features_state_their_loss(made, tmp_path):
+    out = tmp_path / "out"
+    summary = run(spec(out, kernel={"features": {"pca": 5}}))
+    assert summary["exit_status"] == 0
+    assert next(iter(windows(out).values())).shape == (TOKENS, 5)
+    document = json.loads((out / "run.json").read_text())
+    assert len(document["recipe"]["features"]["basis"]) == 64
+    assert validate_run(str(out)) == []
+    same_pixels(mosaic(made[0]), mosaic(out))  # the map itself is made of whole features
+    assert run(spec(out, kernel={"features": {"pca": 5}}))["done"] == summary["done"]
+    eopipe.rescore(str(out), to=str(tmp_path / "again"), scale=4.0)
+    one, two = mosaic(out), mosaic(tmp_path / "again")
+    assert 0.97 < float((one.label == two.label).mean()) <= 1.0
+
+
+def test_killed_and_resumed_it_keeps_the_same(made, tmp_path):
+    """Everything is killed among the tiles; the resumed run has every window, byte for byte."""
+    out, file = tmp_path / "out", tmp_path / "spec.json"
+    file.write_text(json.dumps(spec(out)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ALONE, "run", str(file), "--json"], cwd=ROOT, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not (here := len(records(out))) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    process.kill()
+    said = process.communicate()
+    assert here, said
+    before = {name: record["finished"] for name, record in records(out).items()}
+    assert run(spec(out))["exit_status"] == 0
+    assert {name: records(out)[name]["finished"] for name in before} == before
+    one, two = windows(made[0]), windows(out)
+    assert one.keys() == two.keys()
+    assert all((one[index] == two[index]).all() for index in one)
+    assert validate_run(str(out)) == []
+
+
+def test_the_command_line_scores_again(made, tmp_path):
+    again = tmp_path / "again"
+    ended = command("rescore", made[0], "--prompts", "river: river, sea; meadow: meadow", "--out", again, "--json")
+    assert ended.status == 0, ended.err
+    assert ended.document["output"] == str(again)
+    assert {name for name, _, _ in ended.document["classes"]} <= {"river", "meadow"}
+    assert command("rescore", made[0], "--set", "gsd=5", "--json").line.startswith("eopipe: kernel.gsd: ")
+    assert "nothing to change" in command("rescore", made[0]).line
+    assert "is no class" in command("rescore", made[0], "--prompts", ": river").line
