@@ -1,4 +1,4 @@
-"""``eopipe bench``: how fast a kernel is on this machine, against the plain form of its model, in one run."""
+"""``eopipe bench land-cover``: the shipped form of Dynamic World against the plain module of its net."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from eopipe.engine.device import choose_device, device_label
-from eopipe.errors import SpecError
 from eopipe.grid import CELL
 from eopipe.models.dynamicworld import GFLOP_PER_PIXEL, HALO, TorchDynamicWorld, load_dynamic_world
 from eopipe.models.registry import DYNAMIC_WORLD
@@ -23,22 +22,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def bench(kernel: str, *, rounds: int = 5) -> dict[str, Any]:
-    """Time a kernel's window; medians of interleaved rounds on one thread.
+def bench(*, rounds: int) -> dict[str, Any]:
+    """Time a window; medians of interleaved rounds on one thread.
 
     Args:
-        kernel: ``land-cover``.
         rounds: Timed rounds of each form, after one that warms up.
 
     Returns:
         Seconds a window of 512², km²/h at the model's own resolution, the ratio to the plain float32 module on
         the same device, the largest difference of a probability, and the share of equal labels.
-
-    Raises:
-        SpecError: There is no bench of this kernel.
     """
-    if kernel != "land-cover":
-        raise SpecError(f"bench: there is none for {kernel!r}; there is one for land-cover")
     torch.set_num_threads(1)
     device = choose_device()
     pixels, valid = _window()
@@ -58,7 +51,7 @@ def bench(kernel: str, *, rounds: int = 5) -> dict[str, Any]:
     median = {name: statistics.median(times) for name, times in seconds.items()}
     km2 = (CELL * DYNAMIC_WORLD.gsd / 1000) ** 2
     return {
-        "kernel": kernel,
+        "kernel": "land-cover",
         "device": device_label(device),
         "processor": platform.processor() or platform.machine(),
         "threads": 1,

@@ -1,0 +1,30 @@
+"""``eopipe bench``: how fast a kernel is on this machine, against the plain form of its model, in one run.
+
+A kernel's bench is a module with ``bench(*, rounds) -> dict``; it is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from eopipe.errors import SpecError
+
+BENCHES = {"land-cover": "eopipe.engine.bench.land_cover"}
+"""Kernel to the module that times it."""
+
+
+def bench(kernel: str, *, rounds: int = 5) -> dict[str, Any]:
+    """Time a kernel; what comes back is the kernel's own.
+
+    Args:
+        kernel: One of :data:`BENCHES`.
+        rounds: Timed rounds of each form, after one that warms up.
+
+    Raises:
+        SpecError: There is no bench of this kernel.
+    """
+    if kernel not in BENCHES:
+        raise SpecError(f"bench: there is none for {kernel!r}; there is one for {', '.join(sorted(BENCHES))}")
+    found: dict[str, Any] = import_module(BENCHES[kernel]).bench(rounds=rounds)
+    return found
