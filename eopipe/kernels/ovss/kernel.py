@@ -20,9 +20,9 @@ from eopipe.kernels.ovss.canvas import Canvas
 from eopipe.kernels.ovss.lattice import SIZE, STRIDE, StripWindows
 from eopipe.kernels.ovss.model import OvssModel
 from eopipe.kernels.ovss.options import KeptFeatures
-from eopipe.kernels.ovss.picture import normalise, optical_picture, stretch_of
+from eopipe.kernels.ovss.picture import STRETCHES, normalise, optical_picture, stretch_of
 from eopipe.kernels.ovss.sar_picture import sar_picture
-from eopipe.kernels.protocol import Result
+from eopipe.kernels.protocol import ALONE, Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,14 +79,14 @@ class Ovss:
         return notes
 
     def settle(self, sensors: Sequence[str]) -> Mapping[str, Any]:
-        """Options that depend on what was found: the sensors' stretch.
+        """Options that depend on what was found: the sensors' stretch; any will do where nothing was.
 
         Raises:
             PlanError: The sensors have no common stretch.
         """
         if self._options.stretch != "auto" or self._info.inputs.modality != "optical":
             return {}
-        return {"stretch": list(stretch_of(sensors))}
+        return {"stretch": list(stretch_of(sensors) if sensors else next(iter(STRETCHES.values())))}
 
     def load(self, *, device: str, threads: int) -> None:
         """Load tower and upsampler once."""
@@ -127,7 +127,7 @@ class Ovss:
         return GPU_GROUP if self._loaded is not None and self._loaded[0].startswith("cuda") else 1
 
     def __call__(
-        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext = ALONE
     ) -> Result:
         """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
         assert self._segmentor is not None, "load() comes before the first strip"
@@ -143,7 +143,7 @@ class Ovss:
             sums = canvas.finish(sums, row)
             for found in scored:
                 sums.add(found.window, found.logits)
-                if self._info.features is not None and _begins_in(found.window, box):
+                if self._info.features is not None:
                     windows[found.window.row0 // STRIDE, found.window.col0 // STRIDE] = found.features
         sums = canvas.finish(sums, box.row1)
         return Result(canvas.arrays(), carry=sums, windows=windows)
@@ -166,10 +166,6 @@ class Ovss:
 def _first_rows(box: PixelBox) -> PixelBox:
     """What a row of windows can reach at a strip's top."""
     return PixelBox(box.row0, box.col0, box.row0 + SIZE, box.col1)
-
-
-def _begins_in(window: PixelBox, box: PixelBox) -> bool:
-    return box.row0 <= window.row0 < box.row1 and box.col0 <= window.col0 < box.col1
 
 
 def _describe(model: OvssModel, factor: int) -> KernelInfo:
@@ -196,6 +192,12 @@ def _describe(model: OvssModel, factor: int) -> KernelInfo:
         features=None if kept == "none" else features,
         provenance=model.provenance,
     )
+
+
+def _bands(options: Options, *, sar: bool) -> tuple[str, ...]:
+    if not sar:
+        return ("red", "green", "blue")
+    return ("vv",) if options.channels == "vv" else ("vv", "vh")
 
 
 def _arrays(options: Options) -> tuple[ArraySpec, ...]:
