@@ -54,6 +54,8 @@ def test_the_wheel_holds_the_weights_their_licence_and_the_types(wheel):
         f"{data}/dynamicworld_forward_fused.npz",
         f"{data}/LICENSE",
         f"{data}/README.md",
+        "eopipe/evaluation/data/cards.toml",
+        "eopipe/evaluation/data/published.toml",
         "eopipe/py.typed",
     } <= names
     assert all(name.startswith("eopipe") for name in names), "nothing but the package and its metadata"

@@ -165,7 +165,7 @@ def _notes(plan: Plan, judged: Judged, figure: Figure | None, *, limited: bool) 
         notes.append(f"settings differ from the card's: {'; '.join(different)}")
     if figure is None and own is not None:
         near = comparable(card, {**plan.compared(), "model": card.model}) or own
-        theirs = "the same with" if near != own else "the card's own settings, with"
+        theirs = "the same with" if near != own else "the card's own with"
         notes.append(
             f"no published figure was made with these settings; {theirs} {near.encoder} gave {near.percent:.1f} %"
             f" ({near.method}, {near.table})"

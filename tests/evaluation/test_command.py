@@ -9,6 +9,7 @@ from PIL import Image
 
 from eopipe.evaluation.cards import cards
 from eopipe.models.clip.seeded import TINY, write_seeded_model
+from tests.evaluation.documents import collection, item
 from tests.evaluation.samples import SETS, classes_by_hand, samples_of
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared, shared
@@ -116,6 +117,32 @@ def test_the_demonstrations_way_gives_another_map(model):
     ]
     assert found[0]["classes"] != found[1]["classes"]
     assert any("preprocess demo" in note for note in found[1]["notes"])
+
+
+def test_a_radar_card_on_a_stac_collection(model, tmp_path):
+    """One band, seen whole at 224 pixels, with the card's attention over the last two blocks."""
+    rng = np.random.default_rng(5)
+    assets = {}
+    for name, top in (("image", 256), ("label", 5)):
+        Image.fromarray(rng.integers(0, top, (64, 64), np.uint8)).save(tmp_path / f"{name}.png")
+        assets[name] = {"href": f"./{name}.png"}
+    address = collection(tmp_path, [item("scene", assets)])
+    arguments = (
+        "ddhr-korea",
+        "--data",
+        address,
+        "--model",
+        model,
+        "--upsampler",
+        "bilinear",
+        "--out",
+        tmp_path / "out",
+    )
+    found = eopipe("eval", *arguments, "--json").document
+    assert (found["pixels"], found["images"]) == (64 * 64, 1)
+    chosen = found["settings"]
+    assert (chosen["attention"], chosen["last_layers"], chosen["resize"], chosen["bias"]) == ("SCLIP", 2, 224, -0.3)
+    assert (tmp_path / "out" / "predictions" / "scene.png").exists()
 
 
 @needs_shared

@@ -11,6 +11,7 @@ from eopipe.errors import CatalogError, ItemError, SpecError
 from eopipe.evaluation.cards import cards
 from eopipe.evaluation.dataset import Naming, Pair, Reader, cut, find_folders, find_items, find_pairs
 from eopipe.evaluation.pictures import picture_shape, read_image, read_label
+from tests.evaluation.documents import collection, item
 from tests.support.paths import needs_shared, shared
 
 PLACE = from_origin(5, 5, 2, 2)
@@ -151,28 +152,6 @@ def test_two_images_of_one_name(tmp_path):
 
 
 # STAC
-
-
-def item(name, assets):
-    return {
-        "type": "Feature", "stac_version": "1.1.0", "id": name, "geometry": None, "bbox": None, "links": [],
-        "properties": {"datetime": "2020-01-01T00:00:00Z"}, "assets": assets,
-    }  # fmt: skip
-
-
-def collection(folder, items):
-    links = []
-    for document in items:
-        (folder / f"{document['id']}.json").write_text(json.dumps(document))
-        links.append({"rel": "item", "href": f"./{document['id']}.json"})
-    extent = {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[None, None]]}}
-    (folder / "collection.json").write_text(
-        json.dumps(
-            {"type": "Collection", "stac_version": "1.1.0", "id": "set", "description": "x", "license": "other",
-             "extent": extent, "links": links}
-        )
-    )  # fmt: skip
-    return str(folder / "collection.json")
 
 
 def test_a_static_collection(tmp_path):
