@@ -10,7 +10,7 @@ from typing import Any
 
 from eopipe.errors import SpecError
 
-BENCHES = {"land-cover": "eopipe.engine.bench.land_cover"}
+BENCHES = {"land-cover": "eopipe.engine.bench.land_cover", "ovss": "eopipe.engine.bench.ovss"}
 """Kernel to the module that times it."""
 
 
