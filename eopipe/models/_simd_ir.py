@@ -69,6 +69,17 @@ class Vectors:
     def maximum(self, a: Any, b: Any) -> Any:
         return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
 
+    def sum(self, x: Any) -> Any:
+        """Sum of the lanes, by halves: one order, which is fixed."""
+        b, width = self.builder, self.lanes
+        undefined = ir.Constant(self.type, ir.Undefined)
+        while width > 1:
+            width //= 2
+            upper = [min(n + width, self.lanes - 1) for n in range(self.lanes)]
+            order = ir.Constant(self.itype, upper)
+            x = b.fadd(x, b.shuffle_vector(x, undefined, order))
+        return b.extract_element(x, ir.Constant(ir.IntType(32), 0))
+
     def clamp(self, x: Any, low: float, high: float) -> Any:
         b = self.builder
         x = b.select(b.fcmp_ordered("<", x, self.constant(high)), x, self.constant(high))

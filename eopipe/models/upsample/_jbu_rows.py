@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from eopipe.models._simd import entry, jit, jit_sums, vector_width
+from eopipe.models._simd import entry, jit, vector_width
 from eopipe.models.upsample import _jbu_tiles as tiles
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ KEYS = 32
 KEY_ROWS = 8
 COLOURS = 4  # red, green, blue and a one
 NORM_FLOOR = f4(1e-12)
-# 32 registers of 16 floats hold 11x2, 4x4 or 4x5 accumulators and what they need; 16 hold 11x1, 4x2
+# 32 registers of 16 floats hold 11x2, 4x5 or 4x6 accumulators and what they need; 16 hold 11x1, 4x2
 BROAD = LANES == 16
 VECTORS = 2 if BROAD else 1
-POSITIONS = 4 if BROAD else 2
 PANEL = 5 if BROAD else 2
+LEAST = 3 if BROAD else 2  # vectors of channels, for `_mix` has tiles of 3, 4 and 5, or of 2
 
 _key_hidden = tiles.make_product(LANES, 1, KEY_ROWS, a_row=1, a_k=KEY_ROWS, pairs=False, add=False, gelu=True)
 _key = tiles.make_product(LANES, 1, KEY_ROWS, a_row=1, a_k=KEY_ROWS, pairs=False, add=False, gelu=False)
@@ -45,11 +45,12 @@ _hidden3 = tiles.make_product(LANES, VECTORS, 7, a_row=1, a_k=7, pairs=False, ad
 _correct3 = tiles.make_product(LANES, VECTORS, 7, a_row=1, a_k=7, pairs=False, add=True, gelu=False)
 _hidden5 = tiles.make_product(LANES, VECTORS, 11, a_row=1, a_k=11, pairs=False, add=False, gelu=True)
 _correct5 = tiles.make_product(LANES, VECTORS, 11, a_row=1, a_k=11, pairs=False, add=True, gelu=False)
-_mix1, _mix2, _mix3, _mix4, _mix5 = (
+_mix2, _mix3, _mix4, _mix5 = (
     tiles.make_product(LANES, n, tiles.CLASSES, a_row=LANES, a_k=STEP, pairs=True, add=False, gelu=False)
-    for n in (1, 2, 3, 4, 5)
+    for n in (2, 3, 4, 5)
 )
-_affinity = tiles.make_affinity(LANES, POSITIONS)
+_affinity3, _affinity5 = (tiles.make_affinity(LANES, n) for n in ((4, 6) if BROAD else (2, 2)))
+_square = tiles.make_square(LANES)
 _weigh = tiles.make_weigh(LANES)
 _fold3_first, _fold3_second = tiles.make_fold(LANES, 3, 0), tiles.make_fold(LANES, 3, 1)
 _fold5_first, _fold5_second = tiles.make_fold(LANES, 5, 0), tiles.make_fold(LANES, 5, 1)
@@ -123,13 +124,23 @@ def half_window(radius: int) -> int:
 _half = jit(tiles.half_window)
 
 
+def whole_channels(channels: int) -> int:
+    """Channels as the kernels take them: whole vectors, as many as tiles can share."""
+    vectors = max(LEAST, -(-channels // LANES))
+    return LANES * (vectors if BROAD else vectors + vectors % 2)
+
+
 def pitch(width: int, radius: int) -> int:
-    """`Grid.pitch` for a width in cells: whole vectors and the reflected border, and whole cache lines."""
-    return -(-(-(-width // LANES) * LANES + radius + 1) // 16) * 16
+    """`Grid.pitch` for a width in cells: whole vectors and the reflected border.
+
+    It is an odd number of cache lines: steps of a power of two would put all channels into few sets of the cache.
+    """
+    lines = -(-(-(-width // LANES) * LANES + radius + 1) // 16)
+    return 16 * (lines | 1)
 
 
 @jit
-def _aligned(size: int) -> Floats:
+def aligned(size: int) -> Floats:
     """Uninitialised memory that begins a cache line."""
     memory = np.empty(size + 16, np.float32)
     skip = ((64 - memory.ctypes.data % 64) % 64) // 4
@@ -141,11 +152,11 @@ def _scratch(radius: int) -> Scratch:
     side = 2 * radius + 1
     reach = 2 * _half(radius) + 1
     made = Scratch(
-        _aligned((side + 1) * (side + 1) * STEP),
-        _aligned((side * side + 4) * STEP),
-        _aligned((side * side + 1) * STEP),
-        _aligned(side * reach * STEP),
-        _aligned(reach * reach * STEP),
+        aligned((side + 1) * (side + 1) * STEP),
+        aligned((side * side + 4) * STEP),
+        aligned((side * side + 1) * STEP),
+        aligned(side * reach * STEP),
+        aligned(reach * reach * STEP),
     )
     made.taps[(side * side + 3) * STEP :] = f4(1)
     made.hidden[side * side * STEP :] = f4(1)
@@ -163,7 +174,7 @@ def keys(low: int, high: int, grid: Grid, stage: Stage) -> None:
         stage: The weights.
     """
     width, step, radius = grid.width, grid.pitch, stage.radius
-    hidden = _aligned((KEYS + 1) * LANES)
+    hidden = aligned((KEYS + 1) * LANES)
     hidden[KEYS * LANES :] = f4(1)
     plane = KEYS * step
     shift = (radius + 1) // 2
@@ -210,9 +221,24 @@ def _affinities(m: int, t: int, grid: Grid, radius: int, scratch: Scratch) -> No
     own = 2 * m * row + t + (radius + 1) // 2
     for i in range(places):
         line = _reflected(2 * m - radius + i, 2 * grid.height) * row + t
-        for j in range(0, places, POSITIONS):
-            to = (i * places + j) * STEP
-            _affinity(grid.keys, own, own + row, line + j // 2, plane, grid.pitch, KEYS, scratch.scores, to)
+        if radius == 5:
+            for j in range(0, places, 6 if BROAD else 2):
+                to = (i * places + j) * STEP
+                _affinity5(grid.keys, own, own + row, line + j // 2, plane, grid.pitch, KEYS, scratch.scores, to)
+        else:
+            for j in range(0, places, 4 if BROAD else 2):
+                to = (i * places + j) * STEP
+                _affinity3(grid.keys, own, own + row, line + j // 2, plane, grid.pitch, KEYS, scratch.scores, to)
+
+
+@jit
+def _weights(stage: Stage, scratch: Scratch) -> None:
+    """Normalised weights of the products."""
+    side = 2 * stage.radius + 1
+    row = (side + 1) * STEP
+    for k in range(tiles.CLASSES):
+        first = (k // 2) * row + (k % 2) * STEP + k * LANES
+        _weigh(scratch.scores, first, row, stage.spatial, 0, side, scratch.taps, k * LANES)
 
 
 @jit
@@ -221,28 +247,37 @@ def _colours(m: int, t: int, grid: Grid, side: int, taps: Floats) -> None:
     for k in range(tiles.CLASSES):
         line = (2 * (2 * m + k // 2) + k % 2) * COLOURS * grid.pitch + t
         for c in range(3):
-            to = (side * side + c) * STEP + k * LANES
-            taps[to : to + LANES] = grid.colours[line + c * grid.pitch : line + c * grid.pitch + LANES]
+            to, of = (side * side + c) * STEP + k * LANES, line + c * grid.pitch
+            for lane in range(LANES):
+                taps[to + lane] = grid.colours[of + lane]
+
+
+@jit
+def _hide(stage: Stage, scratch: Scratch) -> None:
+    """The hidden values of the correction."""
+    side = 2 * stage.radius + 1
+    inputs = side * side + 4
+    for n in range(0, STEP, VECTORS * LANES):
+        for tile in range(side):
+            a, to = tile * inputs * side, tile * side * STEP + n
+            if side == 11:
+                _hidden5(stage.hidden, a, 0, scratch.taps, n, STEP, 0, inputs, 1, scratch.hidden, to, STEP, 0)
+            else:
+                _hidden3(stage.hidden, a, 0, scratch.taps, n, STEP, 0, inputs, 1, scratch.hidden, to, STEP, 0)
 
 
 @jit
 def _correct(stage: Stage, scratch: Scratch) -> None:
-    """Add the net's correction to the taps."""
+    """Add the correction to the taps."""
     side = 2 * stage.radius + 1
-    area = side * side
+    inputs = side * side + 1
     for n in range(0, STEP, VECTORS * LANES):
         for tile in range(side):
-            a, to = tile * (area + 4) * side, tile * side * STEP + n
+            a, to = tile * inputs * side, tile * side * STEP + n
             if side == 11:
-                _hidden5(stage.hidden, a, 0, scratch.taps, n, STEP, 0, area + 4, 1, scratch.hidden, to, STEP, 0)
+                _correct5(stage.correct, a, 0, scratch.hidden, n, STEP, 0, inputs, 1, scratch.taps, to, STEP, 0)
             else:
-                _hidden3(stage.hidden, a, 0, scratch.taps, n, STEP, 0, area + 4, 1, scratch.hidden, to, STEP, 0)
-        for tile in range(side):
-            a, to = tile * (area + 1) * side, tile * side * STEP + n
-            if side == 11:
-                _correct5(stage.correct, a, 0, scratch.hidden, n, STEP, 0, area + 1, 1, scratch.taps, to, STEP, 0)
-            else:
-                _correct3(stage.correct, a, 0, scratch.hidden, n, STEP, 0, area + 1, 1, scratch.taps, to, STEP, 0)
+                _correct3(stage.correct, a, 0, scratch.hidden, n, STEP, 0, inputs, 1, scratch.taps, to, STEP, 0)
 
 
 @jit
@@ -317,11 +352,9 @@ def _filters(m: int, t: int, grid: Grid, stage: Stage, scratch: Scratch) -> None
     radius = stage.radius
     side = 2 * radius + 1
     _affinities(m, t, grid, radius, scratch)
-    row = (side + 1) * STEP
-    for k in range(tiles.CLASSES):
-        first = (k // 2) * row + (k % 2) * STEP + k * LANES
-        _weigh(scratch.scores, first, row, stage.spatial, 0, side, scratch.taps, k * LANES)
+    _weights(stage, scratch)
     _colours(m, t, grid, side, scratch.taps)
+    _hide(stage, scratch)
     _correct(stage, scratch)
     if 2 * t < radius or 2 * (t + LANES) + radius > 2 * grid.width:
         _reflect_columns(t, grid.width, radius, scratch.taps)
@@ -347,7 +380,11 @@ def _mix(
         to = o0 + done * LANES
         for lane in range(min(LANES, grid.width - t)):
             b0, c0 = first + lane * channels, to + lane * cell
-            if n == 5:
+            if not BROAD:
+                _mix2(
+                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
+                )
+            elif n == 5:
                 _mix5(
                     folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
                 )
@@ -355,16 +392,8 @@ def _mix(
                 _mix4(
                     folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
                 )
-            elif n == 3:
-                _mix3(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
-            elif n == 2:
-                _mix2(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
             else:
-                _mix1(
+                _mix3(
                     folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
                 )
         done += n
@@ -405,32 +434,36 @@ def score(
             one a query.
         stage: The weights.
         rank: Channels that make a feature's length.
-        constant: [rank + queries], added to every pixel.
+        constant: [channels], added to every pixel.
         rest: What all features have beside, along one more axis.
         out: [2*height, 2*width, queries].
     """
     scratch = _scratch(stage.radius)
     channels = grid.channels
-    pixels = _aligned(STEP * channels)
+    pixels = aligned(STEP * channels)
+    mask = np.zeros(channels, np.float32)
+    mask[:rank] = f4(1)
     plane = LANES * channels
     for m in range(low, high):
         for t in range(0, grid.width, LANES):
             _filters(m, t, grid, stage, scratch)
             _mix(m, t, grid, stage.radius, scratch.folded, pixels, 0 * m, channels, plane, 2 * plane)
-            for k in range(tiles.CLASSES):
-                for lane in range(min(LANES, grid.width - t)):
-                    of = k * plane + lane * channels
-                    _cosines(
-                        pixels[of : of + channels], rank, constant, rest, out[2 * m + k // 2, 2 * (t + lane) + k % 2]
-                    )
+            _cosines(m, t, min(LANES, grid.width - t), pixels, channels, rank, constant, mask, rest, out)
 
 
-@jit_sums
-def _cosines(pixel: Floats, rank: int, constant: Floats, rest: float, out: Floats) -> None:
-    square = f4(0)
-    for c in range(rank):
-        value = pixel[c] + constant[c]
-        square += value * value
-    factor = f4(1) / max(np.sqrt(square + f4(rest * rest)), NORM_FLOOR)
-    for q in range(out.size):
-        out[q] = (pixel[rank + q] + constant[rank + q]) * factor
+@jit
+def _cosines(
+    m: int, t: int, cells: int, pixels: Floats, channels: int, rank: int, constant: Floats, mask: Floats, rest: float,
+    out: Floats,
+) -> None:  # fmt: skip
+    """Divide the queries' channels of a unit's pixels by the features' lengths."""
+    vectors = -(-rank // LANES)
+    for k in range(tiles.CLASSES):
+        y = 2 * m + k // 2
+        for lane in range(cells):
+            x = 2 * (t + lane) + k % 2
+            of = (k * LANES + lane) * channels
+            square = _square(pixels, of, constant, mask, vectors) + f4(rest * rest)
+            factor = f4(1) / max(np.sqrt(square), NORM_FLOOR)
+            for q in range(out.shape[2]):
+                out[y, x, q] = (pixels[of + rank + q] + constant[rank + q]) * factor

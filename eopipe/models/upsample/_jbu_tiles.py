@@ -217,6 +217,93 @@ def make_weigh(lanes: int) -> Any:
     return weigh
 
 
+def make_square(lanes: int) -> Any:
+    """Make the kernel of a pixel's squared length.
+
+    Args:
+        lanes: float32 in a vector.
+
+    Returns:
+        A numba intrinsic ``(x, x0, constant, mask, vectors)``: the sum of the squares of ``(x + constant)*mask`` over
+        ``vectors`` vectors of x at ``x0``.
+    """
+
+    @intrinsic
+    def square(_context: Any, x: Any, x0: Any, constant: Any, mask: Any, vectors: Any) -> Any:
+        del x0, vectors
+        i = types.intp
+        signature = types.float32(x, i, constant, mask, i)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _, x0, _, _, vectors = args
+            x, constant, mask = (data(context, builder, signature, args, n) for n in (0, 2, 3))
+            v = Vectors(builder, lanes)
+            loop = Loop(builder, vectors, [v.constant(0.0)])
+            (total,) = loop.carried
+            at = builder.mul(loop.index, ir.Constant(vectors.type, lanes))
+            value = builder.fadd(v.load(x, builder.add(x0, at)), v.load(constant, at))
+            value = builder.fmul(value, v.load(mask, at))
+            total = v.fma(value, value, total)
+            loop.close([total])
+            return v.sum(total)
+
+        return signature, generate
+
+    return square
+
+
+def make_reflect(lanes: int, vectors: int) -> Any:
+    """Make the kernel that applies one of Householder's reflections and sums the products for the next.
+
+    ``a[r, n] -= u[r]*w[n]`` and ``following[n] = sum_r v[r]*a[r, n]``, for ``lanes*vectors`` columns.
+
+    Args:
+        lanes: float32 in a vector.
+        vectors: Vectors side by side.
+
+    Returns:
+        A numba intrinsic ``(a, a0, pitch, rows, u, v, first, w, following, n)``: u, v count from ``first``.
+    """
+
+    @intrinsic
+    def reflect(
+        _context: Any, a: Any, a0: Any, pitch: Any, rows: Any, u: Any, v: Any, first: Any, w: Any, following: Any,
+        n: Any,
+    ) -> Any:  # fmt: skip
+        del a0, pitch, rows, first, n
+        i = types.intp
+        signature = types.void(a, i, i, i, u, v, i, w, following, i)
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            _, a0, pitch, rows, _, _, first, _, _, n = args
+            a, u, v, w, following = (data(context, builder, signature, args, k) for k in (0, 4, 5, 7, 8))
+            vector = Vectors(builder, lanes)
+
+            def column(k: int) -> Any:
+                return builder.add(n, ir.Constant(n.type, k * lanes))
+
+            weights = [vector.load(w, column(k)) for k in range(vectors)]
+            start = [builder.gep(a, [a0]), *[vector.constant(0.0)] * vectors]
+            loop = Loop(builder, rows, start)
+            row, *sums = loop.carried
+            at = builder.add(first, loop.index)
+            owed = vector.splat(builder.fneg(builder.load(builder.gep(u, [at]))))
+            next_one = vector.splat(builder.load(builder.gep(v, [at])))
+            for k in range(vectors):
+                place = ir.Constant(n.type, k * lanes)
+                value = vector.fma(owed, weights[k], vector.load(row, place))
+                vector.store(value, row, place)
+                sums[k] = vector.fma(next_one, value, sums[k])
+            loop.close([builder.gep(row, [pitch]), *sums])
+            for k in range(vectors):
+                vector.store(sums[k], following, column(k))
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return reflect
+
+
 def make_fold(lanes: int, radius: int, parity: int) -> Any:
     """Make the kernel that turns a line of filter taps on resized pixels into one on source cells.
 

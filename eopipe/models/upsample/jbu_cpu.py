@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from eopipe.errors import PlanError
+from eopipe.models.upsample import _jbu_basis as basis
 from eopipe.models.upsample import _jbu_rows as rows
-from eopipe.models.upsample import lowrank
 from eopipe.models.upsample._jbu_weights import pack
+from eopipe.models.upsample.jbu import MIXING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,21 +38,23 @@ BANDS = 4  # pieces of a stage to a thread: what one thread is late, the others 
 
 
 class Window(NamedTuple):
-    """A window's source, [h, w, channels]: features in their own basis, then the queries, then zeros.
+    """A window's source: features in a basis of their own, then the queries, then zeros.
 
     Attributes:
-        source: The channels.
+        source: [h*w, channels].
         rank: Channels that make a feature's length.
-        constant: [rank + queries], to add to every pixel.
+        constant: [channels], to add to every pixel.
         rest: What every feature has beside, along one more axis.
-        basis: [C, rank + 1 or rank], or None where nobody asked for it.
     """
 
     source: Floats
     rank: int
     constant: Floats
     rest: float
-    basis: Floats | None
+
+
+if TYPE_CHECKING:
+    Last = Callable[[int, "_Bands", rows.Grid, rows.Stage, Window], None]
 
 
 class JBUCpu:
@@ -75,29 +77,25 @@ class JBUCpu:
         self._stages = [pack(arrays, prefix) for prefix in prefixes]
         last = arrays["fixup_proj.1.weight"]
         self.channels = len(last)
-        self._weight = torch.from_numpy(np.array(last.reshape(self.channels, -1)))
-        self._bias = torch.from_numpy(np.array(arrays["fixup_proj.1.bias"]))
+        whole = np.eye(self.channels) + MIXING * last.reshape(self.channels, -1).astype(np.float64)
+        self._mixing = basis.pack_rows(whole.astype(np.float32))
+        self._bias = np.float32(MIXING) * arrays["fixup_proj.1.bias"]
 
     @torch.no_grad()
     def score(self, patches: Tensor, guidance: Tensor, text: Tensor) -> Tensor:
         """As `Upsampler.score`."""
-        stages = self._plan(patches, guidance)
         batch, _, height, width = guidance.shape
-        queries = text.shape[0]
-        out = np.empty((batch, height, width, queries), np.float32)
-        with _Bands(self.threads) as bands:
-            work = _Workspace(stages, tuple(patches.shape[2:]))
-            for n in range(batch):
-                window = work.begin(bands, guidance[n], partial(self._window, patches[n], text, basis=False))
-                grid = work.advance(bands, window)
-                bands.run(
-                    rows.score, grid.height, grid, stages[-1], window.rank, window.constant, window.rest, out[n]
-                )
+        out = np.empty((batch, height, width, text.shape[0]), np.float32)
+
+        def last(n: int, bands: _Bands, grid: rows.Grid, stage: rows.Stage, window: Window) -> None:
+            bands.run(rows.score, grid.height, grid, stage, window.rank, window.constant, window.rest, out[n])
+
+        self._each(patches, guidance, text, last)
         return torch.from_numpy(out)
 
     @torch.no_grad()
     def upsample(self, patches: Tensor, guidance: Tensor) -> Tensor:
-        """Make the features themselves, by the same kernels: for tests, since nothing else needs them.
+        """Make the features themselves by the same kernels, every channel a query: for tests, none else needs them.
 
         Args:
             patches: [B, C, h, w].
@@ -106,23 +104,16 @@ class JBUCpu:
         Returns:
             [B, C, H, W].
         """
-        stages = self._plan(patches, guidance)
-        batch, channels, height, width = *patches.shape[:2], *guidance.shape[2:]
-        out = np.empty((batch, channels, height, width), np.float32)
-        none = patches.new_empty(0, channels)
-        with _Bands(self.threads) as bands:
-            work = _Workspace(stages, tuple(patches.shape[2:]))
-            for n in range(batch):
-                window = work.begin(bands, guidance[n], partial(self._window, patches[n], none, basis=True))
-                grid = work.advance(bands, window)
-                pixels = np.empty((height, width, grid.channels), np.float32)
-                bands.run(rows.double, grid.height, grid, stages[-1], 0, pixels.reshape(-1))
-                assert window.basis is not None
-                features = pixels[:, :, : window.rank] + window.constant
-                whole = features @ window.basis[:, : window.rank].T
-                if window.basis.shape[1] > window.rank:
-                    whole += window.basis[:, -1] * np.float32(window.rest)
-                out[n] = whole.transpose(2, 0, 1)
+        batch, _, height, width = guidance.shape
+        out = np.empty((batch, self.channels, height, width), np.float32)
+
+        def last(n: int, bands: _Bands, grid: rows.Grid, stage: rows.Stage, window: Window) -> None:
+            pixels = np.empty((height, width, grid.channels), np.float32)
+            bands.run(rows.double, grid.height, grid, stage, 0, pixels.reshape(-1))
+            own = slice(window.rank, window.rank + self.channels)
+            out[n] = (pixels[:, :, own] + window.constant[own]).transpose(2, 0, 1)
+
+        self._each(patches, guidance, torch.eye(self.channels), last)
         return torch.from_numpy(out)
 
     def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
@@ -130,7 +121,7 @@ class JBUCpu:
         del windows
         values = 0
         doublings = 4
-        vectors = min(channels, (side >> doublings) ** 2 + 1) + queries + rows.LANES
+        vectors = rows.whole_channels(min(channels, (side >> doublings) ** 2 + 1) + queries)
         for n in range(doublings):
             cells = (side >> (doublings - n)) + 16
             values += cells * cells * (vectors + 4 * (rows.KEYS + rows.COLOURS))
@@ -160,18 +151,24 @@ class JBUCpu:
             )
         return stages
 
-    @torch.no_grad()
-    def _window(self, patches: Tensor, text: Tensor, *, basis: bool) -> Window:
-        """The window in its own basis."""
-        columns = lowrank.mixed(patches[None].float(), self._weight, self._bias)[0]
-        kept, rest = torch.linalg.qr(columns, mode="reduced" if basis else "r")
-        rank = min(len(rest), columns.shape[1] - 1)  # the last row, if there is one more, is 0 but for its end
-        whole = torch.cat([rest[:rank], text @ columns])
-        h, w = patches.shape[1:]
-        source = np.zeros((h, w, -(-len(whole) // rows.LANES) * rows.LANES), np.float32)
-        source[:, :, : len(whole)] = whole[:, :-1].T.reshape(h, w, -1).numpy()
-        beside = float(rest[-1, -1]) if len(rest) > rank else 0.0
-        return Window(source, rank, whole[:, -1].contiguous().numpy(), beside, kept.numpy() if basis else None)
+    def _each(self, patches: Tensor, guidance: Tensor, text: Tensor, last: Last) -> None:
+        """Take every window to the last stage's source, and call ``last`` with it."""
+        stages = self._plan(patches, guidance)
+        queries, packed = text.shape[0], basis.pack_rows(text.float().numpy())
+        with _Bands(self.threads) as bands:
+            work = _Workspace(stages, tuple(patches.shape[2:]))
+            for n in range(len(patches)):
+                columns = patches[n].float().flatten(1).contiguous().numpy()
+                window = work.begin(bands, guidance[n], partial(self._window, columns, packed, queries))
+                last(n, bands, work.advance(bands, window), stages[-1], window)
+
+    def _window(self, columns: Floats, text: Floats, queries: int) -> Window:
+        """The window in its own basis, from its patches [C, h*w] and the packed text."""
+        rank = min(columns.shape)
+        channels = rows.whole_channels(rank + queries)
+        source, constant = np.empty((columns.shape[1], channels), np.float32), np.empty(channels, np.float32)
+        rest = basis.factor(columns, self._mixing, self._bias, text, queries, channels, source, constant)
+        return Window(source, rank, constant, rest)
 
 
 class _Bands:
@@ -229,10 +226,12 @@ class _Workspace:
         """Make the keys of all stages, and meanwhile the window's basis."""
         window = bands.start(factor)
         waiting = []
-        for n, (h, w) in enumerate(self.sizes):
-            pooled = functional.adaptive_avg_pool2d(guidance.float(), (2 * h, 2 * w)).numpy()
-            self.colours[n][:, :, :3, :w] = pooled.reshape(3, 2 * h, w, 2).transpose(1, 3, 0, 2)
+        image = guidance.float().numpy()
+        for n in reversed(range(len(self.sizes))):
+            h, w = self.sizes[n]
+            self.colours[n][:, :, :3, :w] = image.reshape(3, 2 * h, w, 2).transpose(1, 3, 0, 2)
             waiting += bands.split(rows.keys, 2 * h, self._grid(n, _NOTHING), self.stages[n])
+            image = 0.25 * (image[:, ::2, ::2] + image[:, ::2, 1::2] + image[:, 1::2, ::2] + image[:, 1::2, 1::2])
         for future in waiting:
             future.result()
         result: Window = window.result()
@@ -240,14 +239,15 @@ class _Workspace:
 
     def advance(self, bands: _Bands, window: Window) -> rows.Grid:
         """Double the source up to the last stage; what that one works on is returned."""
-        channels = window.source.shape[2]
+        channels = window.source.shape[1]
         if not self.sources or self.sources[0].shape[2] != channels:
             self.sources = [
                 _empty(h + 2 * half, w + 2 * half, channels)
                 for (h, w), half in zip(self.sizes, self.half, strict=True)
             ]
         half = self.half[0]
-        self.sources[0][half:-half, half:-half] = window.source
+        inside = self.sources[0][half:-half, half:-half]
+        inside[:] = window.source.reshape(inside.shape)
         for n, source in enumerate(self.sources):
             _repeat_border(source, self.half[n])
             if n + 1 < len(self.sources):
