@@ -13,8 +13,9 @@ from eopipe.errors import SpecError
 from eopipe.evaluation.cards import parse_classes
 from eopipe.evaluation.protocol import benchmark_input, demo_input
 from eopipe.kernels.ovss.assemble import classify
+from eopipe.kernels.ovss.model import OvssModel
 from eopipe.kernels.ovss.options import Options
-from eopipe.kernels.ovss.segmentor import Segmentor, segment_image
+from eopipe.kernels.ovss.segmentor import segment_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,33 +133,14 @@ class Ovss:
     """
 
     def __init__(self, plan: Plan, *, device: str, threads: int) -> None:
-        from eopipe.models.clip.load import load_encoder, resolve_model  # noqa: PLC0415  (loads open_clip)
-        from eopipe.models.clip.settings import AttentionSettings  # noqa: PLC0415
-        from eopipe.models.clip.text import IMAGENET_TEMPLATES, embed  # noqa: PLC0415
-        from eopipe.models.upsample.load import load_upsampler, resolve_upsampler  # noqa: PLC0415
-
-        options = plan.options
-        model = resolve_model(options.model, checkpoint=options.checkpoint, sha256=options.sha256, gelu=options.gelu)
-        upsampler = resolve_upsampler(options.upsampler, checkpoint=options.upsampler_checkpoint)
-        own = model.entry.attention
-        attention = AttentionSettings(
-            options.attention or own.kind, options.last_layers or own.last, options.ignore_residual
-        )
-        templates = IMAGENET_TEMPLATES if options.templates == "imagenet" else options.templates
-        text = torch.from_numpy(embed(model, options.vocabulary.queries, templates)).to(device)
-        assert options.precision != "auto", "refused by make_plan"
-        encoder = load_encoder(model, attention=attention, precision=options.precision, device=device)
-        self._segmentor = Segmentor(
-            encoder,
-            load_upsampler(upsampler, device=device, threads=threads, channels=encoder.width),
-            text,
-            bias=options.bias,
-        )
+        assert plan.options.precision != "auto", "refused by make_plan"
+        model = OvssModel.resolve(plan.options)
         self._plan, self._device = plan, device
-        self._mean, self._std = model.entry.mean, model.entry.std
-        self.weights: dict[str, str] = {**model.weights, **upsampler.weights}
-        self.provenance: dict[str, Any] = {**model.provenance, "upsampler": upsampler.provenance}
-        self.notes: list[str] = [*model.notes, *upsampler.notes]
+        self._segmentor = model.load(device=device, threads=threads)
+        self._mean, self._std = model.clip.entry.mean, model.clip.entry.std
+        self.weights = model.weights
+        self.provenance = model.provenance
+        self.notes = list(model.notes)
 
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Classes ``[H, W]`` of a picture ``[H, W, 3]``, red first."""

@@ -211,7 +211,7 @@ class TorchDynamicWorld:
         module = DynamicWorld()
         module.load_published(arrays)
         self.module: DynamicWorld = module.eval().to(device=self.device, dtype=self.dtype)
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module.to(memory_format=torch.channels_last)
 
     def __call__(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], *, crop: int = 0
