@@ -255,7 +255,8 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
     first = f"{counts or 'nothing'} of {some(summary['tiles'], 'tile')} in {hms(summary['seconds'])}{rate}"
     lines = [Text(first, style="bold")]
     if (kept := summary.get("features")) is not None:
-        lines.append(Text(f"kept {some(kept['windows'], 'window')} of features, {size(kept['bytes'])}"))
+        said = f"{size(kept['bytes'])}, {size(kept['bytes_per_km2'] or 0)} a km²"
+        lines.append(Text(f"kept features of {some(kept['windows'], 'window')}: {said}"))
     if (scored := summary.get("rescored")) is not None:
         spent, full = scored["kernel_seconds"], scored["kernel_seconds_of_full_run"]
         lines.append(Text(f"scored kept features in {spent:,.1f} s of work; encoding them took {full:,.1f} s"))

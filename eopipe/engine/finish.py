@@ -92,7 +92,7 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
     _publish(opened, plan, layout, outcome, picture)
     return {
         **found,
-        **_feature_figures(opened, outcome),
+        **_feature_figures(opened, plan, outcome),
         "classes": [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels],
         "cogs": storage.url(folder.COGS) if opened.job.spec.output.cog else None,
         "stac": storage.url(folder.COLLECTION),
@@ -100,15 +100,17 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
     }
 
 
-def _feature_figures(opened: Opened, outcome: Outcome) -> dict[str, Any]:
+def _feature_figures(opened: Opened, plan: Plan, outcome: Outcome) -> dict[str, Any]:
     """What was kept, and what it cost to score what another run kept; against that run's own tiles."""
     found: dict[str, Any] = {}
-    if opened.job.kernel.info.features is not None:
-        sizes = [size for path, size in opened.storage.sizes(f"{folder.FEATURES}/features/c") if path]
-        km2 = opened.job.area.km2
+    if (features := opened.job.kernel.info.features) is not None:
+        sizes = [size for _, size in opened.storage.sizes(f"{folder.FEATURES}/features/c")]
+        share = sum(sizes) / (len(sizes) * features.window_bytes) if sizes else 0.0
         found["features"] = {
-            "windows": len(sizes), "bytes": sum(sizes), "bytes_per_km2_of_area": round(sum(sizes) / km2)
-        }  # fmt: skip
+            "windows": len(sizes),
+            "bytes": sum(sizes),
+            "bytes_per_km2": round(plan.features.a_km2 * share) if plan.features else None,
+        }
     if opened.kept is not None:
         full = sum(record.seconds.get("kernel", 0.0) for record in Ledger(opened.kept.storage).load_all())
         spent = sum(record.seconds.get("kernel", 0.0) for record in outcome.records.values())

@@ -104,6 +104,7 @@ def map_box(
                 if keep is not None and result.windows:
                     with watch("features"):
                         keep(result.windows)
+                del result  # its features may weigh as much as the next strip's pixels
         return arrays, reader.stats
 
 

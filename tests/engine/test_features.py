@@ -18,7 +18,7 @@ from eopipe.mosaic.features import FEATURES, FeatureStore, read_layout
 from eopipe.storage import Storage
 from tests.support.command import eopipe as command
 from tests.support.kernels import CHANNELS, TOKENS
-from tests.support.paths import ROOT, needs_shared
+from tests.support.paths import ROOT, needs_shared, shared
 from tests.support.runs import mosaic, pisa, records, run, same_pixels
 
 pytestmark = needs_shared
@@ -68,6 +68,8 @@ def test_what_is_kept_is_counted_and_whole(made):
     assert len(found) == summary["features"]["windows"] > 150
     assert next(iter(found.values())).shape == (TOKENS, CHANNELS)
     planned = summary["session"]["plan"]
+    assert summary["bytes_read"] == pytest.approx(planned["bytes_read"], rel=0.1)
+    assert summary["features"]["bytes_per_km2"] == pytest.approx(planned["features_bytes_per_km2"], rel=0.3)
     assert planned["features_bytes_per_km2"] == pytest.approx(TOKENS * CHANNELS * 2 / 0.48**2, rel=0.01)
     assert 0.5 < len(found) * TOKENS * CHANNELS * 2 / planned["features_bytes"] < 1.1  # the scene fills no tile
     assert all(FEATURES in record["checksums"] for record in records(folder).values())
@@ -86,6 +88,18 @@ def test_tiles_and_strips_do_not_show(made, tmp_path):
     assert len(one.keys() & two.keys()) == min(len(one), len(two))
     for index in one.keys() & two.keys():
         np.testing.assert_array_equal(one[index], two[index])
+
+
+def test_a_notebook_maps_as_a_run_does(made):
+    """Lazily, from the catalogue: carried and not, the same bytes."""
+    catalog = str(shared() / "data/sentinel2-oscd/collection.json")
+    snapshot, _ = eopipe.search(catalog=catalog, area=AREA, datetime="2015-07")
+    cube = eopipe.open_cube(snapshot, area=AREA, bands=("red",), composite="first")
+    small = eopipe.map_kernel(cube, "overlapping", tile=512).isel(x=slice(0, 300), y=slice(0, 300))
+    found = small.compute(scheduler="synchronous")
+    there = mosaic(made[0]).sel(x=found.x, y=found.y)
+    for name in ("label", "confidence", "observations"):
+        np.testing.assert_array_equal(found[name].values, there[name].values)
 
 
 def test_damage_is_found_and_names_the_repair(made, tmp_path):

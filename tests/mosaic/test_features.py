@@ -44,8 +44,8 @@ def test_every_window_that_touches_a_tile_has_one_writer(tiles):
     assert all(place.owner(index, there) == Tile(index[0] * 112 // 512, index[1] * 112 // 512) for index in inside)
 
 
-def test_a_window_is_read_as_it_was_written_to_16_bits(tmp_path):
-    storage, place = Storage.open(str(tmp_path)), layout()
+def test_a_window_is_read_as_it_was_written_to_16_bits(anywhere):
+    storage, place = anywhere, layout()
     create(storage, place, None, {"title": "test"})
     assert read_layout(storage) == place
     store = FeatureStore(storage, place)
