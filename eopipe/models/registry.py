@@ -88,7 +88,7 @@ ANYUP = UpsamplerEntry(
 JBU_STACK = UpsamplerEntry(
     name="jbu_stack",
     family="upsampler",
-    version="clip, COCO-Stuff, no norm",
+    version="clip, COCO-Stuff",
     licence="MIT",
     weights=WeightsEntry(
         name="FeatUp jbu_stack for CLIP",
@@ -178,3 +178,11 @@ def _row(entry: ModelEntry) -> dict[str, Any]:
 def _how_to_get(weights: WeightsEntry) -> str:
     by_hand = f"put {weights.file} into {where()}; from {weights.origin}"
     return f"fetched at the first use, or {by_hand}" if weights.hub else by_hand
+
+
+OTHERS = (
+    "hub: fetched from huggingface.co at the first use; or put its file, as --json names it, into $EOPIPE_WEIGHTS.",
+    "Also: hf-hub:ORG/NAME, local-dir:FOLDER, any ARCHITECTURE/TAG of open_clip, or an ARCHITECTURE of it",
+    "with kernel.checkpoint: FILE. What is here is named by --json too, with its sha256 where one is stated.",
+)
+"""What a listing adds for people: where files go, and what else can be named."""

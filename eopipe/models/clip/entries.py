@@ -54,7 +54,7 @@ class _Tag(NamedTuple):
     colours: tuple[tuple[float, float, float], tuple[float, float, float]] = OPENAI
 
 
-_NC, _APPLE = "CC-BY-NC-4.0", "Apple's own, see the hub"
+_NC, _APPLE = "CC-BY-NC-4.0", "Apple's own"
 
 _TAGS = (
     _Tag("ViT-B-16", "openai", "timm/vit_base_patch16_clip_224.openai", "MIT", RADFORD, "quick"),
@@ -152,7 +152,7 @@ def _geo_rs_clip(architecture: str, gelu: Gelu) -> ClipEntry:
         name=name,
         file=f"{hub}/ckpt/RS5M_{architecture}.pt",
         hub=hub,
-        licence="MIT (its code)",
+        licence="MIT (code)",
         origin=f"huggingface.co/{hub}",
     )
     cited = "Zhang et al. 2024, RS5M and GeoRSCLIP, IEEE TGRS, arXiv:2306.11300"
@@ -165,7 +165,7 @@ def _sky_clip(architecture: str, gelu: Gelu, archive: str) -> ClipEntry:
     weights = WeightsEntry(
         name=name,
         file=f"SkyCLIP/{name}.pt",
-        licence="MIT (its code)",
+        licence="MIT (code)",
         origin=f"opendatasharing.s3.us-west-2.amazonaws.com/SkyScript/ckpt/{archive}.zip, the .pt within",
     )
     cited = "Wang et al. 2024, SkyScript: a large and semantically diverse vision-language dataset, AAAI"
