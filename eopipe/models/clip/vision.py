@@ -17,7 +17,7 @@ from torch.nn import functional
 from eopipe.models.clip.blocks import Build, Norm, attend, blocks
 from eopipe.models.clip.settings import AttentionSettings
 
-__all__ = ["AttentionSettings", "DenseEncoder", "Features", "position_table"]
+__all__ = ["AttentionSettings", "DenseEncoder", "Features", "encoder_gflop", "position_table"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,9 @@ class DenseEncoder:
     Attributes:
         patch: Side of a patch, pixels.
         width: C, channels of the joint space.
+        inner: Channels of a token within the tower.
+        hidden: Channels within its MLPs.
+        layers: Residual blocks.
 
     Raises:
         ValueError: ``attention.last`` is not within the tower.
@@ -83,9 +86,11 @@ class DenseEncoder:
         self.device = build.device
         self.patch = int(state["conv1.weight"].shape[-1])
         self.width = int(state["proj"].shape[1])
+        self.inner, self.hidden = int(state["proj"].shape[0]), len(state["transformer.resblocks.0.mlp.c_fc.bias"])
         self._blocks: list[Block] = blocks(state, build)
         if not 1 <= attention.last <= len(self._blocks):
             raise ValueError(f"last: {attention.last} of {len(self._blocks)} blocks; choose 1 to {len(self._blocks)}")
+        self.layers = len(self._blocks)
         self._pixels = build.product(state["conv1.weight"].float().flatten(1))
         self._class = state["class_embedding"].detach().to(build.device, torch.float32)
         self._table = state["positional_embedding"].detach().to("cpu", torch.float32)
@@ -194,3 +199,24 @@ def position_table(table: Tensor, rows: int, columns: int) -> Tensor:
     resized = functional.interpolate(square, scale_factor=factors, mode="bicubic", align_corners=False)
     assert resized.shape[2:] == (rows, columns)
     return torch.cat([table[:1], resized.permute(0, 2, 3, 1).reshape(rows * columns, -1)])
+
+
+def encoder_gflop(encoder: DenseEncoder, height: int, width: int) -> float:
+    """Arithmetic of one window of ``height`` x ``width`` pixels in 10⁹ operations: the matrix products alone.
+
+    A multiplication and an addition count as two. What the changed blocks leave out (residual, MLP, attention
+    matrices that are the identity) is not counted.
+    """
+    patches = (height // encoder.patch) * (width // encoder.patch)
+    tokens, inner = patches + 1, encoder.inner
+    attention, mlp = 4 * tokens**2 * inner, 4 * tokens * inner * encoder.hidden
+    projections = 2 * tokens * inner * 3 * inner
+    output = 2 * tokens * inner * inner
+    ordinary = projections + attention + output + mlp
+    settings = encoder.attention
+    matrices = {"vanilla": 1, "MaskCLIP": 0}.get(settings.kind) or len(_SELF.get(settings.kind, ""))
+    changed = projections + matrices * attention + output + (0 if settings.ignore_residual else mlp)
+    total = (encoder.layers - settings.last) * ordinary + settings.last * changed
+    total += (settings.last - 1) * (ordinary - projections)  # each but the last feeds the next
+    ends = 2 * patches * 3 * encoder.patch**2 * inner + 2 * tokens * inner * encoder.width
+    return (total + ends) / 1e9

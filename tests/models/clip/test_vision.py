@@ -6,7 +6,7 @@ import torch
 
 from eopipe.models.clip.products import Product, can_pack
 from eopipe.models.clip.seeded import TINY, seeded_config, seeded_text_state, seeded_vision_state
-from eopipe.models.clip.vision import AttentionSettings, DenseEncoder, position_table
+from eopipe.models.clip.vision import AttentionSettings, DenseEncoder, encoder_gflop, position_table
 from tests.models.clip.golden import arrays, state
 from tests.support.paths import needs_shared
 
@@ -128,6 +128,18 @@ def test_products_are_what_torch_says(activation, packed):
     assert torch.equal(residual, before)
     no_bias = Product(weight, packed=packed)
     torch.testing.assert_close(no_bias(x), x @ weight.T, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("last", [1, 2])
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("kind", ["vanilla", "MaskCLIP", "SCLIP", "ClearCLIP", "SegEarth"])
+def test_the_arithmetic_is_what_torch_counts(weights, kind, residual, last):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    made = encoder(weights, attention=AttentionSettings(kind, last=last, ignore_residual=residual), packed=False)
+    with FlopCounterMode(display=False) as counter:
+        made(windows(1))
+    assert round(encoder_gflop(made, 224, 224) * 1e9) == counter.get_total_flops()
 
 
 def open_clip_model(sizes, gelu):
