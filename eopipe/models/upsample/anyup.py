@@ -29,6 +29,7 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import PlanError, WeightsError
+from eopipe.models.clip.entries import OPENAI
 from eopipe.models.clip.products import Product
 from eopipe.models.upsample._anyup_bands import WIDTH, Bands, Block, Norm, run, run_pooled
 from eopipe.models.upsample._anyup_windows import Neighbours, neighbours
@@ -51,8 +52,6 @@ BAND = 4096
 """Pixels of a band on a CPU, at most where a row of patches is not more: 2 MB a layer."""
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of the images that AnyUp was trained on."""
-CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of the images as most CLIP towers see them."""
 
 
 def expected_shapes() -> dict[str, tuple[int, ...]]:
@@ -100,8 +99,8 @@ class AnyUp:
         state: Mapping[str, Tensor],
         *,
         device: str = "cpu",
-        mean: tuple[float, float, float] = CLIP[0],
-        std: tuple[float, float, float] = CLIP[1],
+        mean: tuple[float, float, float] = OPENAI[0],
+        std: tuple[float, float, float] = OPENAI[1],
     ) -> None:
         _check(state)
         self.device = torch.device(device)

@@ -40,7 +40,8 @@ class Pointwise(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H, W]."""
         assert self.bias is not None
-        out = self.weight[:, :, 0, 0] @ x.flatten(2) + self.bias[:, None]
+        weight = self.weight[:, :, 0, 0].expand(len(x), -1, -1)
+        out = torch.baddbmm(self.bias[:, None], weight, x.flatten(2))
         return out.view(*out.shape[:2], *x.shape[2:])
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
 from eopipe.models.checkpoints import open_checkpoint
+from eopipe.models.clip.entries import OPENAI
 from eopipe.models.registry import MODELS
-from eopipe.models.weights import locate, sha256_of
+from eopipe.models.weights import find, locate, sha256_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,8 @@ WEIGHTLESS = "bilinear"
 """The upsampler that has no weights: the published path without one."""
 
 _LIGHTNING = "upsampler."
+
+Colour = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,14 @@ def resolve_upsampler(name: str, *, checkpoint: str | None = None) -> ResolvedUp
     return ResolvedUpsampler(name=name, checkpoint=checkpoint, sha256=found, notes=notes)
 
 
-def load_upsampler(resolved: ResolvedUpsampler, *, device: str, threads: int, channels: int) -> Upsampler:
+def load_upsampler(
+    resolved: ResolvedUpsampler,
+    *,
+    device: str,
+    threads: int,
+    channels: int,
+    colours: tuple[Colour, Colour] = OPENAI,
+) -> Upsampler:
     """Read the tensors; on a CPU the fused forms, elsewhere torch.
 
     Args:
@@ -85,6 +95,7 @@ def load_upsampler(resolved: ResolvedUpsampler, *, device: str, threads: int, ch
         device: Where it runs.
         threads: For the fused forms.
         channels: Of the encoder's features.
+        colours: Mean and standard deviation that the guidance is normalised with, of pixels from 0 to 1.
 
     Raises:
         WeightsError: The file is not here, is another than the one resolved, is unsafe, holds other tensors, or was
@@ -104,7 +115,7 @@ def load_upsampler(resolved: ResolvedUpsampler, *, device: str, threads: int, ch
     if resolved.name == "anyup":
         from eopipe.models.upsample.anyup import AnyUp  # noqa: PLC0415  (torch)
 
-        return AnyUp(state, device=device)
+        return AnyUp(state, device=device, mean=colours[0], std=colours[1])
     tensors = {name.removeprefix(_LIGHTNING): tensor for name, tensor in state.items()}
     return jbu_upsampler(_jbu(resolved.name, channels, tensors, path), device=device, threads=threads)
 
@@ -130,11 +141,21 @@ def _path(name: str, checkpoint: str | None) -> Path:
     if checkpoint is None:
         if name not in MODELS or MODELS[name].family != "upsampler":
             raise WeightsError(f"upsampler: there is no {name!r}; choose bilinear, jbu_one, jbu_stack or anyup")
-        return locate(MODELS[name].weights)
+        return _registered(name)
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise WeightsError(f"upsampler_checkpoint: there is no file {str(path)!r}; give the path of one")
     return path
+
+
+def _registered(name: str) -> Path:
+    weights = MODELS[name].weights
+    try:
+        return locate(weights)
+    except WeightsError as error:
+        if find(weights) is not None:
+            raise
+        raise WeightsError(f"{error}, or name a file of yours as upsampler_checkpoint") from None
 
 
 def _jbu(name: str, channels: int, tensors: dict[str, Tensor], path: Path) -> JBU:
@@ -147,9 +168,17 @@ def _jbu(name: str, channels: int, tensors: dict[str, Tensor], path: Path) -> JB
             f" {channels}; take an upsampler trained for this encoder, or bilinear or anyup"
         )
     module = JBU(name, channels)
-    try:
-        module.load_state_dict(tensors)
-    except RuntimeError as error:
-        said = " ".join(str(error).split())
-        raise WeightsError(f"upsampler {name}: {path} holds other tensors: {said}") from None
+    expected = module.state_dict()
+    wrong = [
+        f"{key} is {'missing' if key not in tensors else tuple(tensors[key].shape)}, not {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key not in tensors or tensors[key].shape != value.shape
+    ]
+    wrong += [f"{key} is unknown" for key in tensors if key not in expected]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise WeightsError(
+            f"upsampler {name}: {path} holds other tensors: {wrong[0]}{more}; give a {name} checkpoint"
+        )
+    module.load_state_dict(tensors)
     return module

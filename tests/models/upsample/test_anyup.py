@@ -7,7 +7,8 @@ from PIL import Image
 from torch.nn import functional
 
 from eopipe.errors import PlanError, WeightsError
-from eopipe.models.upsample.anyup import CLIP, AnyUp, expected_shapes
+from eopipe.models.clip.entries import OPENAI
+from eopipe.models.upsample.anyup import AnyUp, expected_shapes
 from tests.models.upsample import anyup_reference
 from tests.support.paths import needs_shared, shared
 
@@ -41,7 +42,7 @@ def aerial(size):
     """A corner of a LoveDA tile as a CLIP tower sees it."""
     with Image.open(shared() / "data" / "optical_seg" / "loveda" / "images" / "0.png") as image:
         pixels = np.asarray(image.convert("RGB"))[300 : 300 + size, 300 : 300 + size] / np.float32(255)
-    mean, std = (np.array(values, np.float32) for values in CLIP)
+    mean, std = (np.array(values, np.float32) for values in OPENAI)
     return torch.from_numpy((pixels - mean) / std).permute(2, 0, 1)[None].contiguous()
 
 
@@ -95,7 +96,7 @@ def test_features_of_zeros_score_zero(anyup):
 
 def test_another_normalisation_of_the_picture_is_told(state, anyup):
     patches, guidance, text = inputs(16, (3, 3), 16)
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in CLIP)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in OPENAI)
     other = AnyUp(state, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     seen = (guidance * std + mean - 0.5) / 0.5
     expected = anyup.score(patches, guidance, text)
