@@ -73,7 +73,10 @@ class OvssModel:
         assert options.precision != "auto", "measured before the model is loaded"
         clip = resolve_model(options.model, checkpoint=options.checkpoint, sha256=self.clip.sha256, gelu=options.gelu)
         encoder = load_encoder(clip, attention=self.attention, precision=options.precision, device=device)
-        upsampler = load_upsampler(self.upsampler, device=device, threads=threads, channels=encoder.width)
+        upsampler = load_upsampler(
+            self.upsampler, device=device, threads=threads, channels=encoder.width,
+            colours=(clip.entry.mean, clip.entry.std),
+        )  # fmt: skip
         return Segmentor(encoder, upsampler, torch.from_numpy(self.text).to(device), bias=self.options.bias)
 
     def upsampling_memory(self, windows: int, side: int) -> int:
