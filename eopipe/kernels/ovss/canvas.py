@@ -57,8 +57,9 @@ class Canvas:
         upper, lower = sums.box.row0, min(row, self._box.row1)
         if lower <= upper:
             return sums
-        scores = class_scores(torch.from_numpy(sums.until(lower)) / OVERLAP, self._query_class, self._options.scale)
-        place = slice(upper - self._box.row0, lower - self._box.row0)
+        reached = min(lower, sums.box.row1)  # below lies nothing valid: the windows there were left out
+        scores = class_scores(torch.from_numpy(sums.until(reached)) / OVERLAP, self._query_class, self._options.scale)
+        place = slice(upper - self._box.row0, reached - self._box.row0)
         if self._factor == 1:
             self._write(place, scores, self._seen[place])
         else:

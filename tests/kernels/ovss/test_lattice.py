@@ -81,3 +81,32 @@ def test_a_bias_of_the_strip_in_place_of_the_window_would_show(world, tmp_path, 
     whole = call(ovss, world, area).arrays["label"]
     lower = PixelBox(224, 600, 448, 1048)
     assert (call(ovss, world, lower).arrays["label"] != whole[224:]).any()
+
+
+def test_windows_without_a_valid_pixel_are_left_out(world, tmp_path, monkeypatch):
+    """A hole larger than a window, within a strip and below it, is no data; what lies beside it is as before."""
+    monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
+    ovss = kernel(tmp_path)
+    pixels, valid = world
+    box = PixelBox(0, 600, 448, 712)
+    full = call(ovss, world, box).arrays["label"]
+    holed = valid.copy()
+    holed[PixelBox(-223, 337, 64, 1300).slices(WORLD)[0].stop :] = False  # nothing from row 64 on
+    seen = []
+    monkeypatch.setattr(
+        type(ovss._segmentor.encoder), "__call__", counting(type(ovss._segmentor.encoder).__call__, seen)
+    )
+    found = call(ovss, (np.where(holed, pixels, 0), holed), box)
+    assert (found.arrays["label"][64:] == 0).all()
+    assert (found.arrays["label"][:64] > 0).all()
+    assert (full > 0).sum() > (found.arrays["label"] > 0).sum()
+    assert len(seen) == 2 * 3  # two rows of windows begin above row 64, three columns touch the box
+    assert not found.carry.values.any()
+
+
+def counting(method, seen):
+    def counted(*given):
+        seen.append(1)
+        return method(*given)
+
+    return counted
