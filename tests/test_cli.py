@@ -14,7 +14,7 @@ from tests.support.command import eopipe
 from tests.support.paths import needs_shared
 from tests.support.runs import CALIBRATION, pisa
 
-COMMANDS = ("plan", "run", "status", "validate", "models", "eval")
+COMMANDS = ("plan", "run", "rescore", "status", "validate", "models", "eval", "bench")
 ONE_TILE = (10.38, 43.7, 10.385, 43.705)
 
 
@@ -58,7 +58,7 @@ def spec(client, tmp_path_factory):  # its cluster is the current client
 
 @pytest.fixture
 def _calibrated(monkeypatch):
-    monkeypatch.setattr("eopipe.engine.run.calibrate", lambda *_, **__: CALIBRATION)
+    monkeypatch.setattr("eopipe.engine.calibrate.calibrate", lambda *_, **__: CALIBRATION)
 
 
 @needs_shared
