@@ -14,7 +14,7 @@ import numpy as np
 
 from eopipe.models._simd import entry, jit
 from eopipe.models.upsample import _jbu_tiles as tiles
-from eopipe.models.upsample._jbu_rows import BROAD, LANES, aligned
+from eopipe.models.upsample._jbu_layout import BROAD, LANES, aligned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -24,7 +24,7 @@ CUBIC = (-0.10546875, 0.87890625, 0.26171875, -0.03515625)  # cubic convolution,
 
 
 def half_window(radius: int) -> int:
-    """How far from a cell the source reaches into it, in cells: the filter's radius and the bicubic resize."""
+    """See `_jbu_layout.half_window`."""
     return (radius + 3) // 2
 
 

@@ -1,4 +1,4 @@
-"""Arranges a joint bilateral upsampler's published weights (spec 01 §4.3) for `eopipe.models.upsample._jbu_rows`."""
+"""Arranges a joint bilateral upsampler's published weights (spec 01 §4.3) for the kernels: `_jbu_layout.Stage`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eopipe.models.upsample._jbu_rows import KEY_ROWS, Stage
+from eopipe.models.upsample._jbu_layout import KEY_ROWS, Stage
 from eopipe.models.upsample.jbu import MIXING
 
 if TYPE_CHECKING:

@@ -22,6 +22,8 @@ import torch
 
 from eopipe.errors import PlanError
 from eopipe.models.upsample import _jbu_basis as basis
+from eopipe.models.upsample import _jbu_keys as keys
+from eopipe.models.upsample import _jbu_layout as layout
 from eopipe.models.upsample import _jbu_rows as rows
 from eopipe.models.upsample._jbu_weights import pack
 from eopipe.models.upsample.jbu import MIXING
@@ -54,7 +56,7 @@ class Window(NamedTuple):
 
 
 if TYPE_CHECKING:
-    Last = Callable[[int, "_Bands", rows.Grid, rows.Stage, Window], None]
+    Last = Callable[[int, "_Bands", layout.Grid, layout.Stage, Window], None]
 
 
 class JBUCpu:
@@ -87,7 +89,7 @@ class JBUCpu:
         batch, _, height, width = guidance.shape
         out = np.empty((batch, height, width, text.shape[0]), np.float32)
 
-        def last(n: int, bands: _Bands, grid: rows.Grid, stage: rows.Stage, window: Window) -> None:
+        def last(n: int, bands: _Bands, grid: layout.Grid, stage: layout.Stage, window: Window) -> None:
             bands.run(rows.score, grid.height, grid, stage, window.rank, window.constant, window.rest, out[n])
 
         self._each(patches, guidance, text, last)
@@ -107,7 +109,7 @@ class JBUCpu:
         batch, _, height, width = guidance.shape
         out = np.empty((batch, self.channels, height, width), np.float32)
 
-        def last(n: int, bands: _Bands, grid: rows.Grid, stage: rows.Stage, window: Window) -> None:
+        def last(n: int, bands: _Bands, grid: layout.Grid, stage: layout.Stage, window: Window) -> None:
             pixels = np.empty((height, width, grid.channels), np.float32)
             bands.run(rows.double, grid.height, grid, stage, 0, pixels.reshape(-1))
             own = slice(window.rank, window.rank + self.channels)
@@ -121,14 +123,14 @@ class JBUCpu:
         del windows
         values = 0
         doublings = 4
-        vectors = rows.whole_channels(min(channels, (side >> doublings) ** 2 + 1) + queries)
+        vectors = layout.whole_channels(min(channels, (side >> doublings) ** 2 + 1) + queries)
         for n in range(doublings):
             cells = (side >> (doublings - n)) + 16
-            values += cells * cells * (vectors + 4 * (rows.KEYS + rows.COLOURS))
-        scratch = self.threads * BANDS * rows.STEP * (6 * 12 * 12 + vectors)
+            values += cells * cells * (vectors + 4 * (layout.KEYS + layout.COLOURS))
+        scratch = self.threads * BANDS * layout.STEP * (6 * 12 * 12 + vectors)
         return 4 * (values + scratch + 4 * channels * vectors)
 
-    def _plan(self, patches: Tensor, guidance: Tensor) -> list[rows.Stage]:
+    def _plan(self, patches: Tensor, guidance: Tensor) -> list[layout.Stage]:
         """The stages from patches to pixels, the shapes checked."""
         (_, channels, h, w), (height, width) = patches.shape, guidance.shape[2:]
         if channels != self.channels:
@@ -165,10 +167,28 @@ class JBUCpu:
     def _window(self, columns: Floats, text: Floats, queries: int) -> Window:
         """The window in its own basis, from its patches [C, h*w] and the packed text."""
         rank = min(columns.shape)
-        channels = rows.whole_channels(rank + queries)
+        channels = layout.whole_channels(rank + queries)
         source, constant = np.empty((columns.shape[1], channels), np.float32), np.empty(channels, np.float32)
         rest = basis.factor(columns, self._mixing, self._bias, text, queries, channels, source, constant)
         return Window(source, rank, constant, rest)
+
+
+def warm_up() -> None:
+    """Compile all kernels, for any weights and sizes, where the cache on disk does not have them (ten seconds)."""
+    channels, keys_, radius = 4, layout.KEYS, 3
+    area = (2 * radius + 1) ** 2
+    layers = {"range_proj.0": (keys_, 3), "range_proj.3": (keys_, keys_)}
+    layers |= {"fixup_proj.0": (area, area + 3), "fixup_proj.3": (area, area)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "fixup_proj.1.weight": (channels, channels),
+        "fixup_proj.1.bias": (channels,),
+    }
+    for n in (1, 2, 3, 4):
+        shapes |= {f"up{n}.range_temp": (), f"up{n}.sigma_spatial": ()}
+        for name, shape in layers.items():
+            shapes |= {f"up{n}.{name}.weight": shape, f"up{n}.{name}.bias": shape[:1]}
+    upsampler = JBUCpu({name: np.ones(shape, np.float32) for name, shape in shapes.items()}, threads=1)
+    upsampler.score(torch.zeros(1, channels, 2, 2), torch.zeros(1, 3, 32, 32), torch.zeros(1, channels))
 
 
 class _Bands:
@@ -209,14 +229,14 @@ class _Bands:
 class _Workspace:
     """The arrays of a window's stages, used again for the next window."""
 
-    def __init__(self, stages: list[rows.Stage], patches: tuple[int, ...]) -> None:
+    def __init__(self, stages: list[layout.Stage], patches: tuple[int, ...]) -> None:
         self.stages = stages
-        self.half = [rows.half_window(stage.radius) for stage in stages]
+        self.half = [layout.half_window(stage.radius) for stage in stages]
         self.sizes = [(patches[0] << n, patches[1] << n) for n in range(len(stages))]
-        self.pitch = [rows.pitch(w, stage.radius) for (_, w), stage in zip(self.sizes, stages, strict=True)]
+        self.pitch = [layout.pitch(w, stage.radius) for (_, w), stage in zip(self.sizes, stages, strict=True)]
         shapes = list(zip(self.sizes, self.pitch, strict=True))
-        self.colours = [_empty(2 * h, 2, rows.COLOURS, pitch) for (h, _), pitch in shapes]
-        self.keys = [_empty(2 * h, 2, rows.KEYS, pitch) for (h, _), pitch in shapes]
+        self.colours = [_empty(2 * h, 2, layout.COLOURS, pitch) for (h, _), pitch in shapes]
+        self.keys = [_empty(2 * h, 2, layout.KEYS, pitch) for (h, _), pitch in shapes]
         for (_, w), colours in zip(self.sizes, self.colours, strict=True):
             colours[:, :, :3, w:] = 0
             colours[:, :, 3] = 1
@@ -226,18 +246,16 @@ class _Workspace:
         """Make the keys of all stages, and meanwhile the window's basis."""
         window = bands.start(factor)
         waiting = []
-        image = guidance.float().numpy()
+        image = guidance.float().contiguous().numpy()
         for n in reversed(range(len(self.sizes))):
-            h, w = self.sizes[n]
-            self.colours[n][:, :, :3, :w] = image.reshape(3, 2 * h, w, 2).transpose(1, 3, 0, 2)
-            waiting += bands.split(rows.keys, 2 * h, self._grid(n, _NOTHING), self.stages[n])
-            image = 0.25 * (image[:, ::2, ::2] + image[:, ::2, 1::2] + image[:, 1::2, ::2] + image[:, 1::2, 1::2])
+            waiting += bands.split(keys.keys, 2 * self.sizes[n][0], self._grid(n, _NOTHING), self.stages[n], image)
+            image = _halved(image)
         for future in waiting:
             future.result()
         result: Window = window.result()
         return result
 
-    def advance(self, bands: _Bands, window: Window) -> rows.Grid:
+    def advance(self, bands: _Bands, window: Window) -> layout.Grid:
         """Double the source up to the last stage; what that one works on is returned."""
         channels = window.source.shape[1]
         if not self.sources or self.sources[0].shape[2] != channels:
@@ -256,11 +274,11 @@ class _Workspace:
                 bands.run(rows.double, grid.height, grid, self.stages[n], self.half[n + 1], target)
         return self._grid(len(self.sources) - 1, self.sources[-1])
 
-    def _grid(self, n: int, source: Floats) -> rows.Grid:
+    def _grid(self, n: int, source: Floats) -> layout.Grid:
         height, width = self.sizes[n]
         flat = source.reshape(-1)
         colours, keys = self.colours[n].reshape(-1), self.keys[n].reshape(-1)
-        return rows.Grid(height, width, self.pitch[n], colours, keys, source.shape[-1], flat)
+        return layout.Grid(height, width, self.pitch[n], colours, keys, source.shape[-1], flat)
 
 
 _NOTHING = np.zeros((1, 1, 1), np.float32)
@@ -272,6 +290,12 @@ def _empty(*shape: int) -> Floats:
     memory = np.empty(size + 16, np.float32)
     skip = -(memory.ctypes.data // 4) % 16
     return memory[skip : skip + size].reshape(shape)
+
+
+def _halved(image: Floats) -> Floats:
+    """Means of 2 x 2 pixels of [3, height, width]; of those again they are the adaptive average pool's."""
+    quarters = image[:, ::2, ::2] + image[:, ::2, 1::2] + image[:, 1::2, ::2] + image[:, 1::2, 1::2]
+    return np.float32(0.25) * quarters
 
 
 def _repeat_border(image: Floats, margin: int) -> None:

@@ -6,7 +6,16 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import PlanError
-from eopipe.models.upsample import _jbu_rows
+from eopipe.models._simd import jit
+from eopipe.models.upsample import (
+    _jbu_basis,
+    _jbu_filters,
+    _jbu_keys,
+    _jbu_layout,
+    _jbu_rows,
+    _jbu_tiles,
+    jbu_cpu,
+)
 from eopipe.models.upsample.jbu import JBU
 from eopipe.models.upsample.jbu_cpu import JBUCpu
 from tests.models.upsample import jbu_oracle
@@ -180,6 +189,54 @@ def test_memory_is_what_a_window_takes(monkeypatch):
     assert sum(taken) - 4 * 224 * 224 * 12 <= stated <= 2 * sum(taken)
 
 
+@pytest.mark.parametrize(("channels", "patches"), [(40, 12), (12, 12), (13, 12), (7, 30), (64, 50)], ids=str)
+def test_the_triangle_keeps_every_length(channels, patches):
+    rng = np.random.default_rng(channels)
+    columns = rng.normal(size=(channels, patches)).astype(np.float32)
+    columns[:, 3], columns[:, 4] = 0, columns[:, 5]  # no rank is asked for
+    weight, bias = rng.normal(size=(channels, channels)) / 10, rng.normal(size=channels)
+    text = rng.normal(size=(3, channels)).astype(np.float32)
+    source, constant = np.full((patches, 80), np.nan, np.float32), np.full(80, np.nan, np.float32)
+    packed = (_jbu_basis.pack_rows((np.eye(channels) + weight).astype(np.float32)), bias.astype(np.float32))
+    rest = _jbu_basis.factor(columns, *packed, _jbu_basis.pack_rows(text), 3, 80, source, constant)
+    whole = np.column_stack([columns + weight @ columns, bias])
+    rank = min(channels, patches)
+    got = np.vstack([source, constant]).T.astype(float)
+    beside = np.zeros((patches + 1, patches + 1))
+    beside[-1, -1] = rest**2
+    np.testing.assert_allclose(got[:rank].T @ got[:rank] + beside, whole.T @ whole, atol=2e-4)
+    np.testing.assert_allclose(got[rank : rank + 3], text @ whole, atol=2e-5)
+    assert not got[rank + 3 :].any()
+
+
+def test_gelu_is_the_exact_one():
+    lanes = _jbu_layout.LANES
+    tile = _jbu_tiles.make_product(lanes, 1, 1, a_row=1, a_k=1, pairs=False, add=False, gelu=True)
+
+    @jit
+    def gelu(one, x, y):
+        for n in range(0, x.size, lanes):
+            tile(one, 0, 0, x, n, 0, 0, 1, 1, y, n, 0, 0)
+
+    x = np.concatenate([np.linspace(-9, 9, 16 * 4000), np.repeat([-1e30, -100, 100, 1e30], 4)]).astype(np.float32)
+    y = np.empty_like(x)
+    gelu(np.ones(1, np.float32), x, y)
+    exact = functional.gelu(torch.from_numpy(x).double()).numpy()
+    error = abs(y - exact)
+    assert np.max(error[abs(x) < 2]) < 3e-7
+    assert np.max(error / np.maximum(1, abs(exact))) < 1e-6
+
+
+def test_warming_up_compiles_what_scoring_needs():
+    jbu_cpu.warm_up()
+    kernels = (_jbu_keys.keys, _jbu_rows.double, _jbu_rows.score, _jbu_basis.factor)
+    before = [len(kernel.signatures) for kernel in kernels]
+    weights = seeded("jbu_one", 8)
+    patches, guidance, text = inputs(9, 1, 8, (3, 4))
+    JBUCpu(weights, threads=1).score(patches, guidance, text)
+    assert [len(kernel.signatures) for kernel in kernels] == before == [1, 1, 1, 1]
+
+
 def test_vectors_fill_the_registers():
-    assert _jbu_rows.LANES in (4, 8, 16)
-    assert _jbu_rows.STEP % (_jbu_rows.VECTORS * _jbu_rows.LANES) == 0
+    assert _jbu_layout.LANES in (4, 8, 16)
+    assert _jbu_layout.STEP % (_jbu_filters.VECTORS * _jbu_layout.LANES) == 0
