@@ -7,15 +7,20 @@ happens in the cache, and each layer is one product with packed weights.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from eopipe.models.clip.products import Product
+
+T = TypeVar("T")
 
 WIDTH = 128
 """Channels of every layer."""
@@ -42,41 +47,92 @@ class Block(NamedTuple):
     last: Product
 
 
+class Workers:
+    """Calls a function for each band, on the calling thread or on a pool of threads with one core each.
+
+    Threads of torch's own would meet at the end of every operation, hundreds of times a window, and wait for the
+    slowest; these meet where a norm needs the whole map. What a band gives does not depend on who computes it.
+
+    Args:
+        threads: How many bands are worked on at once.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._inference = torch.is_inference_mode_enabled()
+
+    def __enter__(self) -> Self:
+        self._before = torch.get_num_threads()
+        self._pool = (
+            ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
+            if self._threads > 1
+            else None
+        )
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            torch.set_num_threads(
+                self._before
+            )  # the number is each thread's own, but new threads take the last one set
+
+    def map(self, function: Callable[[int], T], count: int) -> list[T]:
+        """The function's values for 0 to ``count - 1``, in order."""
+        if self._pool is None:
+            return [function(n) for n in range(count)]
+
+        def call(n: int) -> T:
+            with torch.inference_mode(self._inference), torch.no_grad():  # both are each thread's own
+                return function(n)
+
+        return list(self._pool.map(call, range(count)))
+
+
 class Bands:
-    """A map as bands of whole rows, each [pixels, C], with the sums that a norm over all of them needs."""
+    """A map as bands of whole rows, each [pixels, C], with the sums that a norm over all of them needs.
 
-    def __init__(self) -> None:
-        self.bands: list[Tensor] = []
-        self._sums: list[Tensor] = []
+    Args:
+        workers: Who makes the bands.
+        make: The band of a number.
+        count: How many there are.
+    """
 
-    def add(self, band: Tensor) -> None:
-        """Append a band."""
-        self.bands.append(band)
-        exact = band.double() if len(band) <= SMALL else band
-        self._sums.append(torch.stack([exact.sum(0), exact.square().sum(0)]).double())
+    def __init__(self, workers: Workers, make: Callable[[int], Tensor], count: int) -> None:
+        def both(n: int) -> tuple[Tensor, Tensor, int]:
+            band = make(n)
+            exact = band.double() if len(band) <= SMALL else band
+            return band, torch.stack([exact.sum(0), exact.square().sum(0)]).double(), len(band)
+
+        made = workers.map(both, count)
+        self.bands = [band for band, _, _ in made]
+        self._sums = torch.stack([sums for _, sums, _ in made]).sum(0)
+        self._pixels = sum(pixels for _, _, pixels in made)
 
     def affine(self, norm: Norm) -> tuple[Tensor, Tensor]:
         """The group norm of this map as a factor and a summand for each channel."""
         size = WIDTH // GROUPS
-        pixels = sum(len(band) for band in self.bands)
-        mean, square = torch.stack(self._sums).sum(0).view(2, GROUPS, size).sum(2) / (size * pixels)
+        mean, square = self._sums.view(2, GROUPS, size).sum(2) / (size * self._pixels)
         scale = (square - mean.square()).clamp_min(0).add(EPSILON).rsqrt()
         factor = norm.weight.double() * scale.repeat_interleave(size)
         summand = norm.bias.double() - mean.repeat_interleave(size) * factor
         return factor.float(), summand.float()
 
+    def take(self, n: int) -> Tensor:
+        """A band, which is forgotten here."""
+        band = self.bands[n]
+        self.bands[n] = band.new_empty(0)
+        return band
 
-def run(block: Block, source: Bands) -> Bands:
+
+def run(block: Block, source: Bands, workers: Workers) -> Bands:
     """A block over a map; ``source`` is used up."""
-    hidden = _first(block, source)
+    hidden = _first(block, source, workers)
     affine = hidden.affine(block.norm2)
-    out = Bands()
-    while hidden.bands:
-        out.add(block.last(_activated(hidden.bands.pop(0), affine), source.bands.pop(0)))
-    return out
+    return Bands(workers, lambda n: block.last(_activated(hidden.take(n), affine), source.take(n)), len(source.bands))
 
 
-def run_pooled(block: Block, source: Bands, width: int, patch: int) -> Tensor:
+def run_pooled(block: Block, source: Bands, workers: Workers, width: int, patch: int) -> Tensor:
     """A block over a map and the mean over each patch; ``source`` is used up.
 
     The mean and the block's last product commute, so the product is done for patches.
@@ -84,19 +140,22 @@ def run_pooled(block: Block, source: Bands, width: int, patch: int) -> Tensor:
     Args:
         block: The block.
         source: Bands of whole rows of patches.
+        workers: Who makes the bands.
         width: Pixels of a row.
         patch: Pixels of a patch's side.
 
     Returns:
         [patches, C], row by row.
     """
-    hidden = _first(block, source)
+    hidden = _first(block, source, workers)
     affine = hidden.affine(block.norm2)
-    activated, skipped = [], []
-    while hidden.bands:
-        activated.append(patch_means(_activated(hidden.bands.pop(0), affine), width, patch))
-        skipped.append(patch_means(source.bands.pop(0), width, patch))
-    return block.last(torch.cat(activated), torch.cat(skipped))
+
+    def pooled(n: int) -> tuple[Tensor, Tensor]:
+        activated = _activated(hidden.take(n), affine)
+        return patch_means(activated, width, patch), patch_means(source.take(n), width, patch)
+
+    means = workers.map(pooled, len(source.bands))
+    return block.last(torch.cat([mean for mean, _ in means]), torch.cat([skipped for _, skipped in means]))
 
 
 def patch_means(band: Tensor, width: int, patch: int) -> Tensor:
@@ -104,12 +163,9 @@ def patch_means(band: Tensor, width: int, patch: int) -> Tensor:
     return band.view(-1, patch, width // patch, patch, WIDTH).mean((1, 3)).flatten(0, 1)
 
 
-def _first(block: Block, source: Bands) -> Bands:
+def _first(block: Block, source: Bands, workers: Workers) -> Bands:
     affine = source.affine(block.norm1)
-    hidden = Bands()
-    for band in source.bands:
-        hidden.add(block.first(_activated(band, affine)))
-    return hidden
+    return Bands(workers, lambda n: block.first(_activated(source.bands[n], affine)), len(source.bands))
 
 
 def _activated(band: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:

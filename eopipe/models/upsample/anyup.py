@@ -31,12 +31,12 @@ from torch.nn import functional
 from eopipe.errors import PlanError, WeightsError
 from eopipe.models.clip.entries import OPENAI
 from eopipe.models.clip.products import Product
-from eopipe.models.upsample._anyup_bands import WIDTH, Bands, Block, Norm, run, run_pooled
+from eopipe.models.upsample._anyup_bands import WIDTH, Bands, Block, Norm, Workers, run, run_pooled
 from eopipe.models.upsample._anyup_windows import Neighbours, neighbours
 from eopipe.models.upsample.protocol import NORM_FLOOR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -85,6 +85,7 @@ class AnyUp:
     Args:
         state: The published state dict, whole.
         device: Where it runs.
+        threads: How many bands are worked on at once, on a CPU; the result does not depend on it.
         mean: Of the images as the encoder sees them: what the guidance was normalised with.
         std: The same.
 
@@ -99,11 +100,13 @@ class AnyUp:
         state: Mapping[str, Tensor],
         *,
         device: str = "cpu",
+        threads: int = 1,
         mean: tuple[float, float, float] = OPENAI[0],
         std: tuple[float, float, float] = OPENAI[1],
     ) -> None:
         _check(state)
         self.device = torch.device(device)
+        self.threads = threads if self.device.type == "cpu" else 1
         weights = {key: value.detach().to(self.device, torch.float32) for key, value in state.items()}
         self._weights = weights
         self._image_blocks = self._blocks("image_encoder")
@@ -130,82 +133,85 @@ class AnyUp:
         batch, _, height, width = guidance.shape
         patch = _ratio(patches, guidance)
         out = text.new_empty(batch, height, width, text.shape[0])
-        for n in range(batch):
-            self._score_window(patches[n], guidance[n], text, patch, out[n])
+        with Workers(self.threads) as workers:
+            for n in range(batch):
+                self._score_window(patches[n], guidance[n], text, patch, out[n], workers)
         return out
 
     def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
         """As `Upsampler.memory`: one window's, however many there are."""
         del windows
         patches = (side // 16) ** 2
-        maps = 4 * WIDTH * side * side  # of pixels: queries and keys, hidden and new
-        unification = 3 * WIDTH * channels * patches
-        attention = (HEADS + 4) * 25 * max(BAND, 16 * side) + 2 * 25 * HEADS * WIDTH * patches
-        return 4 * (maps + unification + attention + 25 * (queries + 25) * patches)
+        seen = 25  # neighbours of a patch, five rows of five
+        maps = 5 * WIDTH * side * side  # of pixels: on to the queries, a block's source, inside, result; one to spare
+        at_work = 4 * WIDTH * max(BAND, 32 * side) + 2 * PLACES * WIDTH * channels  # a thread's
+        of_patches = (3 * BASES**2 + 4) * channels + seen * (HEADS * (WIDTH + 1) + queries + seen + 16 * 16)
+        return 4 * (maps + self.threads * at_work + patches * of_patches)
 
-    def _score_window(self, patches: Tensor, guidance: Tensor, text: Tensor, patch: int, out: Tensor) -> None:
+    def _score_window(
+        self, patches: Tensor, guidance: Tensor, text: Tensor, patch: int, out: Tensor, workers: Workers
+    ) -> None:
         grid = (patches.shape[1], patches.shape[2])
         width = grid[1] * patch
-        queries, image_keys = self._image(guidance, patch)
-        keys = self._keys(patches, image_keys, grid)
+        queries, image_keys = self._image(guidance, patch, workers)
+        keys = self._keys(patches, image_keys, workers)
         around = _neighbours_on(grid, patch, self.device)
         features = patches.flatten(1).T
         products = (features @ text.T)[around.patches]
         gram = (features @ features.T)[around.patches[:, :, None], around.patches[:, None, :]]
         weights, offsets = (folded[around.patches] for folded in self._folded(keys))
-        done = 0
-        for band in self._query_maps(queries, width):
-            rows = len(band) // width
-            at = slice(done // patch * grid[1], (done + rows) // patch * grid[1])
-            pixels = (
-                band.view(rows // patch, patch, grid[1], patch, WIDTH)
-                .transpose(1, 2)
-                .reshape(-1, patch * patch, WIDTH)
-            )
-            attention = self._attention(pixels, weights[at], offsets[at], around.mask[at])
+        rows = len(queries.bands[0]) // width
+
+        def score_band(n: int) -> None:
+            band = self._query_map(queries, n, width)
+            into = out[n * rows : n * rows + len(band) // width]
+            at = slice(n * rows // patch * grid[1], (n * rows + len(into)) // patch * grid[1])
+            by_patch = band.view(-1, patch, grid[1], patch, WIDTH).transpose(1, 2).reshape(-1, patch * patch, WIDTH)
+            attention = self._attention(by_patch, weights[at], offsets[at], around.mask[at])
             scores = attention.transpose(1, 2) @ products[at]
             length = ((gram[at] @ attention) * attention).sum(1).clamp_min(0).sqrt_().clamp_min_(NORM_FLOOR)
             scores.div_(length[:, :, None])
-            into = out[done : done + rows].view(rows // patch, patch, grid[1], patch, -1).transpose(1, 2)
-            into.copy_(scores.view(into.shape))
-            done += rows
+            placed = into.view(-1, patch, grid[1], patch, text.shape[0]).transpose(1, 2)
+            placed.copy_(scores.view(placed.shape))
 
-    def _image(self, guidance: Tensor, patch: int) -> tuple[Bands, Tensor]:
+        workers.map(score_band, len(queries.bands))
+
+    def _image(self, guidance: Tensor, patch: int, workers: Workers) -> tuple[Bands, Tensor]:
         """The image's path: the queries' map before its 3x3 layer, and the image's part of the keys, [patches, C]."""
         _, height, width = guidance.shape
         rows = self._band_rows(height, width, patch)
-        encoded = Bands()
-        for top in range(0, height, rows):
-            pixels = guidance[:, top : top + rows].flatten(1).T
-            encoded.add(torch.addmm(self._image_offset, pixels, self._image_first))
+        count = -(-height // rows)
+
+        def first(n: int) -> Tensor:
+            pixels = guidance[:, n * rows : (n + 1) * rows].flatten(1).T
+            return torch.addmm(self._image_offset, pixels, self._image_first)
+
+        encoded = Bands(workers, first, count)
         for block in self._image_blocks:
-            encoded = run(block, encoded)
-        queries, keys = Bands(), Bands()
+            encoded = run(block, encoded, workers)
         places = _places_on(self._weights["rope.freqs"], height, width)
-        top = 0
-        while encoded.bands:
-            band = encoded.bands.pop(0)
-            turned = _rotate(band, places, top, width)
-            top += len(band) // width
-            queries.add(self._query_first(turned))
-            keys.add(self._key_first(turned))
-        first, last = self._key_blocks
-        pooled = run_pooled(last, run(first, keys), width, patch)
+        turned = workers.map(lambda n: _rotate(encoded.take(n), places, n * rows, width), count)
+        keys = Bands(workers, lambda n: self._key_first(turned[n]), count)
+        before, last = self._key_blocks
+        pooled = run_pooled(last, run(before, keys, workers), workers, width, patch)
+        queries = Bands(workers, lambda n: self._query_first(turned[n]), count)
+        turned.clear()
         for block in self._query_blocks:
-            queries = run(block, queries)
+            queries = run(block, queries, workers)
         return queries, pooled
 
-    def _keys(self, patches: Tensor, image_keys: Tensor, grid: tuple[int, int]) -> Tensor:
+    def _keys(self, patches: Tensor, image_keys: Tensor, workers: Workers) -> Tensor:
         """Keys, normalised and projected: [patches, C]."""
-        features = _unify(functional.normalize(patches, dim=0), self._weights["key_features_encoder.0.basis"])
-        shape = single(features)
+        unit = functional.normalize(patches, dim=0)
+        features = _unify(unit, self._weights["key_features_encoder.0.basis"], workers)
+        shape = Bands(workers, lambda _: features, 1)
         for block in self._feature_blocks:
-            shape = run(block, shape)
-        both = torch.cat([image_keys, shape.bands[0]], dim=1).T.view(1, -1, *grid)
+            shape = run(block, shape, workers)
+        both = torch.cat([image_keys, shape.bands[0]], dim=1).T.view(1, -1, *patches.shape[1:])
         padded = functional.pad(both, [1, 1, 1, 1], mode="reflect")[0].movedim(0, -1)
-        keys = single(_conv3x3(padded, self._weights["aggregation.0.weight"]))
+        keys = Bands(workers, lambda _: _conv3x3(padded, self._weights["aggregation.0.weight"]), 1)
         for block in self._aggregation_blocks:
-            keys = run(block, keys)
+            keys = run(block, keys, workers)
         normalised = _unit_mean_square(keys.bands[0]) * self._weights[f"{ATTENTION}.norm_k.weight"]
         return functional.linear(normalised, self._in_key, self._in_key_bias)
 
@@ -223,17 +229,14 @@ class AnyUp:
         weights = torch.einsum("nhd,hdc->nhc", heads, (self._in_query * gain).view(HEADS, size, WIDTH))
         return weights, (heads * self._in_query_bias.view(HEADS, size)).sum(2)
 
-    def _query_maps(self, queries: Bands, width: int) -> Iterator[Tensor]:
-        """The queries after their 3x3 layer, band by band; ``queries`` is used up."""
+    def _query_map(self, queries: Bands, n: int, width: int) -> Tensor:
+        """A band of the queries after their 3x3 layer, which sees a row of the bands above and below."""
         weight = self._weights["cross_decode.conv2d.weight"]
         edge = weight.new_zeros(width, WIDTH)
-        above = edge
-        while queries.bands:
-            band = queries.bands.pop(0)
-            below = queries.bands[0][:width] if queries.bands else edge
-            rows = torch.cat([above, band, below]).view(-1, width, WIDTH)
-            yield _conv3x3(functional.pad(rows, [0, 0, 1, 1]), weight)
-            above = band[-width:]
+        above = queries.bands[n - 1][-width:] if n > 0 else edge
+        below = queries.bands[n + 1][:width] if n + 1 < len(queries.bands) else edge
+        rows = torch.cat([above, queries.bands[n], below]).view(-1, width, WIDTH)
+        return _conv3x3(functional.pad(rows, [0, 0, 1, 1]), weight)
 
     def _attention(self, pixels: Tensor, weights: Tensor, offsets: Tensor, mask: Tensor) -> Tensor:
         """Mean over the heads of the softmax over the neighbours.
@@ -292,14 +295,7 @@ def _ratio(patches: Tensor, guidance: Tensor) -> int:
     return int(height // h)
 
 
-def single(rows: Tensor) -> Bands:
-    """A small map as one band."""
-    bands = Bands()
-    bands.add(rows)
-    return bands
-
-
-def _unify(features: Tensor, basis: Tensor) -> Tensor:
+def _unify(features: Tensor, basis: Tensor, workers: Workers) -> Tensor:
     """What the features' shape is, whatever their number: [C, h, w], of unit length, to [h * w, WIDTH].
 
     Every channel is filtered with every basis (zeros around, the sum divided by the number of taps that fall inside),
@@ -315,13 +311,14 @@ def _unify(features: Tensor, basis: Tensor) -> Tensor:
     filters = basis.flatten(1)
     # no response is larger than its filter's sum of sizes: a common shift keeps the exponentials in range
     shift = (filters.abs().sum(1).max() - EXPONENT).clamp_min(0)
-    means = []
-    for first in range(0, len(columns), PLACES):
-        some = columns[first : first + PLACES]
-        responses = torch.addmm(-shift, some.flatten(0, 1), filters.T).exp_().view(len(some), WIDTH, channels)
+
+    def some(n: int) -> Tensor:
+        places = columns[n * PLACES : (n + 1) * PLACES]
+        responses = torch.addmm(-shift, places.flatten(0, 1), filters.T).exp_().view(len(places), WIDTH, channels)
         responses.div_(responses.sum(1, keepdim=True))
-        means.append(responses.mean(2))  # not a product: its sums are less exact, and the next norm magnifies
-    return torch.cat(means)
+        return responses.mean(2)  # not a product: its sums are less exact, and the next norm magnifies
+
+    return torch.cat(workers.map(some, -(-len(columns) // PLACES)))
 
 
 def _conv3x3(padded: Tensor, weight: Tensor) -> Tensor:

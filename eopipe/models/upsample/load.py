@@ -115,7 +115,7 @@ def load_upsampler(
     if resolved.name == "anyup":
         from eopipe.models.upsample.anyup import AnyUp  # noqa: PLC0415  (torch)
 
-        return AnyUp(state, device=device, mean=colours[0], std=colours[1])
+        return AnyUp(state, device=device, threads=threads, mean=colours[0], std=colours[1])
     tensors = {name.removeprefix(_LIGHTNING): tensor for name, tensor in state.items()}
     return jbu_upsampler(_jbu(resolved.name, channels, tensors, path), device=device, threads=threads)
 

@@ -89,6 +89,17 @@ def test_a_window_scores_the_same_in_any_batch(anyup):
     assert torch.equal(together[2:], anyup.score(patches[2:], guidance[2:], text))
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_threads_change_no_byte_and_leave_torchs_own_alone(state, anyup, mode):
+    patches, guidance, text = inputs(16, (5, 4), 32)
+    before = torch.get_num_threads()
+    with mode():
+        assert torch.equal(
+            AnyUp(state, threads=2).score(patches, guidance, text), anyup.score(patches, guidance, text)
+        )
+    assert torch.get_num_threads() == before
+
+
 def test_features_of_zeros_score_zero(anyup):
     patches, guidance, text = inputs(16, (3, 3), 16)
     assert not anyup.score(torch.zeros_like(patches), guidance, text).any()
