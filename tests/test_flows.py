@@ -5,12 +5,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eopipe.cube.sensors import resolve_scene
+from eopipe.cube.sensors import resolve_scene, sensor_of
 from eopipe.engine.job import resolve
+from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.picture import stretch_of
+from eopipe.models.entry import ClipEntry
+from eopipe.models.registry import get_model
 from eopipe.spec import load_spec
 from tests.support.paths import ROOT, needs_shared, shared
 
-FLOWS = sorted((ROOT / "flows").glob("*.yaml"))
+FLOWS = sorted((ROOT / "flows").glob("land-cover-*.yaml"))
 ITEMS = {
     "land-cover-earth-search": "pystac-client/earthsearch_v1_s1grd_s2_20items.json",
     "land-cover-planetary-computer": "pystac-client/planetarycomputer_s2_landsat_2items.json",
@@ -42,3 +46,18 @@ def test_real_items_have_its_bands_and_mask(file):
             assert code in name
         (warning,) = kernel.check([scene.level], 10.0)
         assert "made for Sentinel-2 L1C" in warning
+
+
+@needs_shared
+def test_the_open_vocabulary_flow_is_valid_and_real_items_have_its_bands():
+    """Its towers are not here, so the kernel is not made: its options, and what they ask of the catalogue."""
+    spec = load_spec(ROOT / "flows/open-vocabulary-naip.yaml")
+    options = Options.model_validate(spec.kernel.options())
+    assert options.vocabulary.names == ("building", "road", "water", "tree", "grass", "car")
+    assert isinstance(get_model(options.model), ClipEntry)
+    items = shared() / "data/stac_raster/stac_items/pystac-client/planetarycomputer_naip_20items.json"
+    for item in json.loads(items.read_text())["features"]:
+        assert item["collection"] in spec.source.collections
+        scene = resolve_scene(item, ("red", "green", "blue"))
+        assert [ref.band_index for ref in scene.bands.values()] == [1, 2, 3]
+        assert stretch_of([sensor_of(item).name]) == (0.0, 1.0)

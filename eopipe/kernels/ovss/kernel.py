@@ -40,8 +40,8 @@ FREE = ("prompts", "background", "upsampler", "upsampler_checkpoint", "bias", "s
 """Options that do not shape a window's features."""
 
 TOWER_COLUMNS = 16
-"""Floats a token and channel of the joint space that a block of the tower holds at its peak (its MLP is 4 x 768 of
-512); bench_ovss_tile measures the whole."""
+"""Floats a token and channel of the tower that a block holds at its peak: its MLP's four, three of attention, what
+goes in and comes out; tests/bench/bench_ovss_tile.py measures the whole."""
 
 GPU_GROUP = 8
 """Windows of a lattice row that go through a GPU together: 1,576 tokens, enough to fill its products."""
@@ -109,8 +109,8 @@ class Ovss:
 
     def _window_bytes(self) -> int:
         """One group: its picture, the tower's activations, the upsampler's work, and its logits."""
-        queries, channels = self._model.text.shape
-        tower = 4 * self._group * self._tokens * TOWER_COLUMNS * channels
+        queries = len(self._model.text)
+        tower = 4 * self._group * self._tokens * TOWER_COLUMNS * self._model.clip.architecture.image.width
         upsampling = self._model.upsampling_memory(self._group, SIZE)
         return int(tower + upsampling + 4 * self._group * SIZE * SIZE * (3 + 2 * queries))
 
