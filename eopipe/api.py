@@ -161,6 +161,7 @@ class BoundKernel:
         made = self.make(step)
         if isinstance(made, Settling):  # no scene tells what a dataset came from
             made = registry.create(self.name, {**self.options, **made.settle(())}, resolution=step)
+        _refuse_auto(made)
         info = made.info
         if info.factor != 1:
             raise PlanError(f"kernel.gsd: apply() maps the dataset's own pixels of {step:g}; leave gsd at 'grid'")
@@ -197,7 +198,8 @@ def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr
         The arrays of the mosaic over ``cube.box``, byte for byte what a run with tiles of this side writes.
 
     Raises:
-        PlanError: ``tile`` is no multiple of 512, or the kernel wants another number of epochs.
+        PlanError: ``tile`` is no multiple of 512, the kernel wants another number of epochs, or its precision is
+            ``auto``, which only a run measures.
     """
     if tile <= 0 or tile % CELL:
         raise PlanError(f"tile {tile} is no multiple of {CELL}; give {CELL}, {2 * CELL} or {4 * CELL}")
@@ -208,7 +210,13 @@ def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr
             f"{bound.name} maps {made.info.inputs.epochs} step of time, and the cube has {len(cube.slots)}; "
             f"open it with groupby='epoch' and as many epochs as the kernel wants"
         )
+    _refuse_auto(made)
     return _map_lazily(cube, made, tile)
+
+
+def _refuse_auto(made: Kernel) -> None:
+    if made.info.options.get("precision") == "auto":
+        raise PlanError("kernel.precision: auto is measured by a run; say float32 or bfloat16 here")
 
 
 def _map_lazily(cube: Cube, made: Kernel, tile: int, features: FeatureSource | None = None) -> xr.Dataset:

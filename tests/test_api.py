@@ -85,6 +85,12 @@ def test_mistakes_are_one_line(tmp_path):
         eopipe.opencube  # noqa: B018
 
 
+@needs_shared
+def test_what_only_a_run_measures_is_refused(cube):
+    with pytest.raises(PlanError, match=r"kernel\.precision: auto is measured by a run"):
+        eopipe.map_kernel(cube, eopipe.kernel("land-cover", precision="auto"))
+
+
 def test_importing_eopipe_is_cheap():
     code = "import sys, eopipe; print(sorted({'torch', 'dask', 'rasterio', 'numba'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -142,6 +142,8 @@ def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerRepor
         _ = state.writer
         stage = "features"
         _ = state.features
+        if state.context.kept is not None:
+            _ = state.context.kept.store
         seconds, warning = _open_one_asset(state)
     except FileNotFoundError:
         error = f"it does not see the driver's probe in {state.context.storage.url()}; give a shared output.uri"

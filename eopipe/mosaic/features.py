@@ -231,22 +231,28 @@ class FeatureStore:
             OutputError: The folder cannot be read.
             DamageError: The file is not what a writer left.
         """
-        with self._storage.guard(self.layout.path(index)):
+        return self.stored_row(index, 1).get(index)
+
+    def stored_row(self, first: Index, count: int) -> dict[Index, NDArray[np.float16]]:
+        """What is stored of some windows of a row, read side by side; those without a file are left out.
+
+        Raises:
+            OutputError: The folder cannot be read.
+            DamageError: A file is not what a writer left.
+        """
+        row, col = self.layout.place(first)
+        where = self.layout.path(first)
+        with self._storage.guard(where):
             try:
-                found: NDArray[np.float16] = np.asarray(self._array[self.layout.place(index)])
+                found: NDArray[np.float16] = np.asarray(self._array[row, col : col + count])
             except (ValueError, RuntimeError) as error:
                 said = " ".join(str(error).split())[:120]
-                raise DamageError(
-                    f"{self._storage.url(self.layout.path(index))} cannot be decoded ({said})"
-                ) from error
-        return None if np.isnan(found[0, 0]) else found
+                raise DamageError(f"{self._storage.url(where)} or a neighbour cannot be decoded ({said})") from error
+        return {(first[0], first[1] + n): kept for n, kept in enumerate(found) if not np.isnan(kept[0, 0])}
 
-    def read(self, index: Index) -> NDArray[np.float32] | None:
-        """A window's features ``[token, channel]``, restored where they were reduced; None where it has none."""
-        found = self.stored(index)
-        if found is None:
-            return None
-        values = found.astype(np.float32)
+    def restored(self, stored: NDArray[np.float16]) -> NDArray[np.float32]:
+        """A window's features ``[token, channel]``, from what is stored of them."""
+        values = stored.astype(np.float32)
         return self.basis.restore(values) if self.basis is not None else values
 
     def digests(self, tile: Tile, tiles: Collection[Tile]) -> dict[Index, str]:

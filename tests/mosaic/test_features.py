@@ -52,9 +52,9 @@ def test_a_window_is_read_as_it_was_written_to_16_bits(anywhere):
     windows = {(-4, 14): made((-4, 14)), (-4, 15): made((-4, 15)), (-3, 20): made((-3, 20))}
     sums = store.write(windows)
     for index, values in windows.items():
-        np.testing.assert_allclose(store.read(index), values, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(store.restored(store.stored(index)), values, rtol=1e-3, atol=1e-6)
         assert storage.exists(place.path(index))
-    assert store.read((-4, 16)) is None
+    assert store.stored((-4, 16)) is None
     assert not storage.exists(place.path((-4, 16)))
     assert sum("/c/" in path for path in storage.list(FEATURES)) == 3
     again = FeatureStore(storage, place)
@@ -87,7 +87,7 @@ def test_a_basis_says_what_it_loses(tmp_path):
     create(storage, place, whole, {})
     store = FeatureStore(storage, place)
     store.write({(-4, 14): tokens[:5]})
-    np.testing.assert_allclose(store.read((-4, 14)), tokens[:5], rtol=2e-3, atol=5e-3)
+    np.testing.assert_allclose(store.restored(store.stored((-4, 14))), tokens[:5], rtol=2e-3, atol=5e-3)
     attrs = zarr.open_group(tmp_path / FEATURES, mode="r")["features"].attrs
     assert attrs["variance_kept"] == pytest.approx(whole.variance, abs=1e-6)
     assert attrs["max_cosine_error"] == pytest.approx(whole.max_error, rel=0.01)
@@ -123,3 +123,28 @@ def test_the_layout_follows_the_kernel():
     assert (place.tile, place.columns) == (1024, 8)
     assert place.windows == PixelBox(-1, -1, 43, 43)
     assert info.features.window_bytes == 17 * 8 * 2
+
+
+def test_a_row_is_read_at_once_and_what_is_lost_is_told(anywhere):
+    """What another run scores: whole windows of tiles that are done, and a fault for the others."""
+    from eopipe.engine.features import AHEAD, KeptFeatures
+
+    storage, place = anywhere, layout()
+    create(storage, place, None, {})
+    store, tiles = FeatureStore(storage, place), frozenset(all_tiles(place))
+    windows = {index: made(index) for index in ((-4, 15), (-4, 16), (-4, 17), (-3, 15))}
+    store.write(windows)
+    kept = KeptFeatures(storage, place, tiles, tiles - {Tile(-1, 4)}, {})
+    asked = []
+    read = kept.store.stored_row
+    kept.store.stored_row = lambda *args: asked.append(args) or read(*args)
+    for index, values in windows.items():
+        np.testing.assert_allclose(kept.get(*index), values, rtol=1e-3, atol=1e-6)
+    assert kept.get(-3, 14) is None
+    starts = [(row, max(col // AHEAD * AHEAD, place.windows.col0)) for row, col in windows]
+    assert [first for first, _ in asked] == list(dict.fromkeys(starts))
+    with pytest.raises(TileFault, match=r"features\.missing: .* tile r-00001c00004 is not done"):
+        kept.get(-4, 20)
+    storage.put(place.path((-3, 15)), b"no zstd")
+    with pytest.raises(TileFault, match=r"features\.corrupt: .* cannot be decoded"):
+        KeptFeatures(storage, place, tiles, tiles, {}).get(-3, 15)
