@@ -323,16 +323,20 @@ def _unify(features: Tensor, basis: Tensor, workers: Workers) -> Tensor:
 
 def _conv3x3(padded: Tensor, weight: Tensor) -> Tensor:
     """A 3x3 convolution of a padded, pixel-major map: [h + 2, w + 2, C] to [h * w, out]."""
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    if padded.is_cuda:  # nine products in full float32, where a convolution would round to TF32
-        taps = [
-            padded[i : i + height, j : j + width].flatten(0, 1) @ weight[:, :, i, j].T
-            for i in range(3)
-            for j in range(3)
-        ]
-        return torch.stack(taps).sum(0)
+    if padded.is_cuda:
+        return _nine_products(padded, weight)
     maps = padded.movedim(-1, 0)[None]  # channels last, as oneDNN likes it
-    return functional.conv2d(maps, weight)[0].movedim(0, -1).reshape(height * width, -1)
+    return functional.conv2d(maps, weight)[0].movedim(0, -1).flatten(0, 1)
+
+
+def _nine_products(padded: Tensor, weight: Tensor) -> Tensor:
+    """The same as products in full float32, where a convolution on CUDA would round to TF32."""
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    out = padded.new_zeros(height * width, len(weight))
+    for i in range(3):
+        for j in range(3):
+            out.addmm_(padded[i : i + height, j : j + width].flatten(0, 1), weight[:, :, i, j].T)
+    return out
 
 
 def _unit_mean_square(x: Tensor) -> Tensor:

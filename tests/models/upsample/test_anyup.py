@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from eopipe.errors import PlanError, WeightsError
 from eopipe.models.clip.entries import OPENAI
+from eopipe.models.upsample import anyup as anyup_module
 from eopipe.models.upsample.anyup import AnyUp, expected_shapes
 from tests.models.upsample import anyup_reference
 from tests.support.paths import needs_shared, shared
@@ -98,6 +99,22 @@ def test_threads_change_no_byte_and_leave_torchs_own_alone(state, anyup, mode):
             AnyUp(state, threads=2).score(patches, guidance, text), anyup.score(patches, guidance, text)
         )
     assert torch.get_num_threads() == before
+
+
+def test_the_convolution_of_a_gpu_is_the_same_sum():
+    generator = torch.Generator().manual_seed(1)
+    padded, weight = torch.randn(6, 9, 128, generator=generator), torch.randn(128, 128, 3, 3, generator=generator)
+    torch.testing.assert_close(
+        anyup_module._nine_products(padded, weight), anyup_module._conv3x3(padded, weight), atol=1e-4, rtol=1e-5
+    )
+
+
+def test_a_gpus_one_band_gives_what_the_cpus_bands_give(anyup, monkeypatch):
+    patches, guidance, text = inputs(16, (6, 5), 16)
+    expected = anyup.score(patches, guidance, text)
+    monkeypatch.setattr(AnyUp, "_band_rows", lambda _self, height, _width, _patch: height)
+    monkeypatch.setattr(anyup_module, "_conv3x3", anyup_module._nine_products)
+    torch.testing.assert_close(anyup.score(patches, guidance, text), expected, atol=1e-5, rtol=0)
 
 
 def test_features_of_zeros_score_zero(anyup):
