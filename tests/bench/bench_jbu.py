@@ -107,7 +107,7 @@ def peak() -> float:
 
 def parts(upsampler: JBUCpu, patches, guidance, text) -> None:
     stages = upsampler._plan(patches, guidance)
-    work, stage = _Workspace(stages, tuple(patches.shape[2:])), stages[-1]
+    work, stage = _Workspace(stages, (patches.shape[2], patches.shape[3])), stages[-1]
     with _Bands(1) as bands:
         columns, packed = patches[0].flatten(1).numpy(), basis.pack_rows(text.numpy())
         factored = least(upsampler._window, columns, packed, QUERIES)
