@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 BANDS = 4  # pieces of a stage to a thread: what one thread is late, the others make good
+ROWS = 4  # of cells, below which handing a piece to a thread costs more than it brings
+KEY_ROWS = 56  # of pixels, likewise for the keys
 
 
 class Window(NamedTuple):
@@ -224,15 +226,15 @@ class _Bands:
         done.set_result(function(*arguments))
         return done
 
-    def split(self, kernel: Callable[..., None], size: int, *arguments: Any) -> list[Future[Any]]:
-        """Start a kernel on all rows from 0 to ``size``."""
-        pieces = min(size, BANDS * self.threads) if self.threads > 1 else 1
+    def split(self, kernel: Callable[..., None], size: int, least: int, *arguments: Any) -> list[Future[Any]]:
+        """Start a kernel on all rows from 0 to ``size``, in bands of ``least`` rows or more."""
+        pieces = max(1, min(size // least, BANDS * self.threads)) if self.threads > 1 else 1
         cuts = [size * n // pieces for n in range(pieces + 1)]
         return [self.start(kernel, low, high, *arguments) for low, high in pairwise(cuts)]
 
     def run(self, kernel: Callable[..., None], size: int, *arguments: Any) -> None:
         """Run a kernel on all rows from 0 to ``size``."""
-        for future in self.split(kernel, size, *arguments):
+        for future in self.split(kernel, size, ROWS, *arguments):
             future.result()
 
 
@@ -258,7 +260,8 @@ class _Workspace:
         waiting = []
         image = guidance.float().contiguous().numpy()
         for n in reversed(range(len(self.sizes))):
-            waiting += bands.split(keys.keys, 2 * self.sizes[n][0], self._grid(n, _NOTHING), self.stages[n], image)
+            arguments = self._grid(n, _NOTHING), self.stages[n], image
+            waiting += bands.split(keys.keys, 2 * self.sizes[n][0], KEY_ROWS, *arguments)
             image = _halved(image)
         for future in waiting:
             future.result()
