@@ -1,7 +1,7 @@
 """The joint bilateral upsamplers on the CPU: float32, fused, and from patches to cosines without a feature map.
 
 Sources: FeatUp (arXiv 2403.10516), SimFeatUp (arXiv 2410.01768); spec 01 §4.1-4.4. Three exact rearrangements
-make it some twenty times faster than the plain modules of `eopipe.models.upsample.jbu`:
+make it some sixty times faster than the plain modules of `eopipe.models.upsample.jbu`:
 
 * the channels are those of the window's own span (`eopipe.models.upsample.lowrank`), and because a product with the
   text commutes with the filters as well, every query is one more channel: no pixel is ever multiplied by the text;
