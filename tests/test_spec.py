@@ -174,7 +174,12 @@ def test_as_written_leaves_the_cluster_out_and_defaults_too():
 
 
 def test_weights_of_ones_own_are_relative_to_the_file(tmp_path):
-    kernel = {"name": "ovss", "model": "local-dir:clip", "upsampler_checkpoint": "../up.ckpt", "checkpoint": "/w/a.pt"}
+    kernel = {
+        "name": "ovss",
+        "model": "local-dir:clip",
+        "upsampler_checkpoint": "../up.ckpt",
+        "checkpoint": "/w/a.pt",
+    }
     spec = parse_spec({**GOOD, "kernel": kernel}, base=tmp_path / "flows")
     assert spec.kernel.options() == {
         "model": f"local-dir:{tmp_path}/flows/clip",

@@ -1,7 +1,5 @@
 """Invariant 3: a worker stays within 1.15 times of the plan; what does not fit is refused, with what would."""
 
-from pathlib import Path
-
 import pytest
 from distributed import Client, LocalCluster
 
@@ -13,13 +11,7 @@ from eopipe.engine.run import execute
 from eopipe.errors import PlanError
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.paths import needs_shared
-from tests.support.runs import pisa
-
-
-def high_water():
-    """Peak resident bytes of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+from tests.support.runs import high_water, pisa
 
 
 @needs_shared

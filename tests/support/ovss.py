@@ -6,6 +6,10 @@ from eopipe.kernels.ovss.kernel import create
 from eopipe.kernels.ovss.options import Options
 from eopipe.models.clip.seeded import write_seeded_model
 from eopipe.models.upsample.jbu import JBU
+from tests.support.paths import shared
+
+RELEASED = {"jbu_stack": "featup_jbu/clip_jbu_stack_cocostuff.ckpt", "anyup": "anyup/anyup_multi_backbone.pth"}
+"""Upsamplers whose real weights are among the shared ones."""
 
 PROMPTS = {"water": ["water", "river"], "forest": ["forest"], "built": ["building", "roof"]}
 
@@ -35,6 +39,8 @@ def options(folder, upsampler="bilinear", **changes):
     }
     if upsampler == "jbu_one":
         given["upsampler_checkpoint"] = tiny_jbu_one(folder / "jbu_one.ckpt")
+    if upsampler in RELEASED:
+        given["upsampler_checkpoint"] = str(shared() / "weights" / RELEASED[upsampler])
     return given | changes
 
 

@@ -63,3 +63,9 @@ def records(folder):
     """Ledger records by tile."""
     paths = sorted(Path(folder).glob("ledger/r*/*.json"))
     return {path.name.split(".")[0]: json.loads(path.read_text()) for path in paths}
+
+
+def high_water():
+    """Peak resident bytes of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

@@ -9,7 +9,6 @@ on the lattice, always of one shape. A window without a valid pixel is skipped; 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from eopipe.grid import PixelBox
@@ -102,10 +101,7 @@ class Ovss:
         sums = 2 * 4 * SIZE * width * queries
         deciding = 4 * STRIDE * width * (3 * queries + 2 * classes)
         means = 4 * classes * rows * width // self._info.factor**2 if self._info.factor > 1 else 0
-        kept = (
-            0 if self._info.features is None else 4 * self._windows(shape) * self._tokens * self._model.text.shape[1]
-        )
-        return sums + deciding + means + kept + self._window_bytes()
+        return sums + deciding + means + self._window_bytes()
 
     def _window_bytes(self) -> int:
         """One group: its picture, the tower's activations, the upsampler's work, and its logits."""
@@ -117,10 +113,6 @@ class Ovss:
     @property
     def _tokens(self) -> int:
         return (SIZE // self._model.clip.entry.patch) ** 2 + 1
-
-    @staticmethod
-    def _windows(shape: tuple[int, int]) -> int:
-        return math.prod(side // STRIDE + 1 for side in shape)
 
     @property
     def _group(self) -> int:

@@ -7,16 +7,10 @@ from eopipe.grid import PixelBox
 from eopipe.kernels.ovss.windows import lay_windows
 from eopipe.kernels.protocol import StripContext
 from tests.support.ovss import kernel
-from tests.support.paths import needs_shared, shared
+from tests.support.paths import needs_shared
 
 WORLD = PixelBox(-223, 337, 700, 1300)  # has pixels; crosses the lattice's origin
 AREA = PixelBox(0, 600, 192, 728)
-UPSAMPLERS = [
-    "bilinear",
-    "jbu_one",
-    pytest.param("jbu_stack", marks=needs_shared),
-    pytest.param("anyup", marks=needs_shared),
-]
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +26,16 @@ def world():
     return np.where(valid, pixels, 0), valid
 
 
-@pytest.fixture(params=UPSAMPLERS)
+@pytest.fixture(
+    params=[
+        "bilinear",
+        "jbu_one",
+        pytest.param("jbu_stack", marks=needs_shared),
+        pytest.param("anyup", marks=needs_shared),
+    ]
+)
 def ovss(request, tmp_path, monkeypatch):
     monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
-    if request.param in {"jbu_stack", "anyup"}:
-        monkeypatch.setenv("EOPIPE_WEIGHTS", str(shared() / "weights"))
     return kernel(tmp_path, request.param)
 
 
@@ -63,7 +62,8 @@ def mapped(ovss, world, height, width, *, carried):
 @pytest.mark.parametrize(("height", "width", "carried"), [(96, 128, True), (64, 64, False)])
 def test_the_map_does_not_depend_on_cuts(ovss, world, height, width, carried):
     whole = call(ovss, world, AREA).arrays
-    assert set(np.unique(whole["label"])) >= {0, 1, 2}
+    assert (whole["label"] == 0).any()
+    assert len(np.unique(whole["confidence"])) > 3
     pieces = mapped(ovss, world, height, width, carried=carried)
     for name, array in whole.items():
         np.testing.assert_array_equal(array, pieces[name], err_msg=name)
