@@ -181,7 +181,7 @@ def test_an_empty_search_may_be_allowed(tmp_path):
 
 def test_these_tests_can_fail(tmp_path, monkeypatch):
     """A second line, a traceback or something written is seen."""
-    monkeypatch.setattr("eopipe.cli.resolve_now", lambda _: 1 / 0)
+    monkeypatch.setattr("eopipe.cli.runs.resolve_now", lambda _: 1 / 0)
     path = tmp_path / "spec.yaml"
     path.write_text(json.dumps(pisa(tmp_path / "out")))
     ended = eopipe("plan", path)

@@ -94,11 +94,17 @@ def parse_text(text: str) -> dict[str, list[str]]:
 
     Args:
         text: Classes separated by semicolons, each a phrase, or a name with its synonyms.
+
+    Raises:
+        ValueError: A class without a name or a word, or one that stands twice.
     """
     found: dict[str, list[str]] = {}
-    for entry in filter(None, (part.strip() for part in text.split(";"))):
-        name, _, phrases = entry.partition(":")
-        found[name.strip()] = [part.strip() for part in (phrases or name).split(",")]
+    for entry in filter(str.strip, text.split(";")):
+        name, colon, words = (part.strip() for part in entry.partition(":"))
+        said = [word.strip() for word in (words if colon else name).split(",") if word.strip()]
+        if not name or not said or name in found:
+            raise ValueError(f"{entry.strip()!r} is no class; write 'water: water, river; land: field'")
+        found[name] = said
     return found
 
 

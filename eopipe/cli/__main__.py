@@ -1,0 +1,5 @@
+"""``python -m eopipe.cli``."""
+
+from eopipe.cli.main import main
+
+main()

@@ -1,0 +1,169 @@
+"""``plan``, ``run``, ``rescore``, ``status``, ``validate``: a run from its spec to its output."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from eopipe.cli.app import AllowEmpty, Json, Now, OutUri, SpecPath, app, print_json, print_pairs, progress
+from eopipe.errors import SpecError
+from eopipe.spec import load_spec, parse_yaml, resolve_now
+
+
+class Shape(StrEnum):
+    """What ``eopipe plan --tiles`` may print."""
+
+    no = "no"
+    geojson = "geojson"
+
+
+@app.command()
+def plan(
+    spec: SpecPath,
+    *,
+    now: Now = None,
+    allow_empty: AllowEmpty = False,
+    tiles: Annotated[
+        Shape, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
+    ] = Shape.no,
+    as_json: Json = False,
+) -> None:
+    """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
+    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
+
+    from eopipe.engine.calibrate import calibrate  # noqa: PLC0415  (with what follows: torch and dask)
+    from eopipe.engine.display import plan_lines  # noqa: PLC0415
+    from eopipe.engine.opened import open_run  # noqa: PLC0415
+    from eopipe.engine.precision import freeze_precision  # noqa: PLC0415
+    from eopipe.engine.run import local_workers, plan_run  # noqa: PLC0415
+
+    opened, calibration = freeze_precision(open_run(loaded, now=moment, allow_empty=allow_empty), calibrate)
+    made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
+    if tiles is Shape.geojson:
+        from eopipe.engine.footprints import feature_collection  # noqa: PLC0415
+
+        print_json(feature_collection(opened.job, made))
+        return
+    if as_json:
+        print_json({"output": opened.storage.url(), **made.summary()})
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for line in plan_lines(made):
+        console.print(line)
+    console.print(f"next: eopipe run {spec}", markup=False)
+
+
+@app.command()
+def run(spec: SpecPath, *, now: Now = None, allow_empty: AllowEmpty = False, as_json: Json = False) -> None:
+    """Run a spec, or resume it where an earlier run stopped.
+
+    Ctrl-C drains: tiles under way are finished, and the same command resumes. A second Ctrl-C stops at once.
+    """
+    loaded, moment = load_spec(spec), resolve_now(now) if now else None
+
+    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
+
+    display = choose_display(quiet=as_json)
+    display.phase("load")
+    from eopipe.engine.run import execute  # noqa: PLC0415
+
+    try:
+        summary = execute(loaded, now=moment, allow_empty=allow_empty, display=display)
+    finally:
+        if isinstance(display, Terminal):
+            display.close()
+    if as_json:
+        print_json(summary)
+    raise typer.Exit(summary["exit_status"])
+
+
+@app.command()
+def rescore(
+    out: OutUri,
+    *,
+    prompts: Annotated[
+        str | None,
+        typer.Option(metavar="WORDS", help="Classes and their words, such as 'water: water, river; forest: forest'."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--out", metavar="URI", help="The new output; a name beside OUT where not given.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another option, such as scale=40; repeatable."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Local workers.")] = None,
+    address: Annotated[str | None, typer.Option(help="A scheduler's address, instead of local workers.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Map other words from the window features that a run kept; nothing is encoded. The same command resumes."""
+    options = _changes(prompts, changes or [])
+
+    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
+
+    display = choose_display(quiet=as_json)
+    display.phase("load")
+    from eopipe.engine.rescore import rescore as again  # noqa: PLC0415
+    from eopipe.spec import ClusterSpec  # noqa: PLC0415
+
+    asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
+    try:
+        cluster = ClusterSpec.model_validate(asked) if address or workers else None
+        summary = again(out, options, out=to, display=display, cluster=cluster)
+    finally:
+        if isinstance(display, Terminal):
+            display.close()
+    if as_json:
+        print_json(summary)
+    raise typer.Exit(summary["exit_status"])
+
+
+def _changes(prompts: str | None, pairs: list[str]) -> dict[str, Any]:
+    """Options of the kernel as the command line gives them; values as YAML reads them."""
+    found: dict[str, Any] = {}
+    if prompts is not None:
+        from eopipe.kernels.ovss.prompts import parse_text  # noqa: PLC0415  (with the kernels)
+
+        try:
+            found["prompts"] = parse_text(prompts)
+        except ValueError as error:
+            raise SpecError(f"--prompts: {error}") from None
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise SpecError(f"--set: {pair!r} is no option; write KEY=VALUE, such as scale=40")
+        found[key] = parse_yaml(value, f"--set {key}")
+    if not found:
+        raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
+    return found
+
+
+@app.command()
+def status(out: OutUri, *, as_json: Json = False) -> None:
+    """Say how far a run is: tiles by status, failures by reason, who is writing."""
+    from eopipe.engine.status import read_status  # noqa: PLC0415
+
+    found = read_status(out)
+    if as_json:
+        print_json(found)
+    else:
+        print_pairs(found)
+
+
+@app.command()
+def validate(out: OutUri, *, as_json: Json = False) -> None:
+    """Read everything again: shards against checksums, ledger against shards, STAC against files."""
+    from eopipe.engine.validate import validate_run  # noqa: PLC0415
+
+    problems = validate_run(out, progress=None if as_json else progress)
+    if as_json:
+        print_json({"output": out, "problems": problems, "exit_status": 6 if problems else 0})
+    else:
+        for problem in problems:
+            typer.echo(problem)
+        told = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
+        typer.echo(told, err=bool(problems))
+    raise typer.Exit(6 if problems else 0)
