@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from eopipe.errors import PlanError
 from eopipe.grid import CELL
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernels.gsd import factor_of
 from eopipe.kernels.protocol import ALONE, Result, StripContext
 from eopipe.models.dynamicworld import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
 from eopipe.models.registry import DYNAMIC_WORLD
@@ -66,19 +66,7 @@ class Options(BaseModel):
 
 def create(options: Options, *, resolution: float) -> LandCover:
     """Make the kernel for a grid's resolution; see :func:`eopipe.kernels.registry.create`."""
-    return LandCover(options, factor=_factor(options.gsd, resolution))
-
-
-def _factor(gsd: float | str, resolution: float) -> int:
-    if isinstance(gsd, str):
-        return 1
-    ratio = resolution / gsd
-    if ratio < 1 or abs(ratio - round(ratio)) > 1e-9:
-        raise PlanError(
-            f"kernel.gsd: {gsd:g} cannot be placed on a grid of resolution {resolution:g} (ratio {ratio:g}); "
-            f"choose a resolution that is a whole multiple of the gsd, or gsd: grid"
-        )
-    return round(ratio)
+    return LandCover(options, factor=factor_of(options.gsd, resolution))
 
 
 def _arrays(*, probabilities: bool) -> tuple[ArraySpec, ...]:
@@ -134,6 +122,11 @@ class LandCover:
             warnings.append(
                 f"land-cover was made for Sentinel-2 L1C; the scenes are {', '.join(others)}, "
                 f"for which no agreement figure exists yet: check the map before you rely on it"
+            )
+        if self._options.precision == "bfloat16":
+            warnings.append(
+                "land-cover in bfloat16 gives 99.0 to 99.6 % of float32's labels on real scenes (its weights alone, "
+                "rounded, cost 0.4 %): take float32 where maps are compared"
             )
         gsd = resolution / self._info.factor
         if not 5 <= gsd <= 20:
