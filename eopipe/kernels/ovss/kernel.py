@@ -162,7 +162,6 @@ def _first_rows(box: PixelBox) -> PixelBox:
 
 def _describe(model: OvssModel, factor: int) -> KernelInfo:
     entry, options = model.clip.entry, model.options
-    sar = entry.modality == "sar"
     kept = options.features
     features = FeatureSpec(
         tokens=(SIZE // entry.patch) ** 2 + 1,
@@ -173,9 +172,7 @@ def _describe(model: OvssModel, factor: int) -> KernelInfo:
     return KernelInfo(
         name="ovss",
         version=VERSION,
-        inputs=Inputs(
-            "sar" if sar else "optical", ("vv", "vh") if sar else ("red", "green", "blue"), gsd=entry.gsd[1]
-        ),
+        inputs=Inputs(entry.modality, _bands(entry.modality, options), gsd=entry.gsd[1]),
         window=Window(size=SIZE, stride=STRIDE, halo=SIZE - 1),
         arrays=_arrays(options),
         options=options.complete(),
@@ -186,8 +183,8 @@ def _describe(model: OvssModel, factor: int) -> KernelInfo:
     )
 
 
-def _bands(options: Options, *, sar: bool) -> tuple[str, ...]:
-    if not sar:
+def _bands(modality: str, options: Options) -> tuple[str, ...]:
+    if modality == "optical":
         return ("red", "green", "blue")
     return ("vv",) if options.channels == "vv" else ("vv", "vh")
 
