@@ -30,6 +30,9 @@ class _Entry:
 
 _KIND = re.compile(r"[\[(]|^(constrained-)?(float|int|str|bool)$")
 
+_LONGEST = 80
+"""Characters of a wrong value that an error repeats."""
+
 _KERNELS = {
     "land-cover": _Entry(land_cover.Options, land_cover.create),
     "ovss": _Entry(OvssOptions, ovss.create),
@@ -71,10 +74,18 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     first, key = problems[0], _key(problems[0]["loc"])
     if first["type"] == "extra_forbidden":
         return f"kernel.{key}: unknown key; this kernel's own are {', '.join(model.model_fields)}"
-    # a value that may be of several kinds has a problem with each
-    said = [str(p["msg"]).removeprefix("Value error, ") for p in problems if _key(p["loc"]) == key]
+    # a value that may be of several kinds has a problem with each, or within one
+    mine = [p for p in problems if f"{_key(p['loc'])}.".startswith(f"{key}.") and p["type"] != "model_type"]
+    said = [str(p["msg"]).removeprefix("Value error, ") for p in mine or [first]]
     whole = ", or ".join(f"{text[:1].lower()}{text[1:]}" for text in dict.fromkeys(said))
-    return f"kernel.{key}: {first.get('input')!r} is not valid: {whole}"
+    if not key:  # of several options together: it begins with the one to change
+        return f"kernel.{whole}"
+    return f"kernel.{key}: {_short(first.get('input'))} is not valid: {whole}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _key(location: tuple[int | str, ...]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
 from eopipe.kernelinfo import ArraySpec, FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.kernels.gsd import factor_of
@@ -48,7 +49,10 @@ GPU_GROUP = 8
 
 def create(options: Options, *, resolution: float) -> Ovss:
     """Make the kernel; see :func:`eopipe.kernels.registry.create`."""
-    return Ovss(OvssModel.resolve(options), factor=factor_of(options.gsd, resolution))
+    model = OvssModel.resolve(options)
+    if SIZE % (patch := model.clip.entry.patch):
+        raise PlanError(f"kernel.model: patches of {patch} do not fill a window of {SIZE}; take another model")
+    return Ovss(model, factor=factor_of(options.gsd, resolution))
 
 
 class Ovss:

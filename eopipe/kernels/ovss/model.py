@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from eopipe.errors import PlanError
+from eopipe.kernels.ovss.options import KeptFeatures
 from eopipe.kernels.ovss.segmentor import Segmentor
+from eopipe.models.clip import text as words
 from eopipe.models.clip.load import load_encoder, resolve_model
 from eopipe.models.clip.settings import AttentionSettings
-from eopipe.models.clip.text import IMAGENET_TEMPLATES, embed
+from eopipe.models.entry import UpsamplerEntry
+from eopipe.models.registry import MODELS
 from eopipe.models.upsample.load import load_upsampler, resolve_upsampler
 
 if TYPE_CHECKING:
@@ -45,11 +49,13 @@ class OvssModel:
         Raises:
             WeightsError: A file is missing, of another sha256, or unsafe.
             SpecError: A template has no place for the phrase.
+            PlanError: Tower, upsampler and options do not go together.
         """
         clip = resolve_model(options.model, checkpoint=options.checkpoint, sha256=options.sha256, gelu=options.gelu)
+        _must_go_together(options, clip)
         upsampler = resolve_upsampler(options.upsampler, checkpoint=options.upsampler_checkpoint)
-        templates = IMAGENET_TEMPLATES if options.templates == "imagenet" else options.templates
-        return cls(options, clip, upsampler, embed(clip, options.vocabulary.queries, templates))
+        templates = words.IMAGENET_TEMPLATES if options.templates == "imagenet" else options.templates
+        return cls(options, clip, upsampler, words.embed(clip, options.vocabulary.queries, templates))
 
     @property
     def attention(self) -> AttentionSettings:
@@ -103,3 +109,22 @@ class OvssModel:
     def notes(self) -> tuple[str, ...]:
         """What its user should know, one line each."""
         return (*self.clip.notes, *self.upsampler.notes)
+
+
+def _must_go_together(options: Options, clip: ResolvedModel) -> None:
+    """Told from what is known of the files, before one is read: not by the first window on a worker."""
+    entry, layers = clip.entry, clip.architecture.image.layers
+    if options.last_layers is not None and options.last_layers > layers:
+        raise PlanError(f"kernel.last_layers: {options.last_layers}, and {options.model} has {layers} blocks")
+    upsampler = MODELS.get(options.upsampler)
+    if isinstance(upsampler, UpsamplerEntry) and upsampler.factor not in {None, entry.patch}:
+        raise PlanError(
+            f"kernel.upsampler: {options.upsampler} makes features {upsampler.factor} times finer, and patches of "
+            f"{options.model} have {entry.patch} pixels a side; take bilinear or anyup, or a model with "
+            f"{upsampler.factor}"
+        )
+    if isinstance(options.features, KeptFeatures) and options.features.pca > entry.width:
+        raise PlanError(
+            f"kernel.features: {options.features.pca} components, and {options.model} has {entry.width} channels; "
+            f"ask for fewer, or set features: keep"
+        )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from eopipe.kernels.ovss.prompts import Vocabulary, parse_prompts
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Prompts = Annotated[
@@ -69,11 +70,11 @@ class Options(BaseModel):
     gelu: Literal["quick", "exact"] | None = None
     upsampler: Literal["bilinear", "jbu_one", "jbu_stack", "anyup"] = "jbu_one"
     upsampler_checkpoint: str | None = None
-    bias: Annotated[float, Field(allow_inf_nan=False)] = -0.3
+    bias: Finite = -0.3
     scale: Positive = 50.0
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     templates: Literal["imagenet"] | tuple[str, ...] = "imagenet"
-    stretch: Literal["auto"] | tuple[float, float] = "auto"
+    stretch: Literal["auto"] | tuple[Finite, Finite] = "auto"
     channels: Literal["vv-vh-ratio", "vv"] = "vv-vh-ratio"
     features: Literal["none", "keep"] | KeptFeatures = "none"
     gsd: Literal["grid"] | Positive = "grid"
@@ -110,7 +111,9 @@ class Options(BaseModel):
     def _values_make_sense(self) -> Options:
         if isinstance(self.templates, tuple):
             bad = next((text for text in self.templates if "{}" not in text), None)
-            if bad is not None or not self.templates:
+            if not self.templates:
+                raise ValueError("templates: there is none; write sentences such as 'a photo of a {}.', or imagenet")
+            if bad is not None:
                 raise ValueError(f"templates: {bad!r} has no place for the phrase; write it as 'a photo of a {{}}.'")
         if not isinstance(self.stretch, str) and not self.stretch[0] < self.stretch[1]:
             raise ValueError(f"stretch: {list(self.stretch)} must rise from black to white, such as [0, 0.3]")

@@ -72,10 +72,10 @@ def parse_prompts(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
             the pairs that this function returned (a frozen run holds those, since their order is the codes').
 
     Raises:
-        ValueError: Something else; no class, an empty phrase, a phrase or class twice, too many classes.
+        ValueError: Something else; no class, a name or phrase that is empty, twice there or no text, too many.
     """
     if isinstance(value, dict):
-        pairs = [(str(name), _phrases(name, phrases)) for name, phrases in value.items()]
+        pairs = [(_name(name), _phrases(name, phrases)) for name, phrases in value.items()]
     elif isinstance(value, list | tuple):
         pairs = [_pair(entry) for entry in value]
     else:
@@ -109,19 +109,36 @@ def parse_text(text: str) -> dict[str, list[str]]:
 
 
 def _pair(entry: Any) -> tuple[str, tuple[str, ...]]:
-    if isinstance(entry, str):
-        return entry, (entry,)
-    name, phrases = entry
-    return str(name), _phrases(name, phrases)
+    if isinstance(entry, list | tuple) and len(entry) == 2:
+        return _name(entry[0]), _phrases(entry[0], entry[1])
+    if isinstance(entry, dict | list | tuple):
+        raise ValueError(f"{entry!r} is no class; write a name, or a mapping of names to their synonyms")  # noqa: TRY004  (pydantic reports ValueError)
+    return _name(entry), _phrases(entry, None)
+
+
+def _name(value: Any) -> str:
+    name = _text(value)
+    if not name:
+        raise ValueError(f"{value!r} is no name of a class; write a word")
+    return name
 
 
 def _phrases(name: object, value: Any) -> tuple[str, ...]:
-    """Whitespace around a phrase never means anything."""
     raw = [name] if value is None or value == [] else value if isinstance(value, list | tuple) else [value]
-    phrases = tuple(" ".join(str(phrase).split()) for phrase in raw)
-    if not all(phrases):
-        raise ValueError(f"class {name!r} has an empty phrase; write a word or remove it")
-    return phrases
+    phrases = tuple(map(_text, raw))
+    for phrase, said in zip(phrases, raw, strict=True):
+        if phrase is None:
+            raise ValueError(f"class {name!r}: {said!r} is no phrase; write a word, in quotes")
+        if not phrase:
+            raise ValueError(f"class {name!r} has an empty phrase; write a word or remove it")
+    return tuple(phrase for phrase in phrases if phrase is not None)
+
+
+def _text(value: Any) -> str | None:
+    """Words, or a number as YAML reads it; None of anything else. Whitespace around words never means anything."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    return " ".join(str(value).split())
 
 
 def _refuse_twice(words: list[str], what: str) -> None:
