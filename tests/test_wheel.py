@@ -81,5 +81,6 @@ def test_land_cover_runs_from_the_installed_wheel(wheel, tmp_path):
     said = json.loads(first)
     assert Path(said["home"]).is_relative_to(target)
     assert said["codes"] == [1], "water"
-    (model,) = json.loads(rest)
-    assert Path(model["weights"]).is_relative_to(target)
+    here = [model for model in json.loads(rest) if model["here"]]
+    assert [model["name"] for model in here] == ["dynamic-world"]
+    assert Path(here[0]["path"]).is_relative_to(target)

@@ -33,18 +33,16 @@ def spec(tmp_path, name, upsampler, tile, **changes):
     return pisa(tmp_path / name, kernel=kernel, grid__tile=tile, area=[10.385, 43.70, 10.425, 43.74])
 
 
-@pytest.mark.parametrize("upsampler", ["bilinear", "jbu_stack"])
-def test_tiles_cannot_be_seen(client, tmp_path, upsampler):
+def test_tiles_cannot_be_seen(client, tmp_path):
     for tile in (512, 1024):
-        assert run(spec(tmp_path, str(tile), upsampler, tile))["exit_status"] == 0
+        assert run(spec(tmp_path, str(tile), "jbu_one", tile))["exit_status"] == 0
     small, large = mosaic(tmp_path / "512"), mosaic(tmp_path / "1024")
     assert same_pixels(small, large, NAMES) > 100_000
-    assert len(set(small.label.values.ravel())) >= 4
+    assert len(set(small.confidence.values.ravel())) > 5
 
 
-@pytest.mark.parametrize("upsampler", ["jbu_one"])
-def test_a_worker_stays_within_the_plan(tmp_path, upsampler):
-    settled = open_run(parse_spec(spec(tmp_path, "out", upsampler, 2048)), now=resolve_now(None), allow_empty=False)
+def test_a_worker_stays_within_the_plan(tmp_path):
+    settled = open_run(parse_spec(spec(tmp_path, "out", "jbu_one", 2048)), now=resolve_now(None), allow_empty=False)
     calibration = calibrate(settled.job.kernel)
     limits = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "6GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **limits) as cluster, Client(cluster) as one:
