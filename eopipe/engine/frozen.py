@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from eopipe import __version__
 from eopipe.engine import folder
 from eopipe.engine.recipe import canonical, digest
-from eopipe.errors import DamageError, SpecError
+from eopipe.errors import DamageError, SpecError, WeightsError
 from eopipe.spec import RunSpec
 from eopipe.stac.signing import unsign_item
 
 if TYPE_CHECKING:
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.storage import Storage
 
 _VERSION = re.compile(r"/(\d+)\.json$")
@@ -148,7 +149,7 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
     Raises:
         SpecError: Naming the first key that differs.
     """
-    mine, theirs = plain_spec(spec), frozen.spec
+    mine, theirs = _with_order(plain_spec(spec)), _with_order(frozen.spec)
     if canonical(mine) == canonical(theirs):
         return
     key = _first_difference(mine, theirs)
@@ -156,6 +157,39 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
         f"output {where} belongs to another spec: {key} differs; give this spec another output.uri, "
         f"or resume with the spec in {where.rstrip('/')}/{folder.RUN}"
     )
+
+
+def refuse_other_weights(frozen: Frozen, info: KernelInfo, where: str) -> None:
+    """What a run made, its own weights and kernel made: with others it would begin anew among its own tiles.
+
+    Raises:
+        WeightsError: A file has another sha256 than it had.
+        SpecError: The kernel has another version.
+    """
+    before = frozen.recipe["kernel"]
+    for name, found in info.weights.items():
+        if (stated := before["weights"].get(name)) != found:
+            was = f"sha256 {stated}" if stated else f"other files ({', '.join(before['weights']) or 'none'})"
+            raise WeightsError(
+                f"output {where} was made with {was}, and {name} now has sha256 {found}; "
+                f"put the former file back, or give another output"
+            )
+    if before["version"] != info.version:
+        raise SpecError(
+            f"output {where} was made by version {before['version']} of {info.name}, and this is {info.version}; "
+            f"use the eopipe that began it, or give another output"
+        )
+
+
+def ordered(value: Any) -> Any:
+    """A JSON value with mappings as lists of pairs, so that their order counts: a kernel's codes follow it."""
+    if isinstance(value, dict):
+        return [[name, ordered(part)] for name, part in value.items()]
+    return [ordered(part) for part in value] if isinstance(value, list) else value
+
+
+def _with_order(spec: dict[str, Any]) -> dict[str, Any]:
+    return {**spec, "kernel": {name: ordered(value) for name, value in spec.get("kernel", {}).items()}}
 
 
 def plain_spec(spec: RunSpec) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def open_run(
 
     Raises:
         SpecError: The output belongs to another spec.
+        WeightsError: It was made with other weights.
         NoItemsError: The search matched nothing and ``allow_empty`` is false.
         PlanError: The scenes' sensors need different values of an option.
     """
@@ -78,6 +79,7 @@ def open_run(
     if before is not None:
         frozen.refuse_another(before, spec, storage.url())
         job = resolve(spec, before.now, kernel_options=before.kernel_options)
+        frozen.refuse_other_weights(before, job.kernel.info, storage.url())
         snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
         if before.rescored is not None:
             raise SpecError(

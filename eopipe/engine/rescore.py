@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import frozen
@@ -21,7 +22,7 @@ from eopipe.engine.recipe import digest
 from eopipe.engine.run import execute
 from eopipe.errors import SpecError
 from eopipe.mosaic.features import read_layout
-from eopipe.spec import RunSpec, parse_spec
+from eopipe.spec import KernelSpec, RunSpec, parse_spec
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Source:
         Raises:
             SpecError: A changed option shapes the features, does not exist, or has a bad value.
         """
-        job = self.opened.job
+        job, changes = self.opened.job, _anchored(changes)
+        if KEEPS in changes:
+            raise SpecError(f"kernel.{KEEPS}: they are kept by {self.kept.storage.url()} and not again; leave it out")
         mine = {name: value for name, value in job.kernel.info.options.items() if name != KEEPS}
         kernel = resolve(job.spec, job.now, kernel_options={**mine, **changes}).kernel
         before, after = (_plain(info.options) for info in (job.kernel.info, kernel.info))
@@ -78,12 +81,14 @@ def open_source(uri: str) -> Source:
 
     Raises:
         SpecError: There is no run, or it keeps no features.
+        WeightsError: They were made with other weights than those that are here: words would not suit them.
     """
     storage = Storage.open(uri)
     before = frozen.require(storage)
     opened, tiles = open_frozen(storage, before)
     if opened.job.kernel.info.features is None:
         raise SpecError(f"{storage.url()} keeps no window features; run its spec with kernel.features: keep")
+    frozen.refuse_other_weights(before, opened.job.kernel.info, storage.url())
     done = Ledger(storage).done()
     kept = KeptFeatures(
         storage=storage,
@@ -109,6 +114,7 @@ def open_rescore(source: Source, spec: RunSpec, options: Mapping[str, Any]) -> O
     before = frozen.load(storage)
     if before is not None:
         frozen.refuse_another(before, spec, storage.url())
+        frozen.refuse_other_weights(before, job.kernel.info, storage.url())
         if before.recipe.get("features") != dict(source.kept.identity):
             raise SpecError(f"output {storage.url()} was made of other features; give another output")
     return Opened(storage, job, source.opened.snapshot, before, None, warnings, source.kept, source.before.tile)
@@ -139,9 +145,10 @@ def rescore(
     Raises:
         SpecError: Nothing was kept, an option shapes the features, or the output belongs to another run.
     """
-    source = open_source(uri)
+    source, changes = open_source(uri), _anchored(changes)
     options = source.options(changes)
-    spec = _spec(source, changes, out or f"{source.kept.storage.url().rstrip('/')}-{digest(_plain(changes))[:8]}")
+    tag = digest(sorted(frozen.ordered(_plain(changes))))[:8]
+    spec = _spec(source, changes, out or f"{source.kept.storage.url().rstrip('/')}-{tag}")
     spec = spec.model_copy(update={"cluster": cluster})
     return execute(
         spec,
@@ -163,6 +170,12 @@ def _spec(source: Source, changes: Mapping[str, Any], out: str) -> RunSpec:
     if Storage.open(spec.output_uri(source.before.now)).url() == source.kept.storage.url():
         raise SpecError(f"output {out} is the run whose features are scored; give another one")
     return spec
+
+
+def _anchored(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """With paths made absolute: workers, and who resumes, may stand in another folder."""
+    spec = KernelSpec.model_validate({**changes, "name": ""})
+    return {**changes, **spec.anchored(Path.cwd()).options()}
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

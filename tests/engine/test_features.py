@@ -12,6 +12,8 @@ import pytest
 import xarray as xr
 
 import eopipe
+from eopipe.engine.recipe import digest
+from eopipe.engine.rescore import _anchored
 from eopipe.engine.validate import validate_run
 from eopipe.errors import SpecError
 from eopipe.mosaic.features import FEATURES, FeatureStore, read_layout
@@ -31,7 +33,7 @@ from distributed import Client, LocalCluster
 from tests.support.kernels import register
 from eopipe.cli import main
 register()
-client = Client(LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None))
+client = Client(LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"))
 main()
 """
 """The command line with one worker in its own process, which knows the kernel."""
@@ -161,11 +163,34 @@ def test_a_notebook_scores_a_small_area(made, tmp_path):
         ({"precision": "bfloat16"}, r"kernel\.precision"),
         ({"stretch": "landsat"}, r"kernel\.stretch"),
         ({"words": 3}, r"kernel\.words: unknown key"),
+        ({"features": {"pca": 2}}, r"kernel\.features: they are kept by .* and not again"),
     ],
 )
 def test_what_shapes_the_features_is_refused(made, change, said):
     with pytest.raises(SpecError, match=said):
         eopipe.rescore(str(made[0]), prompts=WORDS, **change)
+
+
+def test_features_of_other_weights_are_refused(made, tmp_path):
+    """Words of one model do not suit another's features, and a resumed run would begin anew among its own tiles."""
+    out = tmp_path / "out"
+    shutil.copytree(made[0], out)
+    document = json.loads((out / "run.json").read_text())
+    document["spec"]["output"]["uri"] = str(out)
+    document["recipe"]["kernel"]["version"] = "0"
+    document["recipe_hash"] = digest(document["recipe"])
+    (out / "run.json").write_text(json.dumps(document))
+    with pytest.raises(SpecError, match="made by version 0 of overlapping, and this is 1"):
+        eopipe.rescore(str(out), prompts=WORDS)
+    with pytest.raises(SpecError, match="made by version 0 of overlapping, and this is 1"):
+        run(spec(out))
+
+
+def test_paths_among_changes_are_made_absolute(monkeypatch, tmp_path):
+    """Workers, and who resumes, may stand in another folder."""
+    monkeypatch.chdir(tmp_path)
+    changes = {"upsampler_checkpoint": "a/../b.ckpt", "scale": 3, "name": "x"}
+    assert _anchored(changes) == {**changes, "upsampler_checkpoint": str(tmp_path / "b.ckpt")}
 
 
 def test_features_that_are_missing_fail_their_tiles(made, tmp_path):

@@ -1,0 +1,58 @@
+"""What a run froze: another spec, other weights and another kernel are told apart from its own."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from eopipe.engine import frozen
+from eopipe.errors import SpecError, WeightsError
+from eopipe.spec import parse_spec
+
+WORDS = {"water": ["water", "river"], "land": ["land"]}
+
+
+def spec(tmp_path, prompts):
+    (tmp_path / "catalog.json").touch()
+    return parse_spec(
+        {
+            "name": "order",
+            "area": [10, 43, 11, 44],
+            "source": {"catalog": str(tmp_path / "catalog.json"), "collections": ["c"]},
+            "grid": {"resolution": 10},
+            "kernel": {"name": "ovss", "prompts": prompts, "model": "m"},
+            "output": {"uri": str(tmp_path / "out")},
+        }
+    )
+
+
+def made(tmp_path):
+    recipe = {"kernel": {"version": "1", "weights": {"tower": "a" * 64}}}
+    return frozen.Frozen(
+        spec=frozen.plain_spec(spec(tmp_path, WORDS)), now=datetime.now(UTC), tile=512, crs="EPSG:32632",
+        kernel_options={}, recipe=recipe, area={}, versions={},
+    )  # fmt: skip
+
+
+def test_codes_follow_the_order_of_prompts_so_another_order_is_another_spec(tmp_path):
+    before = frozen.Frozen.from_bytes(made(tmp_path).to_bytes(), "run.json")
+    frozen.refuse_another(before, spec(tmp_path, dict(WORDS)), "out")
+    with pytest.raises(SpecError, match=r"kernel\.prompts \(was .*water.*now .*land"):
+        frozen.refuse_another(before, spec(tmp_path, dict(reversed(WORDS.items()))), "out")
+
+
+@pytest.mark.parametrize(
+    ("weights", "version", "error", "said"),
+    [
+        ({"tower": "b" * 64}, "1", WeightsError, f"made with sha256 {'a' * 64}, and tower now has sha256 {'b' * 64}"),
+        ({"another": "a" * 64}, "1", WeightsError, r"other files \(tower\), and another now has"),
+        ({"tower": "a" * 64}, "2", SpecError, "by version 1 of ovss, and this is 2"),
+    ],
+)
+def test_other_weights_than_a_run_was_made_with_are_refused(tmp_path, weights, version, error, said):
+    before = made(tmp_path)
+    info = SimpleNamespace(name="ovss", version="1", weights={"tower": "a" * 64})
+    frozen.refuse_other_weights(before, info, "out")
+    info.weights, info.version = weights, version
+    with pytest.raises(error, match=said):
+        frozen.refuse_other_weights(before, info, "out")
