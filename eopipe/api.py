@@ -155,12 +155,15 @@ class BoundKernel:
 
         Raises:
             SpecError: A band is missing.
-            PlanError: The kernel's lattice is finer than the dataset's.
+            PlanError: The kernel's lattice is finer than the dataset's, or an option is left to scenes.
         """
         step = abs(float(dataset.x[1] - dataset.x[0]))
         made = self.make(step)
-        if isinstance(made, Settling):  # no scene tells what a dataset came from
-            made = registry.create(self.name, {**self.options, **made.settle(())}, resolution=step)
+        if isinstance(made, Settling) and (unsaid := made.settle(())):
+            name, value = next(iter(unsaid.items()))
+            raise PlanError(
+                f"kernel.{name}: 'auto' is told by scenes, and a dataset names none; say it, such as {name}={value}"
+            )
         _refuse_auto(made)
         info = made.info
         if info.factor != 1:
@@ -182,7 +185,8 @@ def kernel(name: str, **options: Any) -> BoundKernel:
         SpecError: No such kernel, or a bad option.
     """
     bound = BoundKernel(name, options)
-    bound.make(10.0)
+    gsd = options.get("gsd")  # a grid that it suits; whether it suits the cube's is asked when there is one
+    bound.make(float(gsd) if isinstance(gsd, int | float) and gsd > 0 else 10.0)
     return bound
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 import eopipe
 from eopipe.errors import EopipeError, PlanError, SpecError
+from tests.support.ovss import options as ovss_options
 from tests.support.paths import needs_shared, shared
 from tests.support.runs import mosaic, pisa, run
 
@@ -56,6 +57,19 @@ def test_an_edited_dataset_can_be_mapped(cube):
     assert same.mean() > 0.95  # the halved grid hangs on the dataset, not on the lattice: no equality is promised
     with pytest.raises(SpecError, match="lacks nir"):
         eopipe.kernel("land-cover").apply(data.drop_vars("nir"))
+
+
+def test_a_dataset_tells_no_sensor_so_its_stretch_must_be_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
+    half = np.full((40, 40), 0.15, np.float32)
+    data = xr.Dataset(dict.fromkeys(("red", "green", "blue"), (("y", "x"), half)), {"x": 10.0 * np.arange(40)})
+    options = ovss_options(tmp_path)
+    with pytest.raises(PlanError, match=r"kernel\.stretch: 'auto' is told by scenes, .* such as stretch=\[0"):
+        eopipe.kernel("ovss", **{**options, "stretch": "auto"}).apply(data)
+    mapped = eopipe.kernel("ovss", **options).apply(data)
+    assert mapped.label.shape == (40, 40)
+    assert (mapped.label > 0).all()
+    assert eopipe.kernel("ovss", **options, gsd=0.6).make(1.2).info.factor == 2
 
 
 @needs_shared
