@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 import torch
+from distributed import get_worker
 from distributed.scheduler import KilledWorker
 
 from eopipe.engine.device import choose_device, device_label
 from eopipe.engine.job import THREADS
 from eopipe.engine.precision import product_ratio
-from eopipe.errors import ClusterError
+from eopipe.errors import ClusterError, WeightsError
 from eopipe.grid import PixelBox
 from eopipe.kernels.protocol import StripContext
 
@@ -114,9 +115,10 @@ def calibrate_on_worker(client: Client, kernel: Kernel, *, features: FeatureSour
 
     Raises:
         ClusterError: The worker died; most often it was killed for memory.
+        WeightsError: The worker lacks weights that this process has, or has others; it is named.
     """
     try:
-        found: Calibration = client.submit(_as_worker, kernel, features, pure=False).result()
+        found: Calibration = client.submit(_on_worker, kernel, features, pure=False).result()
     except KilledWorker:
         raise ClusterError(
             "a worker was killed before it could map one window; give workers more memory, or take another precision"
@@ -139,6 +141,13 @@ def calibrate(kernel: Kernel) -> Calibration:
                 "the calibration process was killed before it could map one window; "
                 "free some memory, or choose a smaller kernel or precision"
             ) from None
+
+
+def _on_worker(kernel: Kernel, features: FeatureSource | None) -> Calibration:
+    try:
+        return _as_worker(kernel, features)
+    except WeightsError as error:  # they are here where the run was started
+        raise WeightsError(f"worker {get_worker().address}: {error}") from None
 
 
 def _as_worker(kernel: Kernel, features: FeatureSource | None = None) -> Calibration:

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from eopipe.engine import precision
-from eopipe.engine.calibrate import Calibration, calibrate_here
+from eopipe.engine.calibrate import Calibration, calibrate_here, calibrate_on_worker
 from eopipe.engine.opened import open_run
-from eopipe.errors import ClusterError
+from eopipe.errors import ClusterError, WeightsError
 from eopipe.kernelinfo import Window
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.kernels import Options, Overlapping
@@ -111,3 +111,15 @@ def test_the_calibration_of_overlapping_windows_is_per_window(monkeypatch):
     monkeypatch.setattr("eopipe.engine.calibrate.product_ratio", lambda *_: 1.0)
     assert calibrate_here(kernel, device="cpu", threads=1).window_seconds == pytest.approx(0.1)
     assert kernel.encoded == 2 * 4 + 3 * 25
+
+
+class Lacking(Overlapping):
+    """A kernel whose weights are not on the worker."""
+
+    def load(self, *, device, threads):
+        raise WeightsError("weights w not found: put w here")
+
+
+def test_a_worker_that_lacks_weights_is_named(threads):
+    with pytest.raises(WeightsError, match=r"^worker inproc://.*: weights w not found"):
+        calibrate_on_worker(threads, Lacking(Options()))
