@@ -24,7 +24,7 @@ from eopipe.cube.lazy import open_cube as describe_cube
 from eopipe.engine.device import choose_device
 from eopipe.engine.display import Display, Quiet
 from eopipe.engine.job import THREADS
-from eopipe.engine.mapping import Stopwatch, map_box, outside_is_nodata
+from eopipe.engine.mapping import Stopwatch, map_box
 from eopipe.engine.opened import read_settings
 from eopipe.engine.products import OBSERVATIONS
 from eopipe.engine.rescore import open_source
@@ -341,10 +341,8 @@ def _map_tile(cube: Cube, made: Kernel, features: FeatureSource | None, box: Pix
     scenes = cube.scenes(read_box(box, info), info.inputs.bands, settings.grid)
     if any(scenes):
         made.load(device=choose_device(), threads=THREADS)
-    arrays = map_box(made, scenes, settings, box, watch=Stopwatch(), features=features)[0]
-    if cube.region is not None:
-        outside_is_nodata(arrays, cube.region.mask(box), specs)
-    return arrays
+    inside = None if cube.region is None else cube.region.mask(box)
+    return map_box(made, scenes, settings, box, watch=Stopwatch(), inside=inside, features=features)[0]
 
 
 def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr.Dataset:

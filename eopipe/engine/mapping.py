@@ -61,10 +61,14 @@ def map_box(
     box: PixelBox,
     *,
     watch: Stopwatch,
+    inside: NDArray[np.bool_] | None = None,
     features: FeatureSource | None = None,
     keep: Keep | None = None,
 ) -> tuple[dict[str, NDArray[Any]], ReadStats]:
     """All arrays of a box, the engine's ``observations`` included.
+
+    Outside the area everything is no data, and no window is computed for it alone; but a run that keeps its windows'
+    features computes them all, since a neighbouring tile may need what this one does not.
 
     Args:
         kernel: Loaded, unless there is no scene.
@@ -72,6 +76,7 @@ def map_box(
         read: How pixels are read, on the kernel's lattice.
         box: On the grid; corners at multiples of a cell (divided by the kernel's factor).
         watch: Told of the stages ``read``, ``kernel`` and ``features``.
+        inside: ``[y, x]`` over the box: whether a pixel's centre is inside the area; None where all are.
         features: Kept window features that are scored instead of encoding.
         keep: Takes the features of the windows that the kernel encoded, strip by strip.
 
@@ -87,6 +92,7 @@ def map_box(
         for spec in info.arrays
     }
     arrays["observations"] = np.zeros(box.shape, np.uint8)
+    wanted = None if inside is None or info.features is not None else _finer(inside, info.factor)
     with TileReader(scenes, read) as reader:
         if any(scenes):
             strips, carry = list(_strips(box, info.factor)), None
@@ -95,8 +101,9 @@ def map_box(
                     pixels = reader.read(read_box(strip, info))
                 if following is not None:
                     reader.prefetch(read_box(following, info))
+                near = None if wanted is None else _near(wanted, box, strip, info)
                 with watch("kernel"):
-                    result = _strip(kernel, pixels, strip, StripContext(carry=carry, features=features))
+                    result = _strip(kernel, pixels, strip, StripContext(carry=carry, features=features, wanted=near))
                 arrays["observations"][strip.slices(box)[0]] = _seen(pixels, info)
                 for name, made in result.arrays.items():
                     arrays[name][..., strip.slices(box)[0], :] = made
@@ -105,21 +112,31 @@ def map_box(
                     with watch("features"):
                         keep(result.windows)
                 del result  # its features may weigh as much as the next strip's pixels
+        if inside is not None:
+            _outside_is_nodata(arrays, inside, info.arrays)
         return arrays, reader.stats
 
 
-def outside_is_nodata(
+def _outside_is_nodata(
     arrays: Mapping[str, NDArray[Any]], inside: NDArray[np.bool_], specs: Iterable[ArraySpec]
 ) -> None:
-    """Pixels outside the area are no data in a tile that the area touches (DESIGN §5); in place.
-
-    Args:
-        arrays: Array name to ``[y, x]`` or ``[plane, y, x]``.
-        inside: ``[y, x]``: whether a pixel's centre is inside the area.
-        specs: What is no data in each array.
-    """
+    """Pixels outside the area are no data in a tile that the area touches (DESIGN §5); in place."""
+    arrays["observations"][~inside] = 0
     for spec in specs:
         arrays[spec.name][..., ~inside] = spec.nodata
+
+
+def _finer(inside: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
+    return inside if factor == 1 else inside.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _near(wanted: NDArray[np.bool_], box: PixelBox, strip: PixelBox, info: KernelInfo) -> NDArray[np.bool_]:
+    """``wanted`` over what is read of a strip, on the kernel's lattice; what lies outside the box is another's."""
+    whole, read = box.scale(info.factor), strip.scale(info.factor).pad(info.window.halo)
+    near = np.zeros(read.shape, dtype=bool)
+    shared = whole & read
+    near[shared.slices(read)] = wanted[shared.slices(whole)]
+    return near
 
 
 def _strips(box: PixelBox, factor: int) -> Iterator[PixelBox]:

@@ -19,7 +19,7 @@ from eopipe.engine.device import device_label
 from eopipe.engine.faults import fault_of
 from eopipe.engine.folder import cog as cog_path
 from eopipe.engine.ledger import Failure, FileInfo, Record, Status
-from eopipe.engine.mapping import Stopwatch, map_box, outside_is_nodata
+from eopipe.engine.mapping import Stopwatch, map_box
 from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
 from eopipe.mosaic.features import FEATURES
@@ -85,12 +85,10 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         scenes = state.scenes(planned)
     kernel = state.kernel if any(scenes) else state.context.kernel
     keep = state.keeper(planned.tile)
-    arrays, reads = map_box(
-        kernel, scenes, state.context.read, box, watch=watch, features=state.context.kept, keep=keep
-    )
     inside = None if planned.part == "full" else state.context.region.mask(box)
-    if inside is not None:
-        outside_is_nodata(arrays, inside, state.context.layout.arrays)
+    arrays, reads = map_box(
+        kernel, scenes, state.context.read, box, watch=watch, inside=inside, features=state.context.kept, keep=keep
+    )
     status = _status(arrays, covered=planned.covered)
     counts = _histogram(state, arrays, inside)
     with watch("write"):

@@ -151,7 +151,7 @@ class LandCover:
         pixels: NDArray[np.float32],
         valid: NDArray[np.bool_],
         box: PixelBox,
-        context: StripContext = ALONE,  # noqa: ARG002  (the protocol's; this kernel needs nothing but the pixels)
+        context: StripContext = ALONE,
     ) -> Result:
         """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
         factor, halo = self._info.factor, self._info.window.halo
@@ -164,8 +164,9 @@ class LandCover:
         }
         outer = box.pad(halo)
         crops = {window: window.pad(halo).slices(outer) for window in box.blocks(CELL)}
-        # a window with nothing to see stays 0
-        crops = {window: at for window, at in crops.items() if valid[0][at][halo:-halo, halo:-halo].any()}
+        # a window with nothing to see, or that nobody will see, stays 0
+        look = valid[0] if context.wanted is None else valid[0] & context.wanted
+        crops = {window: at for window, at in crops.items() if look[at][halo:-halo, halo:-halo].any()}
         maps = self._probabilities([(pixels[0][:, at[0], at[1]], valid[0][at]) for at in crops.values()])
         seen = valid[0][halo:-halo, halo:-halo]
         whole = np.zeros((len(CLASSES), *box.shape), np.float32) if factor > 1 else None

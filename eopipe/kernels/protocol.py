@@ -47,11 +47,14 @@ class StripContext:
         carry: What the same kernel left in ``Result.carry`` for the strip right above, of the same tile; None for
             a tile's first strip, and below a strip without a valid pixel. It saves work and changes no byte.
         features: Kept window features, to be scored instead of encoding; None where windows are encoded.
+        wanted: ``[y, x]`` over the strip's pixels with their halo: those that somebody will see. A window without one
+            need not be computed; None: all.
     """
 
     statistics: Mapping[str, Any] = field(default_factory=dict)
     carry: Any = None
     features: FeatureSource | None = None
+    wanted: NDArray[np.bool_] | None = None
 
 
 ALONE = StripContext()

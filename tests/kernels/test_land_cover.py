@@ -5,6 +5,7 @@ import pytest
 
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
+from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.registry import create, names
 from eopipe.models.dynamicworld import HALO
 
@@ -56,6 +57,18 @@ def test_a_window_with_nothing_to_see_is_not_computed(kernel, monkeypatch):
     assert calls == [1]
     assert (found["label"][:, 512:] == 0).all()
     assert (found["label"][:, :512] > 0).all()
+
+
+def test_a_window_that_nobody_will_see_is_not_computed(kernel, monkeypatch):
+    values, valid = pixels(SIDE, SIDE + 512)
+    wanted = np.zeros_like(valid[0])
+    wanted[HALO + 5, HALO + 5] = True
+    calls = []
+    runner = kernel._runner
+    monkeypatch.setattr(kernel, "_runner", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
+    found = kernel(values, valid, PixelBox(0, 0, 512, 1024), StripContext(wanted=wanted)).arrays
+    assert calls == [1]
+    assert found["label"][5, 5] > 0
 
 
 def test_a_finer_gsd_is_averaged_before_it_decides():

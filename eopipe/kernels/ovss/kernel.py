@@ -129,7 +129,7 @@ class Ovss:
         assert self._segmentor is not None, "load() comes before the first strip"
         outer = box.pad(self._info.window.halo)
         strip = StripWindows(
-            self._segmentor, self._look, pixels[0], valid[0], outer, group=self._group, kept=context.features
+            self._segmentor, self._look, pixels[0], valid[0], outer, self._group, context.features, context.wanted
         )
         canvas = Canvas(self._options, self._info, box, valid[0][box.slices(outer)])
         carried = isinstance(context.carry, RowSums)

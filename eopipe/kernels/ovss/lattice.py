@@ -51,6 +51,7 @@ class StripWindows:
         outer: The strip with its halo.
         group: Windows that share a pass: neighbours in a lattice row, beginning at a multiple of ``group``.
         kept: Features that are scored instead of encoding; None encodes.
+        wanted: ``[y, x]`` over ``outer``: the pixels that somebody will see; None: all.
     """
 
     segmentor: Segmentor
@@ -60,9 +61,12 @@ class StripWindows:
     outer: PixelBox
     group: int
     kept: FeatureSource | None
+    wanted: NDArray[np.bool_] | None
 
     def rows(self, box: PixelBox, *, carried: bool) -> Iterator[tuple[int, Iterator[Scored]]]:
-        """The windows that a box needs, by their first row, downwards; those without a valid pixel are left out.
+        """The windows that a box needs, by their first row, downwards.
+
+        Those without a valid pixel, or without one that somebody will see, are left out.
 
         Args:
             box: The strip.
@@ -71,10 +75,14 @@ class StripWindows:
         windows = (
             window
             for window in lay_windows(box, size=SIZE, stride=STRIDE, lattice=True)
-            if not (carried and window.row0 < box.row0) and self.valid[window.slices(self.outer)].any()
+            if not (carried and window.row0 < box.row0) and self._matters(window)
         )
         for row, found in groupby(windows, key=lambda window: window.row0):
             yield row, self._scored(list(found))
+
+    def _matters(self, window: PixelBox) -> bool:
+        place = window.slices(self.outer)
+        return bool(self.valid[place].any()) and (self.wanted is None or bool(self.wanted[place].any()))
 
     def _scored(self, windows: list[PixelBox]) -> Iterator[Scored]:
         for _, group in groupby(windows, key=lambda window: window.col0 // STRIDE // self.group):

@@ -110,3 +110,20 @@ def counting(method, seen):
         return method(*given)
 
     return counted
+
+
+def test_windows_that_nobody_will_see_are_left_out(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
+    ovss = kernel(tmp_path)
+    box = PixelBox(0, 600, 192, 936)
+    full = call(ovss, world, box).arrays
+    wanted = np.zeros(box.pad(223).shape, bool)
+    part = PixelBox(20, 700, 90, 760)
+    wanted[part.slices(box.pad(223))] = True
+    seen = []
+    tower = type(ovss._segmentor.encoder)
+    monkeypatch.setattr(tower, "__call__", counting(tower.__call__, seen))
+    found = call(ovss, world, box, wanted=wanted).arrays
+    for name, array in found.items():
+        np.testing.assert_array_equal(array[part.slices(box)], full[name][part.slices(box)])
+    assert len(seen) == 2 * 2  # the windows that touch the part
