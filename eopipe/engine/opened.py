@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eopipe.area import Area, GridArea
 from eopipe.cube.reader import ReadSettings
 from eopipe.engine import folder, frozen
 from eopipe.engine.job import Job, resolve, warnings_of
@@ -12,6 +13,8 @@ from eopipe.engine.products import feature_layout, mosaic_layout, store_attribut
 from eopipe.engine.settle import settled
 from eopipe.engine.tiles import PlannedTile, planned_tiles
 from eopipe.errors import NoItemsError, OutputError, SpecError
+from eopipe.grid import Grid
+from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.mosaic.features import create as create_features
 from eopipe.mosaic.store import create as create_store
 from eopipe.snapshot import Snapshot
@@ -119,6 +122,24 @@ def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[P
         recipe=before.recipe,
     )
     return opened, tiles
+
+
+def frozen_tiles(storage: Storage, before: frozen.Frozen) -> list[PlannedTile]:
+    """All tiles of a run as it was frozen; its kernel is not made, so its weights need not be here."""
+    spec, made = before.run_spec(), before.recipe["kernel"]
+    assert not isinstance(spec.area, str), "a frozen spec holds the area itself"
+    snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
+    size, stride, halo = made["window"]
+    info = KernelInfo(
+        name=made["name"],
+        version=made["version"],
+        inputs=Inputs("", tuple(before.recipe["bands"]), gsd=spec.grid.resolution),
+        window=Window(size, stride, halo),
+        arrays=(),
+        factor=made["factor"],
+    )
+    region = GridArea.project(Area.parse(spec.area), Grid(before.crs, spec.grid.resolution))
+    return planned_tiles(region, before.tile, info=info, snapshot=snapshot, recipe=before.recipe)
 
 
 def read_settings(job: Job) -> ReadSettings:

@@ -8,7 +8,7 @@ from typing import Any
 from eopipe.engine import folder, frozen
 from eopipe.engine.lease import lease_state
 from eopipe.engine.ledger import Ledger
-from eopipe.engine.opened import open_frozen
+from eopipe.engine.opened import frozen_tiles
 from eopipe.storage import Storage
 
 
@@ -23,7 +23,7 @@ def read_status(uri: str) -> dict[str, Any]:
     """
     storage = Storage.open(uri)
     before = frozen.require(storage)
-    opened, tiles = open_frozen(storage, before)
+    tiles = frozen_tiles(storage, before)
     ledger = Ledger(storage)
     keys = {tile.key for tile in tiles}
     records = ledger.load_all(keys)
@@ -33,8 +33,8 @@ def read_status(uri: str) -> dict[str, Any]:
     counts = Counter(record.status for record in records)
     return {
         "output": storage.url(),
-        "name": opened.job.spec.name,
-        "kernel": opened.job.kernel.info.name,
+        "name": before.spec["name"],
+        "kernel": before.recipe["kernel"]["name"],
         "tiles": len(tiles),
         **{name: counts[name] for name in ("done", "empty", "masked")},
         "failed": len(failed),

@@ -14,8 +14,10 @@ import xarray as xr
 import eopipe
 from eopipe.engine.recipe import digest
 from eopipe.engine.rescore import _anchored
+from eopipe.engine.status import read_status
 from eopipe.engine.validate import validate_run
 from eopipe.errors import SpecError
+from eopipe.kernels import registry
 from eopipe.mosaic.features import FEATURES, FeatureStore, read_layout
 from eopipe.storage import Storage
 from tests.support.command import eopipe as command
@@ -76,6 +78,13 @@ def test_what_is_kept_is_counted_and_whole(made):
     assert 0.5 < len(found) * TOKENS * CHANNELS * 2 / planned["features_bytes"] < 1.1  # the scene fills no tile
     assert all(FEATURES in record["checksums"] for record in records(folder).values())
     assert validate_run(str(folder)) == []
+
+
+def test_status_needs_no_kernel(made, monkeypatch):
+    """Who asks how far a run is need not have its weights."""
+    monkeypatch.setattr(registry, "_KERNELS", {})
+    found = read_status(str(made[0]))
+    assert (found["kernel"], found["done"], found["not_run"]) == ("overlapping", made[1]["done"], 0)
 
 
 def test_tiles_and_strips_do_not_show(made, tmp_path):
