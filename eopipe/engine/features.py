@@ -80,12 +80,18 @@ class KeptFeatures:
         return None if found is None else self.store.restored(found)
 
     def _near(self, index: Index) -> dict[Index, NDArray[np.float16]]:
-        """A window and its neighbours in the row, which are asked for next: an object store answers them at once."""
+        """A window and its neighbours in the row, which are asked for next: an object store answers them at once.
+
+        A neighbour may be half a file: of a tile that is not done, whose windows nobody believes.
+        """
         start = max(index[1] // AHEAD * AHEAD, self.layout.windows.col0)
         held = self._held.get("row")
         if held is None or held[0] != (index[0], start):
             count = index[1] // AHEAD * AHEAD + AHEAD - start
-            held = ((index[0], start), self.store.stored_row((index[0], start), count))
+            try:
+                held = ((index[0], start), self.store.stored_row((index[0], start), count))
+            except DamageError:
+                return self.store.stored_row(index, 1)
             self._held["row"] = held
         return held[1]
 

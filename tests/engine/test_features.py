@@ -13,10 +13,11 @@ import xarray as xr
 
 import eopipe
 from eopipe.engine.recipe import digest
-from eopipe.engine.rescore import _anchored
+from eopipe.engine.rescore import _anchored, open_source
 from eopipe.engine.status import read_status
 from eopipe.engine.validate import validate_run
 from eopipe.errors import SpecError
+from eopipe.grid import Tile
 from eopipe.kernels import registry
 from eopipe.mosaic.features import FEATURES, FeatureStore, read_layout
 from eopipe.storage import Storage
@@ -202,14 +203,25 @@ def test_paths_among_changes_are_made_absolute(monkeypatch, tmp_path):
     assert _anchored(changes) == {**changes, "upsampler_checkpoint": str(tmp_path / "b.ckpt")}
 
 
-def test_features_that_are_missing_fail_their_tiles(made, tmp_path):
+def test_features_that_are_missing_fail_their_tiles(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("eopipe.engine.features.AHEAD", 48)  # so that a read crosses the edge of these tiles
     source = tmp_path / "source"
     shutil.copytree(made[0], source)
-    lost = min(records(source))
+    lost = max(records(source))  # it has a neighbour in its row
     next(source.glob(f"ledger/r*/{lost}.*.json")).unlink()
+    storage = Storage.open(str(source))
+    place, tiles = read_layout(storage), {Tile.parse(name) for name in records(made[0])}
+    whole = []
+    for index in windows(source):  # killed while it wrote: neighbours are read beside its windows
+        if place.owner(index, tiles) == Tile.parse(lost):
+            storage.put(place.path(index), b"half")
+        else:
+            whole.append(index)
+    kept = open_source(str(source)).kept
+    assert all(kept.get(*index) is not None for index in whole)
     summary = eopipe.rescore(str(source), to=str(tmp_path / "again"), prompts=WORDS)
     assert summary["exit_status"] == 3
-    assert summary["failed_reasons"]["features.missing"] >= 1
+    assert set(summary["failed_reasons"]) == {"features.missing"}
     assert any("1 of" in line and "not done" in line for line in summary["warnings"])
 
 
