@@ -47,7 +47,9 @@ def kernel(folder: Path, upsampler: str, **changes) -> dict:
 
 
 def one_worker() -> LocalCluster:
-    return LocalCluster(dashboard_address=None, n_workers=1, threads_per_worker=1, processes=True, memory_limit="8GB")
+    return LocalCluster(
+        dashboard_address="127.0.0.1:0", n_workers=1, threads_per_worker=1, processes=True, memory_limit="8GB"
+    )
 
 
 def run(folder: Path, name: str, given: dict, *, tile: int, resolution: float, area: list[float]) -> dict:

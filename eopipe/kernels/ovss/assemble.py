@@ -102,10 +102,6 @@ class RowSums:
         if not part.empty:
             self.values[part.slices(self.box)] += logits[part.slices(window)]
 
-    def until(self, row: int) -> NDArray[np.float32]:
-        """The sums ``[y, x, Q]`` of the rows above ``row``; a view."""
-        return self.values[: row - self.box.row0]
-
     def moved(self, row: int) -> RowSums:
         """The same height from ``row`` on: what was there already, and zeros below."""
         down = row - self.box.row0

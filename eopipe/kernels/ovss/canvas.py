@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from eopipe.kernels.ovss.assemble import class_scores, decide
-from eopipe.kernels.ovss.lattice import OVERLAP
+from eopipe.kernels.ovss.lattice import OVERLAP, STRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,12 +58,15 @@ class Canvas:
         if lower <= upper:
             return sums
         reached = min(lower, sums.box.row1)  # below lies nothing valid: the windows there were left out
-        scores = class_scores(torch.from_numpy(sums.until(reached)) / OVERLAP, self._query_class, self._options.scale)
-        place = slice(upper - self._box.row0, reached - self._box.row0)
-        if self._factor == 1:
-            self._write(place, scores, self._seen[place])
-        else:
-            self._add(place.start, scores.numpy())
+        for top in range(upper, reached, STRIDE):  # as many rows at once as a row of windows completes
+            rows = slice(top - upper, min(top + STRIDE, reached) - upper)
+            logits = torch.from_numpy(sums.values[rows]) / OVERLAP
+            scores = class_scores(logits, self._query_class, self._options.scale)
+            place = slice(rows.start + upper - self._box.row0, rows.stop + upper - self._box.row0)
+            if self._factor == 1:
+                self._write(place, scores, self._seen[place])
+            else:
+                self._add(place.start, scores.numpy())
         return sums.moved(lower)
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
