@@ -123,6 +123,7 @@ class KernelInfo:
         version: Changes whenever equal inputs may give other bytes.
         options: The kernel's own options, validated and complete: part of the tile recipe.
         weights: File name to sha256 of all weights: part of the tile recipe.
+        places: Options that say where a file lies: no part of the recipe, since the sha256 in ``weights`` is.
         factor: Kernel pixels along a grid pixel's side (DESIGN §3: a kernel's GSD finer than the grid's);
             the kernel averages its probabilities over ``factor x factor`` before it decides.
         features: What it hands over in ``Result.windows``; None where it keeps nothing.
@@ -136,6 +137,7 @@ class KernelInfo:
     arrays: tuple[ArraySpec, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, str] = field(default_factory=dict)
+    places: tuple[str, ...] = ()
     factor: int = 1
     features: FeatureSpec | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -33,7 +33,7 @@ def tile_recipe(*, info: KernelInfo, grid: Grid, tile: int, source: SourceSpec, 
         "kernel": {
             "name": info.name,
             "version": info.version,
-            "options": dict(info.options),
+            "options": {name: value for name, value in info.options.items() if name not in info.places},
             "weights": dict(info.weights),
             "window": [info.window.size, info.window.stride, info.window.halo],
             "factor": info.factor,

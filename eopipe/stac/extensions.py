@@ -138,16 +138,17 @@ def model_asset(
     known = dict(kernel.provenance)
     name = _model_name(str(known.get("model", kernel.name)))
     source = str(known.get("source", ""))
-    suffixes = sorted({file.rpartition(".")[2] for file in kernel.weights})
+    architecture = known.get("architecture")  # a word, or a table of sizes
+    suffixes = [PurePosixPath(str(file)).suffix.lstrip(".") for file in (known.get("file", ""), *kernel.weights)]
     found: dict[str, Any] = {
         "href": source if re.match(r"https?://\S+$", source) else run_file,
         "title": f"Model: {known.get('model', kernel.name)}",
         "roles": ["mlm:model"],
         "mlm:name": name,
-        "mlm:architecture": str(known.get("architecture", name)),
+        "mlm:architecture": architecture if isinstance(architecture, str) else name,
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:framework": str(known.get("framework", "PyTorch")),
-        "mlm:artifact_type": suffixes[0],
+        "mlm:artifact_type": next(filter(None, suffixes), "weights"),
         "mlm:input": [_model_input(kernel)],
         "mlm:output": [_model_output(kernel, spec) for spec in arrays],
         "eopipe:provenance": known,
@@ -155,8 +156,9 @@ def model_asset(
     }
     if "torch" in software:
         found["mlm:framework_version"] = software["torch"]
-    if kernel.options:
-        found["mlm:hyperparameters"] = dict(kernel.options)
+    options = {option: value for option, value in kernel.options.items() if option not in kernel.places}
+    if options:
+        found["mlm:hyperparameters"] = options
     return found
 
 

@@ -181,6 +181,7 @@ def _describe(model: OvssModel, factor: int) -> KernelInfo:
         arrays=_arrays(options),
         options=options.complete(),
         weights=model.weights,
+        places=model.places,
         factor=factor,
         features=None if kept == "none" else features,
         provenance=model.provenance,

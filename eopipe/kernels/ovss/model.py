@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ from eopipe.errors import PlanError
 from eopipe.kernels.ovss.options import KeptFeatures
 from eopipe.kernels.ovss.segmentor import Segmentor
 from eopipe.models.clip import text as words
-from eopipe.models.clip.load import load_encoder, resolve_model
+from eopipe.models.clip.load import FOLDER, load_encoder, resolve_model
 from eopipe.models.clip.settings import AttentionSettings
 from eopipe.models.entry import UpsamplerEntry
 from eopipe.models.registry import MODELS
@@ -93,8 +95,16 @@ class OvssModel:
 
     @property
     def weights(self) -> dict[str, str]:
-        """File and sha256 of everything: part of the tile recipe."""
-        return {**self.clip.weights, **self.upsampler.weights}
+        """File and sha256 of everything, and of how the towers are built: part of the tile recipe."""
+        built = {name: self.clip.provenance[name] for name in ("architecture", "gelu", "mean", "std")}
+        digest = hashlib.sha256(json.dumps(built, sort_keys=True).encode()).hexdigest()
+        return {**self.clip.weights, "towers as built": digest, **self.upsampler.weights}
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Options that only say where a file lies."""
+        own = self.options.model.startswith(FOLDER)
+        return ("checkpoint", "upsampler_checkpoint", *(("model",) if own else ()))
 
     @property
     def provenance(self) -> dict[str, Any]:

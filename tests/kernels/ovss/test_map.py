@@ -1,17 +1,20 @@
 """The map against a slow, plain computation of the same: every window of the lattice, summed in float64."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from eopipe.grid import PixelBox
-from eopipe.kernels.ovss.kernel import Ovss
+from eopipe.engine.recipe import tile_recipe
+from eopipe.grid import Grid, PixelBox
+from eopipe.kernels.ovss.kernel import Ovss, create
 from eopipe.kernels.ovss.model import OvssModel
 from eopipe.kernels.ovss.options import Options
 from eopipe.kernels.protocol import StripContext
 from eopipe.models.clip.entries import ALIGNEARTH
+from eopipe.spec import SourceSpec
 from tests.support.ovss import kernel, options
 
 BOX = PixelBox(-48, 80, 48, 144)  # one window row begins above it, one within
@@ -139,3 +142,23 @@ def test_radar_is_shown_as_its_picture(tmp_path, world):
 
     radar = (np.where(valid, decibels, 0), valid)
     agree(call(ovss, radar), scores(ovss, radar, look), valid[223:-223, 223:-223])
+
+
+def test_where_files_lie_is_no_part_of_the_recipe_but_what_they_hold_is(tmp_path):
+    """The same model in two folders maps the same; a folder whose configuration was edited does not."""
+    recipes = []
+    for name in ("one", "two", "edited"):
+        folder = tmp_path / name
+        folder.mkdir()
+        given = options(folder)
+        if name == "edited":
+            config = next(folder.rglob("open_clip_config.json"))
+            document = json.loads(config.read_text())
+            document["model_cfg"]["quick_gelu"] = not document["model_cfg"].get("quick_gelu", False)
+            config.write_text(json.dumps(document))
+        info = create(Options(**given), resolution=10.0).info
+        grid = Grid("EPSG:32632", 10.0)
+        source = SourceSpec(catalog="collection.json", collections=["c"], datetime="2020")
+        recipes.append(tile_recipe(info=info, grid=grid, tile=512, source=source, threads=1))
+    assert recipes[0] == recipes[1]
+    assert recipes[0] != recipes[2]
