@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.console import Console
 from eopipe.cli.app import AllowEmpty, Json, Now, OutUri, SpecPath, app, print_json, print_pairs, progress
 from eopipe.errors import SpecError
 from eopipe.spec import load_spec, parse_yaml, resolve_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Shape(StrEnum):
@@ -64,20 +68,15 @@ def run(spec: SpecPath, *, now: Now = None, allow_empty: AllowEmpty = False, as_
     """
     loaded, moment = load_spec(spec), resolve_now(now) if now else None
 
-    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
+    from eopipe.engine.display import choose_display  # noqa: PLC0415
 
     display = choose_display(quiet=as_json)
     display.phase("load")
     from eopipe.engine.run import execute  # noqa: PLC0415
 
-    try:
-        summary = execute(loaded, now=moment, allow_empty=allow_empty, display=display)
-    finally:
-        if isinstance(display, Terminal):
-            display.close()
-    if as_json:
-        print_json(summary)
-    raise typer.Exit(summary["exit_status"])
+    _see_through(
+        partial(execute, loaded, now=moment, allow_empty=allow_empty, display=display), display, as_json=as_json
+    )
 
 
 @app.command()
@@ -102,7 +101,7 @@ def rescore(
     """Map other words from the window features that a run kept; nothing is encoded. The same command resumes."""
     options = _changes(prompts, changes or [])
 
-    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
+    from eopipe.engine.display import choose_display  # noqa: PLC0415
 
     display = choose_display(quiet=as_json)
     display.phase("load")
@@ -110,9 +109,16 @@ def rescore(
     from eopipe.spec import ClusterSpec  # noqa: PLC0415
 
     asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
+    cluster = ClusterSpec.model_validate(asked) if address or workers else None
+    _see_through(partial(again, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
+
+
+def _see_through(work: Callable[[], dict[str, Any]], display: Any, *, as_json: bool) -> NoReturn:
+    """Do it with its display, which is closed whatever happens; then the summary and its exit status."""
+    from eopipe.engine.display import Terminal  # noqa: PLC0415  (torch and dask)
+
     try:
-        cluster = ClusterSpec.model_validate(asked) if address or workers else None
-        summary = again(out, options, out=to, display=display, cluster=cluster)
+        summary = work()
     finally:
         if isinstance(display, Terminal):
             display.close()
