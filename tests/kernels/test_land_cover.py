@@ -34,6 +34,14 @@ def test_it_is_listed_and_says_what_it_is(kernel):
     assert info.provenance["licence"] == "Apache-2.0"
 
 
+def test_auto_never_takes_a_precision_that_changes_labels():
+    assert create("land-cover", {"precision": "auto"}, resolution=10.0).info.options["precision"] == "float32"
+    chosen = create("land-cover", {"precision": "bfloat16"}, resolution=10.0)
+    assert chosen.info.options["precision"] == "bfloat16"
+    (warning,) = chosen.check(["L1C"], 10.0)
+    assert "99.0 to 99.6 %" in warning
+
+
 def test_labels_confidence_and_probabilities_agree(kernel):
     values, valid = pixels(SIDE, SIDE)
     valid[0, HALO : HALO + 100, HALO : HALO + 100] = False
