@@ -3,14 +3,15 @@ import pytest
 import torch
 
 from eopipe.evaluation.protocol import benchmark_input, demo_input, normalised, resize_bilinear, resized_shape
-from tests.support.paths import needs_shared, shared
+from tests.support.paths import golden as golden_file
+from tests.support.paths import needs_shared
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(shared() / "specs" / "golden" / "preprocess.npz") as file:
+    with np.load(golden_file("preprocess.npz")) as file:
         return {name: file[name] for name in file.files}
 
 

@@ -21,9 +21,9 @@ from eopipe.grid import PixelBox
 from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, segment_image
 from eopipe.kernels.ovss.windows import lay_windows
 from eopipe.models.clip.products import Product
-from eopipe.models.clip.seeded import seeded_vision_state
+from eopipe.models.clip.seeded import VIT_B_16, seeded_vision_state
 from eopipe.models.clip.settings import AttentionSettings
-from eopipe.models.clip.vision import DenseEncoder
+from eopipe.models.clip.vision import DenseEncoder, encoder_gflop
 from eopipe.models.upsample.jbu import JBU, KEYS, RADIUS
 from eopipe.models.upsample.load import jbu_upsampler
 
@@ -34,20 +34,12 @@ if TYPE_CHECKING:
 
     from eopipe.models.upsample.protocol import Upsampler
 
-SIDE, CROP, STRIDE, CHANNELS, QUERIES = 448, 224, 112, 512, 13
+SIDE, CROP, STRIDE, CHANNELS, QUERIES = 448, VIT_B_16["image"], 112, VIT_B_16["out"], 13
 BIAS = -0.3
 MARGIN = 0.01
 """Between the first two queries' cosines, from which on two forms must agree on the label."""
 
-TOWER = {"width": 768, "layers": 12, "heads": 12, "patch": 16}
-"""ViT-B/16."""
-
-TOKENS = (CROP // TOWER["patch"]) ** 2 + 1
-BLOCK = 2 * 12 * TOKENS * TOWER["width"] ** 2 + 4 * TOKENS**2 * TOWER["width"]  # products with weights; attention
-LAST = 2 * 4 * TOKENS * TOWER["width"] ** 2 + 8 * TOKENS**2 * TOWER["width"]  # no MLP; three self-attentions
-ENDS = 2 * TOKENS * TOWER["width"] * (3 * TOWER["patch"] ** 2 + CHANNELS)
-GFLOP = ((TOWER["layers"] - 1) * BLOCK + LAST + ENDS) / 1e9
-"""Of one window through the tower."""
+TOKENS = (CROP // VIT_B_16["patch"]) ** 2 + 1
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -96,7 +88,7 @@ def bench(*, rounds: int = 5) -> dict[str, Any]:
         "threads": threads,
         "windows": len(setup.crops),
         "queries": QUERIES,
-        "gflop_per_window": arithmetic(),
+        "gflop_per_window": arithmetic(plain),
         "plain_window_seconds": round(plain_seconds, 4),
     }
     for precision in PRECISIONS:
@@ -118,7 +110,7 @@ class _Setup:
 
     @classmethod
     def make(cls, device: str, threads: int) -> _Setup:
-        state = seeded_vision_state(0, **TOWER, image=CROP, out=CHANNELS)
+        state = seeded_vision_state(0, **VIT_B_16)
         torch.manual_seed(0)
         module = JBU("jbu_one", CHANNELS).to(device)
         generator = torch.Generator().manual_seed(1)
@@ -133,7 +125,7 @@ class _Setup:
     def segmentor(self, precision: Precision, upsampler: Upsampler) -> Segmentor:
         attention = AttentionSettings("SegEarth")
         encoder = DenseEncoder(
-            self.state, TOWER["heads"], attention=attention, gelu="quick", precision=precision, device=self.device
+            self.state, VIT_B_16["heads"], attention=attention, gelu="quick", precision=precision, device=self.device
         )
         return Segmentor(encoder, upsampler, self.text, bias=BIAS)
 
@@ -163,6 +155,7 @@ def _compare(
     sure = first - second >= MARGIN
     equal = (found.argmax(-1) == expected.argmax(-1)).float()
     peak = product_gflops(precision, setup.device)
+    rate = encoder_gflop(model.encoder, CROP, CROP) / encoder
     return {
         "speedup_vs_plain": round(plain_seconds / window, 2),
         "window_over_encoder": round(window / encoder, 3),
@@ -173,18 +166,18 @@ def _compare(
         "windows_per_second": round(1 / window, 2),
         "window_seconds": round(window, 4),
         "encoder_seconds": round(encoder, 4),
-        "encoder_gflops": round(GFLOP / encoder),
+        "encoder_gflops": round(rate),
         "product_gflops": round(peak),
-        "encoder_share_of_peak": round(GFLOP / encoder / peak, 3),
+        "encoder_share_of_peak": round(rate / peak, 3),
     }
 
 
-def arithmetic() -> dict[str, float]:
+def arithmetic(model: Segmentor) -> dict[str, float]:
     """GFLOP of one window by part, as the formulas stand: the low-rank form beside the plain one."""
     made = sum((CROP >> n) ** 2 for n in range(4))  # pixels of the four stages
     taps = (2 * RADIUS["jbu_one"] + 1) ** 2
     parts = {
-        "encoder": GFLOP,
+        "encoder": encoder_gflop(model.encoder, CROP, CROP),
         "upsampler_filters": 2e-9 * made * (3 * KEYS + KEYS**2 + taps * KEYS + (2 * taps + 3) * taps),
         "upsampler_channels": 2e-9 * made * taps * TOKENS,
         "queries": 2e-9 * CROP**2 * TOKENS * QUERIES,

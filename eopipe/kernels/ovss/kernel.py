@@ -17,7 +17,7 @@ from eopipe.kernelinfo import ArraySpec, FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.kernels.gsd import factor_of
 from eopipe.kernels.ovss.assemble import RowSums
 from eopipe.kernels.ovss.canvas import Canvas
-from eopipe.kernels.ovss.lattice import SIZE, STRIDE, StripWindows
+from eopipe.kernels.ovss.lattice import SIZE, STRIDE, StripWindows, tokens_of
 from eopipe.kernels.ovss.model import OvssModel
 from eopipe.kernels.ovss.options import KeptFeatures
 from eopipe.kernels.ovss.picture import STRETCHES, normalise, optical_picture, stretch_of
@@ -110,13 +110,10 @@ class Ovss:
     def _window_bytes(self) -> int:
         """One group: its picture, the tower's activations, the upsampler's work, and its logits."""
         queries = len(self._model.text)
-        tower = 4 * self._group * self._tokens * TOWER_COLUMNS * self._model.clip.architecture.image.width
+        clip = self._model.clip
+        tower = 4 * self._group * tokens_of(clip.entry.patch) * TOWER_COLUMNS * clip.architecture.image.width
         upsampling = self._model.upsampling_memory(self._group, SIZE)
         return int(tower + upsampling + 4 * self._group * SIZE * SIZE * (3 + 2 * queries))
-
-    @property
-    def _tokens(self) -> int:
-        return (SIZE // self._model.clip.entry.patch) ** 2 + 1
 
     @property
     def _group(self) -> int:
@@ -129,7 +126,15 @@ class Ovss:
         assert self._segmentor is not None, "load() comes before the first strip"
         outer = box.pad(self._info.window.halo)
         strip = StripWindows(
-            self._segmentor, self._look, pixels[0], valid[0], outer, self._group, context.features, context.wanted
+            segmentor=self._segmentor,
+            look=self._look,
+            pixels=pixels[0],
+            valid=valid[0],
+            outer=outer,
+            group=self._group,
+            kept=context.features,
+            wanted=context.wanted,
+            keep=self._info.features is not None,
         )
         canvas = Canvas(self._options, self._info, box, valid[0][box.slices(outer)])
         carried = isinstance(context.carry, RowSums)
@@ -139,7 +144,7 @@ class Ovss:
             sums = canvas.finish(sums, row)
             for found in scored:
                 sums.add(found.window, found.logits)
-                if self._info.features is not None:
+                if found.features is not None:
                     windows[found.window.row0 // STRIDE, found.window.col0 // STRIDE] = found.features
         sums = canvas.finish(sums, box.row1)
         return Result(canvas.arrays(), carry=sums, windows=windows)
@@ -168,7 +173,7 @@ def _describe(model: OvssModel, factor: int) -> KernelInfo:
     entry, options = model.clip.entry, model.options
     kept = options.features
     features = FeatureSpec(
-        tokens=(SIZE // entry.patch) ** 2 + 1,
+        tokens=tokens_of(entry.patch),
         channels=entry.width,
         reduced=kept.pca if isinstance(kept, KeptFeatures) else None,
         free=FREE,

@@ -30,13 +30,18 @@ OVERLAP = (SIZE // STRIDE) ** 2
 """Windows that a pixel lies in."""
 
 
+def tokens_of(patch: int) -> int:
+    """Rows of a window's features: the class token's, and one a patch."""
+    return (SIZE // patch) ** 2 + 1
+
+
 @dataclass(frozen=True)
 class Scored:
-    """A window with its logits ``[y, x, Q]``, and its features ``[tokens, C]`` (the class token first)."""
+    """A window with its logits ``[y, x, Q]`` and, where asked, features ``[tokens, C]`` (the class token first)."""
 
     window: PixelBox
     logits: NDArray[np.float32]
-    features: NDArray[np.float32]
+    features: NDArray[np.float32] | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class StripWindows:
         group: Windows that share a pass: neighbours in a lattice row, beginning at a multiple of ``group``.
         kept: Features that are scored instead of encoding; None encodes.
         wanted: ``[y, x]`` over ``outer``: the pixels that somebody will see; None: all.
+        keep: Whether the windows' features are handed out.
     """
 
     segmentor: Segmentor
@@ -62,6 +68,7 @@ class StripWindows:
     group: int
     kept: FeatureSource | None
     wanted: NDArray[np.bool_] | None
+    keep: bool
 
     def rows(self, box: PixelBox, *, carried: bool) -> Iterator[tuple[int, Iterator[Scored]]]:
         """The windows that a box needs, by their first row, downwards.
@@ -100,16 +107,16 @@ class StripWindows:
         with torch.inference_mode():
             features = self.segmentor.encoder(pictures) if self.kept is None else self._read(windows, places)
             logits = self.segmentor.score(features, pictures).cpu().numpy()
-            rows_of = torch.cat([features.cls[:, None], features.patches.flatten(2).transpose(1, 2)], dim=1)
-            tokens = rows_of.cpu().numpy()
+        tokens = _tokens(features) if self.keep else None
         for place, window in zip(places, windows, strict=True):
-            yield Scored(window, logits[place], tokens[place])
+            yield Scored(window, logits[place], None if tokens is None else tokens[place])
 
     def _read(self, windows: list[PixelBox], places: list[int]) -> Features:
         """Kept features of a group, where the tower would have put them."""
         assert self.kept is not None
-        side = SIZE // self.segmentor.encoder.patch
-        tokens = np.zeros((self.group, side * side + 1, self.segmentor.encoder.width), np.float32)
+        patch, width = self.segmentor.encoder.patch, self.segmentor.encoder.width
+        side = SIZE // patch
+        tokens = np.zeros((self.group, tokens_of(patch), width), np.float32)
         for place, window in zip(places, windows, strict=True):
             index = window.row0 // STRIDE, window.col0 // STRIDE
             found = self.kept.get(*index)
@@ -119,3 +126,11 @@ class StripWindows:
         stacked = torch.from_numpy(tokens).to(self.segmentor.text.device)
         patches = stacked[:, 1:].transpose(1, 2).reshape(self.group, -1, side, side).contiguous()
         return Features(cls=stacked[:, 0].contiguous(), patches=patches)
+
+
+@torch.inference_mode()
+def _tokens(features: Features) -> NDArray[np.float32]:
+    """``[B, tokens, C]``, the class token first."""
+    rows = torch.cat([features.cls[:, None], features.patches.flatten(2).transpose(1, 2)], dim=1)
+    found: NDArray[np.float32] = rows.cpu().numpy()
+    return found

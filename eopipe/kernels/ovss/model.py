@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.ovss.options import Options
     from eopipe.models.clip.load import ResolvedModel
     from eopipe.models.upsample.load import ResolvedUpsampler
+    from eopipe.models.upsample.protocol import Upsampler
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,7 @@ class OvssModel:
     def upsampling_memory(self, windows: int, side: int) -> int:
         """Peak bytes of the upsampler's work beside what goes in and comes out, on a CPU."""
         queries, channels = self.text.shape
-        upsampler = load_upsampler(self.upsampler, device="cpu", threads=1, channels=channels)
-        return upsampler.memory(windows, side, channels, queries)
+        return _cpu_upsampler(self.upsampler, channels).memory(windows, side, channels, queries)
 
     @property
     def weights(self) -> dict[str, str]:
@@ -138,3 +139,9 @@ def _must_go_together(options: Options, clip: ResolvedModel) -> None:
             f"kernel.features: {options.features.pca} components, and {options.model} has {entry.width} channels; "
             f"ask for fewer, or set features: keep"
         )
+
+
+@lru_cache(maxsize=4)
+def _cpu_upsampler(resolved: ResolvedUpsampler, channels: int) -> Upsampler:
+    """Only to ask what it takes: a plan asks for every tile side that it tries."""
+    return load_upsampler(resolved, device="cpu", threads=1, channels=channels)

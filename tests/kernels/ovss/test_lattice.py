@@ -127,3 +127,27 @@ def test_windows_that_nobody_will_see_are_left_out(world, tmp_path, monkeypatch)
     for name, array in found.items():
         np.testing.assert_array_equal(array[part.slices(box)], full[name][part.slices(box)])
     assert len(seen) == 2 * 2  # the windows that touch the part
+
+
+def test_features_are_handed_out_where_they_are_kept_and_score_the_same(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
+    box = PixelBox(0, 600, 64, 664)
+    plain, keeping = kernel(tmp_path), kernel(tmp_path, features="keep")
+    expected, kept = call(plain, world, box), call(keeping, world, box)
+    assert not expected.windows
+    assert set(kept.windows) == {(row, col) for row in (-1, 0) for col in (4, 5)}
+    assert all(found.shape == (197, 32) for found in kept.windows.values())
+    again = call(plain, world, box, features=Kept(kept.windows))
+    for name, array in expected.arrays.items():
+        np.testing.assert_array_equal(array, kept.arrays[name])
+        np.testing.assert_array_equal(array, again.arrays[name])
+
+
+class Kept:
+    """Features of an earlier run."""
+
+    def __init__(self, windows):
+        self.windows = windows
+
+    def get(self, row, col):
+        return self.windows[row, col]

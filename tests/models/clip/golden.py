@@ -7,12 +7,12 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from tests.support.paths import shared
+from tests.support.paths import golden as golden_file
 
 
 @lru_cache
 def arrays(name):
-    with np.load(shared() / "specs" / "golden" / f"{name}.npz") as archive:
+    with np.load(golden_file(f"{name}.npz")) as archive:
         return {key: archive[key] for key in archive.files}
 
 

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.paths import shared
-
-GOLDEN = shared() / "specs" / "golden"
+from tests.support.paths import golden as golden_file
 
 
 @pytest.fixture(scope="session")
@@ -14,7 +12,7 @@ def golden():
     """Reads a golden file as torch tensors by name."""
 
     def read(name):
-        with np.load(GOLDEN / f"{name}.npz") as archive:
+        with np.load(golden_file(f"{name}.npz")) as archive:
             return {key: torch.from_numpy(archive[key]) for key in archive.files}
 
     return read
