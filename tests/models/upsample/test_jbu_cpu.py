@@ -19,6 +19,7 @@ from eopipe.models.upsample import (
 from eopipe.models.upsample.jbu import JBU
 from eopipe.models.upsample.jbu_cpu import JBUCpu
 from tests.models.upsample import jbu_oracle
+from tests.models.upsample.seeded_inputs import inputs
 from tests.support.paths import needs_shared, shared
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}  # the golden arrays' own
@@ -33,14 +34,6 @@ def seeded(name, channels, seed=0):
         weights[f"{stage}.range_temp"] = torch.tensor(0.3 - 0.4 * n)
         weights[f"{stage}.sigma_spatial"] = torch.tensor(0.7 + 0.2 * n)
     return weights
-
-
-def inputs(seed, batch, channels, grid, patch=16, queries=5):
-    generator = torch.Generator().manual_seed(seed)
-    patches = torch.randn(batch, channels, *grid, generator=generator)
-    guidance = torch.randn(batch, 3, grid[0] * patch, grid[1] * patch, generator=generator)
-    text = functional.normalize(torch.randn(queries, channels, generator=generator), dim=1)
-    return patches, guidance, text
 
 
 def cosines(features, text):

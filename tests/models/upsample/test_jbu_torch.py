@@ -7,14 +7,7 @@ from torch.nn import functional
 from eopipe.errors import PlanError
 from eopipe.models.upsample.jbu import JBU
 from eopipe.models.upsample.jbu_torch import JBUTorch
-
-
-def inputs(seed, batch, channels, grid, patch=16, queries=5):
-    generator = torch.Generator().manual_seed(seed)
-    patches = torch.randn(batch, channels, *grid, generator=generator)
-    guidance = torch.randn(batch, 3, grid[0] * patch, grid[1] * patch, generator=generator)
-    text = functional.normalize(torch.randn(queries, channels, generator=generator), dim=1)
-    return patches, guidance, text
+from tests.models.upsample.seeded_inputs import inputs
 
 
 def plain_scores(model, patches, guidance, text):
