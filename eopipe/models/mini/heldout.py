@@ -3,7 +3,8 @@
 These lists were fixed before any phrase was embedded, any vector fitted and any net trained. Nothing is tuned on
 ``CLOSE`` and ``UNRELATED``: they are read once, for the model card. What had to be chosen (how many phrases are
 taught, how a concept's vector is made, the bound below which a word counts as unknown) was chosen on
-``CLOSE_TO_CHOOSE`` and ``UNRELATED_TO_CHOOSE``. No phrase of ``CLOSE`` stands in a taught phrase, not even as a part of it.
+``CLOSE_TO_CHOOSE`` and ``UNRELATED_TO_CHOOSE``.
+No phrase of ``CLOSE`` stands in a taught phrase, not even as a part of it.
 """
 
 from __future__ import annotations
