@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import SpecError
-from eopipe.models.clip import cache
+from eopipe.models import textcache as cache
 from eopipe.models.clip.blocks import Build, Norm, blocks
 from eopipe.models.clip.load import open_weights
 from eopipe.models.clip.states import take_tower
