@@ -1,9 +1,9 @@
 """Where weights come from, and that they are the ones meant.
 
-A file is looked for in the folder that ``EOPIPE_WEIGHTS`` names, then among the files that ship with the package,
-then in the Hugging Face cache; only then is it fetched from the hub, once. Where an entry states a sha256, the
-file's must be that: weights decide every byte of a map, and their sha256 is part of the tile recipe, so a different
-file is refused, never warned about.
+A file is looked for in the folder that ``EOPIPE_WEIGHTS`` names, then among the files that ship with the package or
+with another that is installed, then in the Hugging Face cache; only then is it fetched from the hub, once. Where an
+entry states a sha256, the file's must be that: weights decide every byte of a map, and their sha256 is part of the
+tile recipe, so a different file is refused, never warned about.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class WeightsEntry:
         origin: Where it comes from and what was done to it, for people.
         hub: Repository on huggingface.co that has the file, or None.
         others: Files that will do instead, in the same form as ``file``, second choice first.
+        package: Another installable package that has the file, as ``IMPORT_NAME/PATH``; it is never imported.
     """
 
     name: str
@@ -56,6 +58,7 @@ class WeightsEntry:
     origin: str
     hub: str | None = None
     others: tuple[str, ...] = ()
+    package: str | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -160,6 +163,8 @@ def _places(entry: WeightsEntry, folder: Path | None) -> Iterator[Path]:
     for root in (folder, packaged):
         if root is not None:
             yield from (root / name for name in entry.files if (root / name).is_file())
+    if entry.package is not None:
+        yield from _installed(entry.package)
     if entry.hub is not None:
         from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  (most runs need no hub)
 
@@ -167,6 +172,15 @@ def _places(entry: WeightsEntry, folder: Path | None) -> Iterator[Path]:
             cached = try_to_load_from_cache(entry.hub, _within(entry.hub, name))
             if isinstance(cached, str):
                 yield Path(cached)
+
+
+def _installed(place: str) -> Iterator[Path]:
+    name, _, within = place.partition("/")
+    spec = find_spec(name)
+    for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+        path = Path(folder) / within
+        if path.is_file():
+            yield path
 
 
 def _fetch(entry: WeightsEntry) -> Path:
