@@ -22,7 +22,7 @@ from eopipe.mosaic.frame import View, look, metres_across, place_names
 from eopipe.mosaic.store import STATUS, MosaicWriter, read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -60,13 +60,21 @@ class QuicklookInfo:
     extent: PixelBox | None = None
 
 
-def quicklook(storage: Storage, layout: Layout, info: QuicklookInfo) -> bytes:
+def quicklook(
+    storage: Storage,
+    layout: Layout,
+    info: QuicklookInfo,
+    *,
+    beside: Callable[[View], NDArray[np.uint8]] | None = None,
+) -> bytes:
     """Draw the mosaic.
 
     Args:
         storage: The run's folder; its pyramid and ``tile_status`` are complete.
         layout: The mosaic's.
         info: Words.
+        beside: Makes another picture of what the map shows, ``[y, x, 3]`` over the view's pixels; it stands left of
+            the map.
 
     Returns:
         A PNG of about 1,500 pixels.
@@ -79,7 +87,9 @@ def quicklook(storage: Storage, layout: Layout, info: QuicklookInfo) -> bytes:
     view = look(MosaicWriter(storage, layout), spec, statuses, info.extent)
     picture = _map(view, spec)
     areas = class_areas(storage, layout, array=spec.name, histogram=info.histogram)
-    page = _Page(picture.size, info)
+    page = _Page(picture.size, info, columns=1 if beside is None else 2)
+    if beside is not None:
+        page.draw_beside(Image.fromarray(beside(view)).resize(picture.size, Image.Resampling.BICUBIC))
     page.draw_map(picture, view, layout)
     page.draw_legend(spec, areas, statuses, unseen=bool((view.values == spec.nodata).any()))
     return page.png()
@@ -110,13 +120,15 @@ def _patterns(picture: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[n
 
 
 class _Page:
-    """Title above, map on the left, legend on the right, source below."""
+    """Title above, map on the left (another picture left of it), legend on the right, source below."""
 
-    def __init__(self, map_size: tuple[int, int], info: QuicklookInfo) -> None:
+    def __init__(self, map_size: tuple[int, int], info: QuicklookInfo, *, columns: int = 1) -> None:
         self._info = info
+        column = max(map_size[0], 420) + _MARGIN
+        self._map_left = _MARGIN + (columns - 1) * column
         self._top = _MARGIN + 46 + (30 if info.subtitle else 0)
         height = self._top + max(map_size[1] + 76, 560) + 34
-        width = _MARGIN * 3 + max(map_size[0], 420) + _LEGEND
+        width = _MARGIN * 2 + columns * column + _LEGEND
         self._image = Image.new("RGB", (width, height), PAPER)
         self._pen = ImageDraw.Draw(self._image)
         self._legend_left = width - _LEGEND - _MARGIN
@@ -125,14 +137,24 @@ class _Page:
             self._text((_MARGIN, _MARGIN + 44), _fit(info.subtitle, 17, width - 2 * _MARGIN), 17, SOFT)
         self._text((_MARGIN, height - 30), _fit(info.attribution or "eopipe", 13, width - 2 * _MARGIN), 13, SOFT)
 
+    def draw_beside(self, picture: Image.Image) -> None:
+        _, bottom = self._paste(picture, _MARGIN)
+        self._text((_MARGIN, bottom + 14), "the scene in true colour", 15)
+
     def draw_map(self, picture: Image.Image, view: View, layout: Layout) -> None:
-        left, top = _MARGIN, self._top + 8
-        self._image.paste(picture, (left, top))
-        right, bottom = left + picture.width, top + picture.height
-        self._pen.rectangle((left - 1, top - 1, right, bottom), outline=(150, 150, 150))
+        left = self._map_left
+        right, bottom = self._paste(picture, left)
         self._scale_bar(left, bottom + 14, metres_across(layout, view) / picture.width, picture.width)
         self._north(max(right, left + 420) - 16, bottom + 14)
         self._text((left, bottom + 48), place_names(layout, view), 14, SOFT)
+
+    def _paste(self, picture: Image.Image, left: int) -> tuple[int, int]:
+        """Framed; its right and lower edge."""
+        top = self._top + 8
+        self._image.paste(picture, (left, top))
+        right, bottom = left + picture.width, top + picture.height
+        self._pen.rectangle((left - 1, top - 1, right, bottom), outline=(150, 150, 150))
+        return right, bottom
 
     def draw_legend(
         self, spec: ArraySpec, areas: list[ClassArea], statuses: NDArray[np.uint8], *, unseen: bool
