@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +33,17 @@ def closing_lines(results: list[dict[str, Any]], out: Path) -> Iterator[str]:
         yield "next: the same command again resumes"
         return
     where = "" if out == Path("out/demo") else f" --out {out}"
-    yield f'next: eopipe demo{where} --prompts "{OTHERS}"'
-    yield f"      eopipe plan {shown(finished[-1]['spec'])}"
+    yield f'next: {_command()} demo{where} --prompts "{OTHERS}"'
+    yield f"      {_command()} plan {shown(finished[-1]['spec'])}"
 
 
 def shown(path: str | os.PathLike[str]) -> str:
     """A path as short as it can be typed from here."""
     short = os.path.relpath(path)
     return os.fspath(path) if short.startswith("..") else short
+
+
+def _command() -> str:
+    """How eopipe is called here: ``make demo`` does not put its environment on the path."""
+    called = Path(sys.argv[0])
+    return "eopipe" if shutil.which("eopipe") or called.name != "eopipe" else shown(called.absolute())

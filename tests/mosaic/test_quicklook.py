@@ -31,8 +31,8 @@ def make(storage, layout, labels, statuses=None):
     build_coarse(storage, layout)
 
 
-def draw(storage, layout, **more):
-    data = quicklook(storage, layout, QuicklookInfo("A title", **more))
+def draw(storage, layout, beside=None, **more):
+    data = quicklook(storage, layout, QuicklookInfo("A title", **more), beside=beside)
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
@@ -51,6 +51,17 @@ def test_each_state_has_its_own_look(anywhere):
     assert count(picture, FAILED) > tile / 4
     assert count(picture, NOT_RUN) > tile / 30
     assert max(picture.shape) < 2000
+
+
+def test_another_picture_stands_left_of_the_map(tmp_path):
+    storage, layout = Storage.open(str(tmp_path)), make_layout(bounds=PixelBox(0, 0, 1, 1), arrays=(LABEL,))
+    make(storage, layout, [1])
+    alone = draw(storage, layout)
+    both = draw(storage, layout, beside=lambda view: np.full((*view.values.shape, 3), (250, 0, 250), np.uint8))
+    assert count(both, WATER) == count(alone, WATER)
+    assert count(both, (250, 0, 250)) > 0.9 * count(alone, WATER)
+    (_, pink), (_, water) = (np.nonzero((both == np.array(colour)).all(axis=-1)) for colour in ((250, 0, 250), WATER))
+    assert pink.max() < water.min()
 
 
 def test_what_did_not_happen_is_not_in_the_legend(tmp_path):
