@@ -19,8 +19,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 venv: $(VENV)/.ready  ## the virtual environment, .venv
 
-demo: $(VENV)/.ready  ## a real land-cover map of Pisa, in about a minute
-	@PATH="$(abspath $(BIN)):$$PATH" EOPIPE_SHARED="$(SHARED)" sh tests/flows/demo.sh
+demo: $(VENV)/.ready  ## a map of a real scene, from words, offline, in about a minute
+	@$(BIN)/eopipe demo
 
 test: $(VENV)/.ready  ## the tests, 10 minutes at most
 	@test -d "$(SHARED)/data" || echo "$(SHARED)/data is missing: tests on real scenes are skipped (EOPIPE_SHARED says where it is)"
