@@ -46,8 +46,8 @@ def demo(
     results = []
     for made in [prepare(one, words, out) for one in scenes]:
         display = choose_display(quiet=as_json)
-        for line in opening_lines(made):
-            display.note(line)
+        for line in () if as_json else opening_lines(made):
+            typer.echo(line, err=True)
         try:
             results.append(run_demo(made, display))
         finally:

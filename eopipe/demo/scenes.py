@@ -168,12 +168,12 @@ def choose(key: str | None, models: frozenset[str]) -> tuple[Scene, ...]:
     Raises:
         SpecError: No such scene, or its model is not in this version.
     """
+    here = tuple(scene for scene in SCENES.values() if scene.model in models)
     if key is None:
-        return tuple(scene for scene in SCENES.values() if scene.model in models)
+        return here
     if key not in SCENES:
         raise SpecError(f"--scene: there is no scene {key!r}; the scenes are {', '.join(SCENES)}")
-    scene = SCENES[key]
-    if scene.model not in models:
-        here = ", ".join(choice.key for choice in SCENES.values() if choice.model in models) or "none"
-        raise SpecError(f"--scene: {key} needs the model {scene.model}, which this version lacks; it can map {here}")
-    return (scene,)
+    if SCENES[key] not in here:
+        said = ", ".join(scene.key for scene in here)
+        raise SpecError(f"--scene: {key} needs the model {SCENES[key].model}, which this version lacks; take {said}")
+    return (SCENES[key],)

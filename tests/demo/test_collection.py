@@ -100,7 +100,7 @@ def test_scenes_are_those_whose_model_is_there():
     assert choose(None, frozenset({"mini"})) == (SENTINEL2,)
     with pytest.raises(SpecError, match=r"no scene 'mars'; the scenes are sentinel-2, landsat"):
         choose("mars", frozenset({"mini"}))
-    with pytest.raises(SpecError, match=r"landsat needs the model mini-rgb, .* it can map sentinel-2"):
+    with pytest.raises(SpecError, match=r"landsat needs the model mini-rgb, .*; take sentinel-2"):
         choose("landsat", frozenset({"mini"}))
 
 
