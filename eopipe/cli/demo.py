@@ -37,7 +37,7 @@ def demo(
     from eopipe.models.registry import listing  # noqa: PLC0415  (with the models)
 
     words = read_words(prompts)
-    scenes = choose(scene, frozenset(row["name"] for row in listing()))
+    scenes = choose(scene, frozenset(row["name"] for row in listing() if row["here"]))
 
     from eopipe.demo.display import closing_lines, opening_lines  # noqa: PLC0415  (with what follows: torch and dask)
     from eopipe.demo.run import prepare, run_demo  # noqa: PLC0415

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eopipe.demo.pixels import read_landsat, read_sentinel2
-from eopipe.errors import SpecError
+from eopipe.errors import SpecError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,17 +163,20 @@ def choose(key: str | None, models: frozenset[str]) -> tuple[Scene, ...]:
 
     Args:
         key: One scene's; None takes all whose model is there.
-        models: Names of the registry's models.
+        models: Names of the models whose weights are here.
 
     Raises:
         SpecError: No such scene, or its model is not in this version.
+        WeightsError: No scene can be mapped.
     """
     here = tuple(scene for scene in SCENES.values() if scene.model in models)
+    if key is None and not here:
+        raise WeightsError("the weights of mini are missing from this installation; install eopipe anew")
     if key is None:
         return here
     if key not in SCENES:
         raise SpecError(f"--scene: there is no scene {key!r}; the scenes are {', '.join(SCENES)}")
     if SCENES[key] not in here:
-        said = ", ".join(scene.key for scene in here)
+        said = ", ".join(scene.key for scene in here) or "another version"
         raise SpecError(f"--scene: {key} needs the model {SCENES[key].model}, which this version lacks; take {said}")
     return (SCENES[key],)

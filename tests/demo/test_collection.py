@@ -13,7 +13,7 @@ from eopipe.demo.pixels import package_file, read_landsat, read_sentinel2
 from eopipe.demo.run import prepare
 from eopipe.demo.scenes import LANDSAT, SCENES, SENTINEL2, choose
 from eopipe.demo.words import read_words
-from eopipe.errors import OutputError, SpecError
+from eopipe.errors import OutputError, SpecError, WeightsError
 from eopipe.spec import load_spec
 from eopipe.storage import Storage
 
@@ -98,6 +98,8 @@ def test_a_package_with_another_scene_is_refused(tmp_path, text):
 def test_scenes_are_those_whose_model_is_there():
     assert choose(None, frozenset({"mini", "mini-rgb"})) == (SENTINEL2, LANDSAT)
     assert choose(None, frozenset({"mini"})) == (SENTINEL2,)
+    with pytest.raises(WeightsError, match="weights of mini are missing"):
+        choose(None, frozenset())
     with pytest.raises(SpecError, match=r"no scene 'mars'; the scenes are sentinel-2, landsat"):
         choose("mars", frozenset({"mini"}))
     with pytest.raises(SpecError, match=r"landsat needs the model mini-rgb, .*; take sentinel-2"):
