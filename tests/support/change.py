@@ -1,0 +1,61 @@
+"""Change detection as the paper writes it: upsampled feature maps, mask by mask. What ours must equal."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+
+def stretched(features, shape):
+    """``[C, H, W]``: bilinear, aligned corners."""
+    stack = torch.from_numpy(features)[None]
+    return functional.interpolate(stack, shape, mode="bilinear", align_corners=True)[0]
+
+
+def mean_features(features, masks):
+    """``[N, C]``: mean of the stretched features over each dense mask."""
+    whole = stretched(features, masks.shape[1:])
+    return torch.stack([whole[:, torch.from_numpy(mask)].mean(dim=1) for mask in masks])
+
+
+def scores(before, after, masks):
+    """``[N]``: minus the cosine of the mean features."""
+    return -functional.cosine_similarity(mean_features(before, masks), mean_features(after, masks), dim=1).numpy()
+
+
+def pixel_scores(before, after, shape):
+    return -functional.cosine_similarity(stretched(before, shape), stretched(after, shape), dim=0).numpy()
+
+
+def resized(mask, cells):
+    """A mask on the probabilities' grid, by the nearest pixel above and to the left."""
+    rows, columns = (np.arange(n) * side // n for side, n in zip(mask.shape, cells, strict=True))
+    return mask[np.ix_(rows, columns)]
+
+
+def classes(probabilities, masks):
+    """``[N]``: argmax of the mean over each mask; 0 for a mask that vanishes."""
+    found = []
+    for mask in masks:
+        small = resized(mask, probabilities.shape[1:])
+        found.append(probabilities[:, small].mean(axis=1).argmax() if small.any() else 0)
+    return np.array(found, int)
+
+
+def kept(changed, before, after, origin, rule):
+    """One object after the other."""
+    found = []
+    for was, first, second, seen in zip(changed, before, after, origin, strict=True):
+        own = first if seen == 1 else second
+        found.append(was and first != second and (rule == "stuff" or own != 0))
+    return np.array(found, bool)
+
+
+def discs(generator, count, shape, least=2, most=24):
+    """Dense masks of ellipses anywhere, some over the edge."""
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    found = np.zeros((count, *shape), bool)
+    for mask in found:
+        y, x = generator.uniform(0, shape[0]), generator.uniform(0, shape[1])
+        a, b = generator.uniform(least, most, 2)
+        mask[:] = ((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 <= 1
+    return found
