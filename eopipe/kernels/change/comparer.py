@@ -139,7 +139,7 @@ def pixel_scores(
     if before.shape != after.shape or before.ndim != 3:
         raise ValueError(f"features to compare are of one shape, not {before.shape} and {after.shape}")
     rows, columns = Axis.stretch(before.shape[1], shape[0]), Axis.stretch(before.shape[2], shape[1])
-    first, second = (np.asarray(each, np.float64) for each in (before, after))
+    first, second = _neighbourly(before), _neighbourly(after)
     product = _stretched_product(first, second, rows, columns)
     squares = (_stretched_product(each, each, rows, columns) for each in (first, second))
     lengths = [np.maximum(np.sqrt(np.maximum(square, 0)), _SHORTEST) for square in squares]
@@ -157,7 +157,7 @@ def _stretched_product(
             across = np.zeros((rows.cells, len(columns.lower)))
             for j, weight in _corners(columns):
                 for m, other_weight in _corners(columns):
-                    cells = np.einsum("chw,chw->hw", _shifted(first, i, j), _shifted(second, k, m))
+                    cells = np.einsum("hwc,hwc->hw", _from(first, i, j), _from(second, k, m))
                     across += cells[:, columns.lower] * (weight * other_weight)
             found += across[rows.lower] * (row_weight * other_row_weight)[:, None]
     return found
@@ -167,7 +167,12 @@ def _corners(axis: Axis) -> tuple[tuple[int, NDArray[np.float64]], ...]:
     return (0, 1 - axis.fraction), (1, axis.fraction)
 
 
-def _shifted(field: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
-    """The cells so many rows and columns further on; those beyond the edge weigh nothing, and any will do."""
-    found: NDArray[np.float64] = np.roll(field, (-rows, -columns), axis=(1, 2))
-    return found
+def _neighbourly(field: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A cell's channels side by side, and one more row and column, which weigh nothing: ``[h + 1, w + 1, C]``."""
+    return np.pad(field.transpose(1, 2, 0).astype(np.float64), ((0, 1), (0, 1), (0, 0)), mode="edge")
+
+
+def _from(field: NDArray[np.float64], row: int, column: int) -> NDArray[np.float64]:
+    """Each cell's neighbour, so many rows and columns further on."""
+    height, width = field.shape[0] - 1, field.shape[1] - 1
+    return field[row : row + height, column : column + width]

@@ -50,7 +50,7 @@ def box_nms(boxes: NDArray[Any], scores: NDArray[Any], limit: float) -> NDArray[
     """Suppression of boxes that a better one covers, of one category.
 
     In the order of falling scores (the first of equals first), a box that is still there removes those whose
-    intersection over union with it is greater than ``limit``. float32, as torchvision's.
+    intersection over union with it is greater than ``limit``: of float32 numbers, as torchvision does it on a CPU.
 
     Args:
         boxes: ``[N, 4]``: x, y of two corners.
@@ -68,7 +68,8 @@ def box_nms(boxes: NDArray[Any], scores: NDArray[Any], limit: float) -> NDArray[
         high = np.minimum(boxes[best, 2:], boxes[others, 2:])
         common = np.maximum(high - low, 0).prod(axis=1)
         union = areas[best] + areas[others] - common
-        hit: NDArray[np.bool_] = np.divide(common, union, out=np.zeros_like(common), where=union > 0) > limit
+        share = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+        hit: NDArray[np.bool_] = share.astype(np.float64) > limit
         return hit
 
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")

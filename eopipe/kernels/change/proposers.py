@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,10 @@ def segment(picture: NDArray[Any], settings: FelzenszwalbSettings) -> NDArray[np
         raise PlanError(
             f"the proposer felzenszwalb needs scikit-image ({error}); pip install 'eopipe[change]', or use pixels"
         ) from None
-    labels: NDArray[np.int64] = felzenszwalb(
-        picture, scale=settings.scale, sigma=settings.sigma, min_size=settings.smallest, channel_axis=-1
-    )
+    with warnings.catch_warnings():
+        # it asks whether more bands than three are meant
+        warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning)
+        labels: NDArray[np.int64] = felzenszwalb(
+            picture, scale=settings.scale, sigma=settings.sigma, min_size=settings.smallest, channel_axis=-1
+        )
     return labels
