@@ -92,11 +92,11 @@ class MiniLM:
 
     def _layer(self, x: Tensor, name: str) -> Tensor:
         """Attention, then the perceptron; each added to what went in, and normalised behind it."""
-        heads = [
+        query, key, value = (
             self._linear(x, f"{name}.attention.self.{part}").view(len(x), _HEADS, -1).transpose(0, 1)
             for part in ("query", "key", "value")
-        ]
-        seen = functional.scaled_dot_product_attention(*heads).transpose(0, 1).flatten(1)
+        )
+        seen = functional.scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
         x = self._norm(x + self._linear(seen, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm")
         inner = functional.gelu(self._linear(x, f"{name}.intermediate.dense"))
         return self._norm(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
