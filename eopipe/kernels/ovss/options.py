@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eopipe.kernels.ovss.prompts import Vocabulary, parse_prompts
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-Prompts = Annotated[
-    tuple[tuple[str, tuple[str, ...]], ...],
-    BeforeValidator(parse_prompts),
-    PlainSerializer(lambda pairs: [[name, list(phrases)] for name, phrases in pairs]),  # JSON keeps a list's order
-]
+from eopipe.kernels.ovss.asking import Asking, Finite, Positive
 
 
 class KeptFeatures(BaseModel):
@@ -29,15 +20,14 @@ class KeptFeatures(BaseModel):
     pca: Annotated[int, Field(ge=1)]
 
 
-class Options(BaseModel):
-    """The kernel's options; what is None is the model's own.
+class Options(Asking):
+    """The kernel's options beside :class:`Asking`'s; what is None is the model's own.
 
     Args:
         model: A name that ``eopipe models`` lists (``ViT-B-16/openai``), ``hf-hub:owner/name``, or an open_clip
             architecture with ``checkpoint``.
         checkpoint: A file of weights for the model.
         sha256: What that file must have.
-        prompts: Class names with their synonyms; codes follow the order, from 1.
         background: The class that takes pixels below ``threshold``: ``none``, or one of the prompts' names.
         precision: Arithmetic of the image tower; ``auto`` is measured at plan time and then frozen.
         attention: Of the tower's last blocks.
@@ -48,18 +38,13 @@ class Options(BaseModel):
         upsampler_checkpoint: A file of weights for it.
         bias: Lambda of the global bias alleviation; 0 turns it off.
         scale: What cosines are multiplied by before the softmax.
-        threshold: Pixels whose best class probability is below become background.
         templates: ``imagenet`` (80 sentences), or sentences with ``{}`` where the phrase goes.
         stretch: Reflectance that becomes black and white; ``auto`` takes the sensor's and is then frozen.
         channels: What a radar picture shows: three channels of VV, VH and their ratio, or VV alone.
         features: Whether window features are kept, so that other prompts need no image tower: ``none``, ``keep``,
             or ``{pca: N}``.
-        gsd: Ground sample distance the model sees: ``grid``, or metres that divide the grid's resolution.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    model: str
-    prompts: Prompts
     checkpoint: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     background: str = "none"
@@ -72,18 +57,10 @@ class Options(BaseModel):
     upsampler_checkpoint: str | None = None
     bias: Finite = -0.3
     scale: Positive = 50.0
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     templates: Literal["imagenet"] | tuple[str, ...] = "imagenet"
     stretch: Literal["auto"] | tuple[Finite, Finite] = "auto"
     channels: Literal["vv-vh-ratio", "vv"] = "vv-vh-ratio"
     features: Literal["none", "keep"] | KeptFeatures = "none"
-    gsd: Literal["grid"] | Positive = "grid"
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """The prompts as classes and queries."""
-        names, synonyms = zip(*self.prompts, strict=True)
-        return Vocabulary(names, synonyms)
 
     @property
     def background_class(self) -> int | None:
@@ -118,7 +95,3 @@ class Options(BaseModel):
         if not isinstance(self.stretch, str) and not self.stretch[0] < self.stretch[1]:
             raise ValueError(f"stretch: {list(self.stretch)} must rise from black to white, such as [0, 0.3]")
         return self
-
-    def complete(self) -> dict[str, Any]:
-        """All options as plain JSON values: part of the tile recipe."""
-        return self.model_dump(mode="json")
