@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eopipe.area import Area, GridArea
 from eopipe.demo.collection import COLLECTION, build
 from eopipe.demo.picture import true_colour
 from eopipe.demo.spec import spec_text
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from eopipe.demo.scenes import Scene
     from eopipe.engine.display import Display
+    from eopipe.spec import RunSpec
 
 SCENE = "scene"
 """Folder of a scene's collection, beside specs and runs."""
@@ -86,10 +88,11 @@ def run_demo(made: Prepared, display: Display) -> dict[str, Any]:
     Raises:
         EopipeError: Everything a user can mend.
     """
-    summary = execute(load_spec(made.spec), display=display)
+    spec = load_spec(made.spec)
+    summary = execute(spec, display=display)
     drawn = summary.get("quicklook") is not None
     if drawn:
-        Storage.open(str(made.folder)).put(made.picture.name, _draw(made))
+        Storage.open(str(made.folder)).put(made.picture.name, _draw(made, spec))
     return {
         "scene": made.scene.key,
         "place": made.scene.place,
@@ -99,13 +102,15 @@ def run_demo(made: Prepared, display: Display) -> dict[str, Any]:
     }
 
 
-def _draw(made: Prepared) -> bytes:
+def _draw(made: Prepared, spec: RunSpec) -> bytes:
     scene, storage = made.scene, Storage.open(str(made.folder / made.name))
     layout = read_layout(storage)
+    assert not isinstance(spec.area, str), "the demo writes a box"
     info = QuicklookInfo(
         title=scene.title,
         subtitle=f"the model {scene.model} was asked in words · {scene.place}",
         attribution=f"made with eopipe · {scene.credit}",
+        extent=GridArea.project(Area.parse(spec.area), layout.grid).box,
     )
     return quicklook(storage, layout, info, beside=lambda view: true_colour(scene, made.folder / SCENE, layout, view))
 
