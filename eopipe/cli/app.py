@@ -30,6 +30,7 @@ Now = Annotated[
     str | None, typer.Option("--now", metavar="TIME", help="What relative dates are measured from (ISO 8601).")
 ]
 AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="A search without a match is fine.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse prompts that the model was not taught.")]
 
 
 class _Redacting(logging.Formatter):

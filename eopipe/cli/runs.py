@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from eopipe.cli.app import AllowEmpty, Json, Now, OutUri, SpecPath, app, print_json, print_pairs, progress
+from eopipe.cli.app import (
+    AllowEmpty,
+    Json,
+    Now,
+    OutUri,
+    SpecPath,
+    Strict,
+    app,
+    print_json,
+    print_pairs,
+    progress,
+)
 from eopipe.errors import SpecError
 from eopipe.spec import load_spec, parse_yaml, resolve_now
 
@@ -30,6 +41,7 @@ def plan(
     *,
     now: Now = None,
     allow_empty: AllowEmpty = False,
+    strict: Strict = False,
     tiles: Annotated[
         Shape, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
     ] = Shape.no,
@@ -44,7 +56,8 @@ def plan(
     from eopipe.engine.precision import freeze_precision  # noqa: PLC0415
     from eopipe.engine.run import local_workers, plan_run  # noqa: PLC0415
 
-    opened, calibration = freeze_precision(open_run(loaded, now=moment, allow_empty=allow_empty), calibrate)
+    found = open_run(loaded, now=moment, allow_empty=allow_empty, strict=strict)
+    opened, calibration = freeze_precision(found, calibrate)
     made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
     if tiles is Shape.geojson:
         from eopipe.engine.footprints import feature_collection  # noqa: PLC0415
@@ -61,7 +74,14 @@ def plan(
 
 
 @app.command()
-def run(spec: SpecPath, *, now: Now = None, allow_empty: AllowEmpty = False, as_json: Json = False) -> None:
+def run(
+    spec: SpecPath,
+    *,
+    now: Now = None,
+    allow_empty: AllowEmpty = False,
+    strict: Strict = False,
+    as_json: Json = False,
+) -> None:
     """Run a spec, or resume it where an earlier run stopped.
 
     Ctrl-C drains: tiles under way are finished, and the same command resumes. A second Ctrl-C stops at once.
@@ -74,9 +94,8 @@ def run(spec: SpecPath, *, now: Now = None, allow_empty: AllowEmpty = False, as_
     display.phase("load")
     from eopipe.engine.run import execute  # noqa: PLC0415
 
-    _see_through(
-        partial(execute, loaded, now=moment, allow_empty=allow_empty, display=display), display, as_json=as_json
-    )
+    work = partial(execute, loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
+    _see_through(work, display, as_json=as_json)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from eopipe.engine import vocabulary
 from eopipe.engine.words import gib, hms, size, some
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ def plan_lines(plan: Plan) -> list[Text]:
     if said["features_bytes"]:
         kept, a_km2 = said["features_bytes"], said["features_bytes_per_km2"]
         lines.insert(2, f"keeps about {size(kept)} of window features, {size(a_km2)} a km²")
+    lines += vocabulary.lines(plan.words)
     return [*map(Text, lines), *(Text(f"warning: {line}", style="yellow") for line in said["warnings"])]
 
 

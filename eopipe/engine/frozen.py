@@ -41,6 +41,7 @@ class Frozen:
         area: GeoJSON.
         versions: Packages.
         warnings: What was said at the start.
+        words: How near each prompt was to what the kernel was taught, where it can tell.
         rescored: The output whose window features are scored, None where a run encodes.
     """
 
@@ -53,6 +54,7 @@ class Frozen:
     area: dict[str, Any]
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
+    words: tuple[dict[str, Any], ...] = ()
     rescored: str | None = None
 
     def to_bytes(self) -> bytes:
@@ -66,6 +68,7 @@ class Frozen:
             "recipe_hash": digest(self.recipe),
             "versions": self.versions,
             "warnings": list(self.warnings),
+            **({"words": list(self.words)} if self.words else {}),
             **({"rescored": self.rescored} if self.rescored is not None else {}),
         }
         return json.dumps(document, indent=1, ensure_ascii=False).encode()
@@ -90,6 +93,7 @@ class Frozen:
                 area=resolved["area"],
                 versions=found["versions"],
                 warnings=tuple(found["warnings"]),
+                words=tuple(found.get("words", ())),
                 rescored=found.get("rescored"),
             )
         except (ValueError, KeyError, TypeError) as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.area import Area, GridArea, resolve_crs
 from eopipe.cube import sar
+from eopipe.engine import vocabulary
 from eopipe.grid import Grid
 from eopipe.kernels.registry import create
 
@@ -74,6 +75,7 @@ def resolve(spec: RunSpec, now: datetime, *, kernel_options: Mapping[str, Any] |
 
 
 def warnings_of(job: Job, snapshot: Snapshot) -> list[str]:
-    """What the kernel has to say about these scenes, and what the spec's words on SAR mean for the map."""
+    """What the kernel has to say about these scenes and its words, and what the spec's on SAR mean for the map."""
     levels = [level for level in snapshot.index.column("level").unique().to_pylist() if level is not None]
-    return [*job.kernel.check(levels, job.grid.resolution), *sar.warnings_of(job.spec.source)]
+    said = job.kernel.check(levels, job.grid.resolution)
+    return [*said, *vocabulary.warnings_of(job.kernel), *sar.warnings_of(job.spec.source)]

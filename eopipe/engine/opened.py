@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.area import Area, GridArea
 from eopipe.cube.reader import ReadSettings
-from eopipe.engine import folder, frozen
+from eopipe.engine import folder, frozen, vocabulary
 from eopipe.engine.job import Job, resolve, warnings_of
 from eopipe.engine.products import feature_layout, mosaic_layout, store_attributes
 from eopipe.engine.settle import settled
@@ -66,12 +66,24 @@ class Opened:
 
 
 def open_run(
-    spec: RunSpec, *, now: datetime, allow_empty: bool, searching: Callable[[int], None] | None = None
+    spec: RunSpec,
+    *,
+    now: datetime,
+    allow_empty: bool,
+    strict: bool = False,
+    searching: Callable[[int], None] | None = None,
 ) -> Opened:
     """Open the output: resume what is frozen there, or search.
 
+    Args:
+        spec: The run's.
+        now: What relative dates are measured from.
+        allow_empty: Whether a search without a match is fine.
+        strict: Whether words that the kernel was not taught are refused, before anything is searched.
+        searching: Told of the items that have come.
+
     Raises:
-        SpecError: The output belongs to another spec.
+        SpecError: The output belongs to another spec, or a word is refused.
         WeightsError: It was made with other weights.
         NoItemsError: The search matched nothing and ``allow_empty`` is false.
         PlanError: The scenes' sensors need different values of an option.
@@ -81,7 +93,7 @@ def open_run(
     before = frozen.load(storage)
     if before is not None:
         frozen.refuse_another(before, spec, storage.url())
-        job = resolve(spec, before.now, kernel_options=before.kernel_options)
+        job = _resolve(spec, before.now, strict=strict, kernel_options=before.kernel_options)
         frozen.refuse_other_weights(before, job.kernel.info, storage.url())
         snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
         if before.rescored is not None:
@@ -89,7 +101,7 @@ def open_run(
                 f"output {storage.url()} scores the features of {before.rescored}; resume it with eopipe rescore"
             )
         return Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
-    job = resolve(spec, now)
+    job = _resolve(spec, now, strict=strict)
     snapshot, found = search(spec, job.area, now, progress=searching)
     if snapshot.index.num_rows == 0 and not allow_empty:
         raise NoItemsError(
@@ -99,6 +111,13 @@ def open_run(
         )
     job, notes = _settle(job, snapshot)
     return Opened(storage, job, snapshot, None, found, (*found.warnings, *warnings_of(job, snapshot), *notes))
+
+
+def _resolve(spec: RunSpec, now: datetime, *, strict: bool, kernel_options: Mapping[str, Any] | None = None) -> Job:
+    job = resolve(spec, now, kernel_options=kernel_options)
+    if strict:
+        vocabulary.refuse_unknown(job.kernel)
+    return job
 
 
 def _settle(job: Job, snapshot: Snapshot) -> tuple[Job, list[str]]:
@@ -182,6 +201,7 @@ def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
         area=job.area.geojson,
         versions=frozen.versions(),
         warnings=plan.warnings,
+        words=tuple(vocabulary.plain(plan.words)),
         rescored=opened.kept.storage.url() if opened.kept is not None else None,
     )
     if not storage.create(folder.RUN, document.to_bytes()):

@@ -12,6 +12,7 @@ from pyproj import Geod
 
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
 from eopipe.cube.scenes import scenes_from_items
+from eopipe.engine import vocabulary
 from eopipe.engine.job import THREADS
 from eopipe.engine.mapping import STRIP
 from eopipe.engine.memory import GDAL_CACHE, TileMemory, check_fits, choose_tile, tile_memory
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from eopipe.cube.reader import ReadSettings
     from eopipe.engine.calibrate import Calibration
     from eopipe.engine.job import Job
+    from eopipe.kernels.words import WordNote
     from eopipe.snapshot import Snapshot
 
 WRITTEN_A_PIXEL = 0.35
@@ -68,6 +70,7 @@ class Plan:
         calibration: What was measured.
         warnings: One line each.
         features: What keeping window features takes, where they are kept.
+        words: How near the prompts are to what the kernel was taught, where it can tell.
     """
 
     tile: int
@@ -83,6 +86,7 @@ class Plan:
     calibration: Calibration
     warnings: tuple[str, ...]
     features: FeatureBytes | None = None
+    words: tuple[WordNote, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """For people and ``--json``."""
@@ -107,6 +111,7 @@ class Plan:
             "device": self.calibration.device,
             "features_bytes": self.features.total if self.features else 0,
             "features_bytes_per_km2": round(self.features.a_km2) if self.features else None,
+            "words": vocabulary.plain(self.words),
             "warnings": list(self.warnings),
         }
 
@@ -180,6 +185,7 @@ def make_plan(
         calibration=calibration,
         warnings=tuple(warnings),
         features=_feature_bytes(job, tiles, size),
+        words=vocabulary.notes_of(job.kernel),
     )
 
 

@@ -104,6 +104,7 @@ def execute(
     display: Display,
     now: datetime | None = None,
     allow_empty: bool = False,
+    strict: bool = False,
     calibration: Calibration | None = None,
     opening: Callable[[], Opened] | None = None,
 ) -> dict[str, Any]:
@@ -113,6 +114,7 @@ def execute(
         spec: What to do.
         now: What relative dates are measured from; the present where None.
         allow_empty: Whether a search without a match is fine.
+        strict: Whether words that the kernel was not taught are refused.
         display: Told of everything.
         calibration: Known already; measured where None.
         opening: Opens the output; :func:`eopipe.engine.opened.open_run` where None.
@@ -125,7 +127,7 @@ def execute(
     """
     moment = now or datetime.now(UTC).replace(microsecond=0)
     stop = Stop()
-    search = partial(open_run, spec, now=moment, allow_empty=allow_empty, searching=display.searching)
+    search = partial(open_run, spec, now=moment, allow_empty=allow_empty, strict=strict, searching=display.searching)
     opening = opening or search
     with ExitStack() as stack:
         stack.enter_context(catching_signals(stop))
