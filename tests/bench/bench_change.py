@@ -72,9 +72,7 @@ def main() -> None:
     fast, (kept, change, score) = timed(ours, dense, first, features, probabilities)
     slow, (expected, expected_change) = timed(theirs, dense, first, features, probabilities)
     margin = np.abs(score - LIMIT).min()
-    print(
-        f"median object {np.median(masks.areas):.0f} pixels, largest {masks.areas.max()}, together {masks.areas.sum()}"
-    )
+    print(f"median object {np.median(masks.areas):.0f} pixels, largest {masks.areas.max()}, all {masks.areas.sum()}")
     print(f"masks: {dense.nbytes / 1e6:.0f} MB dense, {masks.nbytes / 1e6:.2f} MB as runs")
     print(f"plain {slow:7.2f} s (torch on {torch.get_num_threads()} threads)")
     print(f"ours  {fast:7.3f} s (1 thread): {slow / fast:.0f} times as fast; load {os.getloadavg()[0]:.1f}")

@@ -92,7 +92,7 @@ def compare_objects(
     lengths = np.maximum(np.linalg.norm(first, axis=1), _SHORTEST) * np.maximum(
         np.linalg.norm(second, axis=1), _SHORTEST
     )
-    return Comparison(-np.einsum("nc,nc->n", first, second) / lengths, limit)
+    return Comparison(np.clip(-np.einsum("nc,nc->n", first, second) / lengths, -1, 1), limit)
 
 
 def compare_pixels(

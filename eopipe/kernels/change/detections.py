@@ -56,6 +56,27 @@ GROUNDING_DINO_15 = DetectorSettings(weights="Grounding DINO 1.5, a paid service
 """In the authors' demonstration alone; the service is asked for scores of 0.2 and doubles of 0.5 before this."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoxMaskSettings:
+    """How SAM2 is asked for the masks of boxes.
+
+    Attributes:
+        weights: The published net.
+        masks_per_box: It is asked for one, and for no choice.
+        precision: What the authors ran it in.
+        clean: Whether its own post-processing (small holes and regions) is on, as its library builds it; M-C-I's
+            generator is built without.
+    """
+
+    weights: str = "sam2.1_hiera_large"
+    masks_per_box: int = 1
+    precision: str = "bfloat16"
+    clean: bool = True
+
+
+SAM2_BOXES = BoxMaskSettings()
+
+
 def caption(names: tuple[str, ...], settings: DetectorSettings) -> str:
     """The names as the detector reads them."""
     return settings.separator.join(names)

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Literal
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.detections import APE, MMGD, DetectorSettings
+from eopipe.kernels.change.detections import APE, MMGD, SAM2_BOXES, BoxMaskSettings, DetectorSettings
 from eopipe.kernels.change.generator import SAM, SAM2, GeneratorSettings
 from eopipe.kernels.change.proposers import FelzenszwalbSettings
 
@@ -65,8 +65,8 @@ class Instantiation:
     Attributes:
         name: As the paper writes it.
         order: ``M-C-I`` or ``I-M-C``.
-        proposer: What makes masks: of a grid of points (M-C-I), of boxes (I-M-C), of colours, or of nothing
-            (``pixels``).
+        proposer: What makes masks: of a grid of points (M-C-I), of boxes (I-M-C), of colours, of nothing
+            (``pixels``), or the detector itself (``own``).
         comparer: The encoder; None: whichever a spec names.
         identifier: ``ovss``, a detector, or None: whichever a spec names.
         published: Whether it is the paper's; the others run without heavy weights.
@@ -74,7 +74,7 @@ class Instantiation:
 
     name: str
     order: Literal["M-C-I", "I-M-C"]
-    proposer: GeneratorSettings | FelzenszwalbSettings | Literal["pixels", "own"]
+    proposer: GeneratorSettings | BoxMaskSettings | FelzenszwalbSettings | Literal["pixels", "own"]
     comparer: EncoderCard | None
     identifier: IdentifierCard | DetectorSettings | None
     published: bool = True
@@ -96,7 +96,7 @@ INSTANTIATIONS = {
         Instantiation(
             name="SAM2-DINOv2-SegEarth-OV", order="M-C-I", proposer=SAM2, comparer=DINOV2, identifier=SEGEARTH_OV
         ),
-        Instantiation(name="MMGD-SAM2-DINO", order="I-M-C", proposer=SAM2, comparer=DINO, identifier=MMGD),
+        Instantiation(name="MMGD-SAM2-DINO", order="I-M-C", proposer=SAM2_BOXES, comparer=DINO, identifier=MMGD),
         Instantiation(name="APE-DINO", order="I-M-C", proposer="own", comparer=DINO, identifier=APE),
         Instantiation(name="APE-DINOv2", order="I-M-C", proposer="own", comparer=DINOV2, identifier=APE),
         Instantiation(

@@ -62,6 +62,7 @@ def test_words():
 
 def test_combinations():
     assert instantiation("SAM2-DINOv2-SegEarth-OV").proposer == SAM2
+    assert instantiation("MMGD-SAM2-DINO").proposer.masks_per_box == 1
     assert (instantiation("APE-DINO").comparer, instantiation("APE-DINOv2").comparer) == (DINO, DINOV2)
     assert (SAM.stability, SAM.offset, SAM2.stability, SAM2.offset) == (0.95, 0.9, 0.9, 0.7)
     assert {each.order for each in INSTANTIATIONS.values()} == {"M-C-I", "I-M-C"}
