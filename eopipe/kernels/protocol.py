@@ -5,7 +5,8 @@ lattice, with the halo the kernel asks for, and hands it one *strip* at a time, 
 top to bottom. Equal pixels at an equal absolute place must give equal bytes, whatever the strip; so a
 kernel computes fixed groups of windows, always of the same shape and with the same companions.
 
-A kernel may offer more than :class:`Kernel` asks for: :class:`Settling` and :class:`MeasuresPrecision`.
+A kernel may offer more than :class:`Kernel` asks for: :class:`Settling`, :class:`Measuring` and
+:class:`MeasuresPrecision`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from eopipe.grid import PixelBox
     from eopipe.kernelinfo import KernelInfo
+    from eopipe.kernels.measure import Field, Stage
 
 
 class FeatureSource(Protocol):
@@ -43,7 +45,8 @@ class StripContext:
     """What a kernel is told beside a strip's pixels.
 
     Args:
-        statistics: What the kernel's statistics stages gave for this place; empty where it declares none.
+        statistics: The kernel's statistics stages by name, as numbers over the strip and its halo; empty where it
+            declares none.
         carry: What the same kernel left in ``Result.carry`` for the strip right above, of the same tile; None for
             a tile's first strip, and below a strip without a valid pixel. It saves work and changes no byte.
         features: Kept window features, to be scored instead of encoding; None where windows are encoded.
@@ -51,7 +54,7 @@ class StripContext:
             need not be computed; None: all.
     """
 
-    statistics: Mapping[str, Any] = field(default_factory=dict)
+    statistics: Mapping[str, Field] = field(default_factory=dict)
     carry: Any = None
     features: FeatureSource | None = None
     wanted: NDArray[np.bool_] | None = None
@@ -116,7 +119,8 @@ class Kernel(Protocol):
         Args:
             pixels: ``[epoch, band, y, x]`` float32 over ``box.pad(window.halo)``; 0 where invalid.
                 Reflectance x 10000, or decibels of SAR (``Inputs.modality``).
-            valid: ``[epoch, y, x]`` over the same pixels.
+            valid: ``[epoch, y, x]`` over the same pixels. Of several epochs, what one lacks is no data in every
+                array: the engine sees to it.
             box: The strip itself, on the kernel's absolute lattice (the grid's, divided by ``factor``);
                 corners at multiples of ``factor``, and of ``window.stride`` where windows lie side by side. Where
                 they overlap the box may lie anywhere: the kernel computes its lattice's windows that touch it.
@@ -144,6 +148,18 @@ class Settling(Protocol):
 
         Raises:
             PlanError: The sensors ask for different values: one line that asks to say which.
+        """
+        ...
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A kernel that must know something of a wider area before its first tile (:mod:`eopipe.kernels.measure`)."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """In order: each sees the finished ones before it. The engine runs them; names are distinct.
+
+        Called before :meth:`Kernel.load` too, for ``info`` and ``memory``; measuring comes after it.
         """
         ...
 
