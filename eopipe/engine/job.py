@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.area import Area, GridArea, resolve_crs
 from eopipe.cube import sar
 from eopipe.engine import vocabulary
+from eopipe.errors import SpecError
 from eopipe.grid import Grid
 from eopipe.kernels.registry import create
 
@@ -71,7 +72,28 @@ def resolve(spec: RunSpec, now: datetime, *, kernel_options: Mapping[str, Any] |
     options = spec.kernel.options() if kernel_options is None else kernel_options
     kernel = create(spec.kernel.name, options, resolution=grid.resolution)
     sar.check_source(kernel.info.inputs, spec.source)
+    _check_epochs(kernel, spec)
     return Job(spec=spec, now=now, area=area, region=GridArea.project(area, grid), kernel=kernel)
+
+
+def _check_epochs(kernel: Kernel, spec: RunSpec) -> None:
+    """Refuse a source with another number of epochs than the kernel maps.
+
+    Raises:
+        SpecError: It has.
+    """
+    wanted, said = kernel.info.inputs.epochs, spec.source.epochs
+    if len(spec.source.ranges()) == wanted:
+        return
+    if wanted == 1:
+        raise SpecError(
+            f"source.epochs: {kernel.info.name} maps one, and here are {len(said or ())} ({', '.join(said or ())}); "
+            f"give source.datetime instead"
+        )
+    found = f"source.epochs: here are {', '.join(said)}" if said else "source.epochs: there is none"
+    raise SpecError(
+        f"{found}, and {kernel.info.name} compares {wanted}; write such as {{before: 2016, after: 2018}} there"
+    )
 
 
 def warnings_of(job: Job, snapshot: Snapshot) -> list[str]:

@@ -117,6 +117,7 @@ class Record(_Entry):
         checksums: Array name (``label``, ``label/1`` …) to the hex checksum of its decoded values.
         histogram: Code to number of pixels inside the area.
         files: Asset name to file.
+        lacks: Epochs of which no scene meets the tile, where a run compares several: why it is ``empty``.
         device: Instruction set or device; no host name.
         started: UTC.
         finished: UTC.
@@ -130,6 +131,7 @@ class Record(_Entry):
     checksums: dict[str, str] = Field(default_factory=dict)
     histogram: dict[int, int] = Field(default_factory=dict)
     files: dict[str, FileInfo] = Field(default_factory=dict)
+    lacks: tuple[str, ...] = ()
     device: str = ""
     started: datetime
     finished: datetime

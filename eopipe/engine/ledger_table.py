@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
         ("col", pa.int32()),
         ("inputs", pa.string()),
         ("status", pa.string()),  # done, empty, masked, failed
-        ("reason", pa.string()),  # of a failure, else null
+        ("reason", pa.string()),  # of a failure, and of an empty tile that lacks an epoch; else null
         ("stage", pa.string()),
         ("detail", pa.string()),
         ("attempts", pa.int32()),
@@ -57,6 +57,7 @@ def _done_row(record: Record) -> dict[str, Any]:
         **_place(record.tile),
         "inputs": record.inputs,
         "status": record.status,
+        "reason": f"lacks {', '.join(record.lacks)}" if record.lacks else None,
         "attempts": record.attempts,
         "seconds": sum(record.seconds.values()),
         "stages": list(record.seconds.items()),
