@@ -31,11 +31,12 @@ from eopipe.engine.rescore import open_source
 from eopipe.engine.rescore import rescore as rescore_run
 from eopipe.engine.run import execute
 from eopipe.engine.settle import settled
+from eopipe.engine.statistics.borrowed import statistics_for
 from eopipe.engine.tiles import read_box
 from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.protocol import Settling
+from eopipe.kernels.protocol import Measuring, Settling
 from eopipe.spec import RunSpec, SourceSpec, load_spec, parse_spec, resolve_now
 from eopipe.stac.search import SearchReport
 from eopipe.stac.search import search as search_catalog
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from eopipe.engine.statistics.fields import Statistics
     from eopipe.kernelinfo import ArraySpec
     from eopipe.kernels.protocol import FeatureSource, Kernel
     from eopipe.snapshot import Snapshot
@@ -165,6 +167,8 @@ class BoundKernel:
                 f"kernel.{name}: 'auto' is told by scenes, and a dataset names none; say it, such as {name}={value}"
             )
         _refuse_auto(made)
+        if isinstance(made, Measuring):
+            raise PlanError(f"{self.name} needs statistics of a wider area, which a dataset has not; map a cube")
         info = made.info
         if info.factor != 1:
             raise PlanError(f"kernel.gsd: apply() maps the dataset's own pixels of {step:g}; leave gsd at 'grid'")
@@ -190,20 +194,26 @@ def kernel(name: str, **options: Any) -> BoundKernel:
     return bound
 
 
-def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr.Dataset:
+def map_kernel(
+    cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024, statistics: str | None = None
+) -> xr.Dataset:
     """Map a cube lazily: one task a tile, pixels read at the source with the kernel's halo.
 
     Args:
         cube: From :func:`open_cube`; its bands do not matter, the kernel reads its own.
         kernel: A name, or :func:`kernel` with options.
         tile: Side of a task's square, a multiple of 512.
+        statistics: Folder or URL of a run of the same kernel over a wider area, whose statistics are used, where the
+            kernel declares stages; only a run measures them.
 
     Returns:
-        The arrays of the mosaic over ``cube.box``, byte for byte what a run with tiles of this side writes.
+        The arrays of the mosaic over ``cube.box``, byte for byte what a run with tiles of this side writes (with
+        ``statistics``: that run).
 
     Raises:
-        PlanError: ``tile`` is no multiple of 512, the kernel wants another number of epochs, or its precision is
-            ``auto``, which only a run measures.
+        PlanError: ``tile`` is no multiple of 512, the kernel wants another number of epochs, its precision is
+            ``auto``, which only a run measures, or it needs statistics and none are given.
+        SpecError: ``statistics`` names no run, or one that does not suit this kernel or cube.
     """
     if tile <= 0 or tile % CELL:
         raise PlanError(f"tile {tile} is no multiple of {CELL}; give {CELL}, {2 * CELL} or {4 * CELL}")
@@ -215,7 +225,8 @@ def map_kernel(cube: Cube, kernel: BoundKernel | str, *, tile: int = 1024) -> xr
             f"open it with groupby='epoch' and as many epochs as the kernel wants"
         )
     _refuse_auto(made)
-    return _map_lazily(cube, made, tile)
+    measured = statistics_for(cube, made, statistics, tile=tile)
+    return _map_lazily(cube, made, tile, statistics=measured)
 
 
 def _refuse_auto(made: Kernel) -> None:
@@ -223,10 +234,16 @@ def _refuse_auto(made: Kernel) -> None:
         raise PlanError("kernel.precision: auto is measured by a run; say float32 or bfloat16 here")
 
 
-def _map_lazily(cube: Cube, made: Kernel, tile: int, features: FeatureSource | None = None) -> xr.Dataset:
+def _map_lazily(
+    cube: Cube,
+    made: Kernel,
+    tile: int,
+    features: FeatureSource | None = None,
+    statistics: Statistics | None = None,
+) -> xr.Dataset:
     specs = (*made.info.arrays, OBSERVATIONS)
     outer = cube.box.snap(tile)
-    mapped = partial(delayed(_map_tile, pure=True, traverse=False), cube, made, features)
+    mapped = partial(delayed(_map_tile, pure=True, traverse=False), cube, made, features, statistics)
     rows = [_row(mapped, specs, outer, row, tile) for row in range(outer.row0, outer.row1, tile)]
     inside = cube.box.slices(outer)
     variables = {
@@ -331,7 +348,9 @@ def _row(
     }
 
 
-def _map_tile(cube: Cube, made: Kernel, features: FeatureSource | None, box: PixelBox) -> dict[str, NDArray[Any]]:
+def _map_tile(
+    cube: Cube, made: Kernel, features: FeatureSource | None, statistics: Statistics | None, box: PixelBox
+) -> dict[str, NDArray[Any]]:
     """One task: what a run's task does, less the writing."""
     info, specs = made.info, (*made.info.arrays, OBSERVATIONS)
     if cube.region is not None and cube.region.part(box) == "none":  # a tile wholly outside is not produced
@@ -342,7 +361,10 @@ def _map_tile(cube: Cube, made: Kernel, features: FeatureSource | None, box: Pix
     if any(scenes):
         made.load(device=choose_device(), threads=THREADS)
     inside = None if cube.region is None else cube.region.mask(box)
-    return map_box(made, scenes, settings, box, watch=Stopwatch(), inside=inside, features=features)[0]
+    arrays, _ = map_box(
+        made, scenes, settings, box, watch=Stopwatch(), inside=inside, features=features, statistics=statistics
+    )
+    return arrays
 
 
 def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr.Dataset:

@@ -7,7 +7,7 @@ import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +19,14 @@ from distributed.scheduler import KilledWorker
 from eopipe.engine.device import choose_device, device_label
 from eopipe.engine.job import THREADS
 from eopipe.engine.precision import product_ratio
+from eopipe.engine.statistics.stand_in import StandIn, stand_in
 from eopipe.errors import ClusterError, WeightsError
 from eopipe.grid import PixelBox
 from eopipe.kernels.protocol import StripContext
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from distributed import Client
 
     from eopipe.kernelinfo import Window
@@ -49,12 +52,14 @@ class Calibration:
             has :meth:`eopipe.kernelinfo.Window.touching` squared of them.
         device: What it ran on.
         bfloat16: Seconds of a bfloat16 matrix product over those of float32.
+        stage_seconds: Seconds of a cell, by stage of the kernel's statistics.
     """
 
     base: int
     window_seconds: float
     device: str
     bfloat16: float = 1.0
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def calibrate_here(
@@ -70,20 +75,22 @@ def calibrate_here(
     """
     torch.set_num_threads(threads)
     kernel.load(device=device, threads=threads)
+    measured = stand_in(kernel)
     context = StripContext(features=features)
-    _time(kernel, 1, context)  # compiles and warms up
-    seconds = [_time(kernel, 1, context)]
+    _time(kernel, 1, context, measured)  # compiles and warms up
+    seconds = [_time(kernel, 1, context, measured)]
     strides = _strides(kernel.info.window, seconds[0])
     if strides > 1:
         seconds.clear()
     while len(seconds) < CALLS and (not seconds or sum(seconds) + seconds[0] <= 2 * CALL_SECONDS):
-        seconds.append(_time(kernel, strides, context))
+        seconds.append(_time(kernel, strides, context, measured))
     windows = kernel.info.window.touching(strides * kernel.info.window.stride) ** 2
     return Calibration(
         base=int(psutil.Process().memory_info().rss),
         window_seconds=statistics.median(seconds) / windows,
         device=device_label(device),
         bfloat16=product_ratio("bfloat16", device),
+        stage_seconds=dict(measured.seconds),
     )
 
 
@@ -100,13 +107,15 @@ def _strides(window: Window, seconds: float) -> int:
     return next(fitting, 1)
 
 
-def _time(kernel: Kernel, strides: int, context: StripContext) -> float:
+def _time(kernel: Kernel, strides: int, context: StripContext, measured: StandIn) -> float:
     """Seconds of one call on a box of so many strides a side."""
     info = kernel.info
     side = strides * info.window.stride
     pixels, valid = _seeded(info.inputs.epochs, len(info.inputs.bands), side + 2 * info.window.halo)
+    box = PixelBox(0, 0, side, side)
+    context = replace(context, statistics=measured.around(box.pad(info.window.halo)))
     start = time.perf_counter()
-    kernel(pixels, valid, PixelBox(0, 0, side, side), context)
+    kernel(pixels, valid, box, context)
     return time.perf_counter() - start
 
 

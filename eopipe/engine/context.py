@@ -14,6 +14,7 @@ from eopipe.cube.scenes import scenes_from_items
 from eopipe.engine.device import choose_device
 from eopipe.engine.features import Keeper
 from eopipe.engine.ledger import Ledger
+from eopipe.engine.statistics.fields import Statistics
 from eopipe.mosaic.features import FeatureStore
 from eopipe.mosaic.store import MosaicWriter
 from eopipe.snapshot import Snapshot
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import Scene
     from eopipe.engine.features import KeptFeatures
     from eopipe.engine.folder import Key
+    from eopipe.engine.statistics.planning import StatisticsPlan
     from eopipe.engine.tiles import PlannedTile
     from eopipe.grid import Tile
     from eopipe.kernels.protocol import Kernel
@@ -54,6 +56,7 @@ class RunContext:
         gdal_cache: Bytes of GDAL's block cache a worker.
         features: Where window features are kept, or None where they are not.
         kept: Another run's window features, which are scored instead of encoding.
+        statistics: What the kernel's stages measure, or None where it declares none.
     """
 
     run_id: str
@@ -70,6 +73,7 @@ class RunContext:
     gdal_cache: int
     features: FeatureLayout | None = None
     kept: KeptFeatures | None = None
+    statistics: StatisticsPlan | None = None
 
 
 class WorkerState:
@@ -124,10 +128,20 @@ class WorkerState:
                 self._snapshot = Snapshot.read(self.context.storage, self.context.snapshot_hash)
             return self._snapshot.items(rows)
 
+    @cached_property
+    def statistics(self) -> Statistics | None:
+        """The run's statistics as they are measured; None where the kernel declares no stage."""
+        plan = self.context.statistics
+        return Statistics(self.context.storage, plan) if plan is not None else None
+
     def scenes(self, tile: PlannedTile) -> list[list[Scene]]:
         """A tile's scenes by epoch, assets resolved."""
-        info, read = self.context.kernel.info, self.context.read
-        return [scenes_from_items(self.items(rows), info.inputs.bands, read.mask, read.sar) for rows in tile.rows]
+        return self.scenes_of(tile.rows, self.context.kernel.info.inputs.bands)
+
+    def scenes_of(self, rows: Sequence[Sequence[int]], bands: Sequence[str]) -> list[list[Scene]]:
+        """Scenes of some rows by epoch, the assets of some bands resolved."""
+        read = self.context.read
+        return [scenes_from_items(self.items(epoch), bands, read.mask, read.sar) for epoch in rows]
 
 
 GDAL_SHARE = 6

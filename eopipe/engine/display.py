@@ -17,6 +17,7 @@ from eopipe.engine.words import gib, hms, size, some
 
 if TYPE_CHECKING:
     from eopipe.engine.plan import Plan
+    from eopipe.engine.statistics.task import BlockReport
     from eopipe.engine.tile import TileReport
     from eopipe.snapshot import Snapshot
     from eopipe.stac.search import SearchReport
@@ -34,6 +35,7 @@ PHASES = {
     "basis": "fitting the basis of the window features",
     "cluster": "starting the workers",
     "preflight": "trying every worker",
+    "statistics": "measuring statistics of the wider area",
     "finish": "pyramid, STAC, quicklook",
 }
 """What is said of each phase."""
@@ -56,6 +58,10 @@ class Display(Protocol):
 
     def planned(self, plan: Plan) -> None:
         """The plan is made."""
+        ...
+
+    def block(self, report: BlockReport, ended: int, total: int) -> None:
+        """A block of statistics ended, as so many of all did by now."""
         ...
 
     def start(self, *, total: int, left: int, plan: Plan, dashboard: str | None) -> None:
@@ -88,6 +94,9 @@ class Quiet:
         """Nothing."""
 
     def planned(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def block(self, report: BlockReport, ended: int, total: int) -> None:
         """Nothing."""
 
     def start(self, *, total: int, left: int, plan: Plan, dashboard: str | None) -> None:
@@ -166,6 +175,17 @@ class Terminal:
         for line in plan_lines(plan):
             self._console.print(line, soft_wrap=True)
 
+    def block(self, report: BlockReport, ended: int, total: int) -> None:
+        """A line now and then; a failure by name, but not the same reason a thousand times."""
+        if report.status == "failed":
+            what = f"stage {report.stage}, block {report.block}"
+            self._tell_failure(f"statistics.{report.reason}", f"{what}: {report.detail}", "blocks")
+        for warning in report.warnings:
+            self._say(warning, "yellow")
+        if time.monotonic() - self._last > PLAIN_SECONDS or ended == total:
+            self._last = time.monotonic()
+            self._say(f"{ended:,} of {some(total, 'block')} of statistics", "dim")
+
     def start(self, *, total: int, left: int, plan: Plan, dashboard: str | None) -> None:
         """The bar, and the dashboard's link."""
         if dashboard:
@@ -185,11 +205,7 @@ class Terminal:
         self._rate.add(failed=failed)
         self._bar.update(self._task, completed=self._rate.ended)
         if failed:
-            self._told[report.reason] += 1
-            if self._told[report.reason] <= TELL:
-                self._say(f"failed {report.reason}: {report.detail}", "red")
-            if self._told[report.reason] == TELL:
-                self._say(f"further tiles that fail with {report.reason} are only counted here", "red")
+            self._tell_failure(report.reason, report.detail, "tiles")
         for warning in report.warnings:
             self._say(warning, "yellow")
         if self._live is None and (
@@ -197,6 +213,13 @@ class Terminal:
         ):
             self._last = time.monotonic()
             self._say(f"{self._rate.ended:,} of {some(self._rate.total, 'tile')}, {self._rate.line()}")
+
+    def _tell_failure(self, reason: str, detail: str, what: str) -> None:
+        self._told[reason] += 1
+        if self._told[reason] <= TELL:
+            self._say(f"failed {reason}: {detail}", "red")
+        if self._told[reason] == TELL:
+            self._say(f"further {what} that fail with {reason} are only counted here", "red")
 
     def note(self, line: str) -> None:
         """A line."""
@@ -229,7 +252,9 @@ def plan_lines(plan: Plan) -> list[Text]:
     """The plan for people."""
     said = plan.summary()
     memory = f" of {gib(said['worker_memory'])}" if said["worker_memory"] else ""
+    lacking = ", ".join(f"{count:,} lack {name}" for name, count in said["tiles_lacking"].items())
     empty = f", {said['tiles_empty']:,} without a scene" if said["tiles_empty"] else ""
+    empty += f" ({lacking})" if lacking else ""
     requests = f" in {said['requests']:,} requests" if said["requests"] else ""
     tiles, scenes, tasks = (some(said[f"{word}s"], word) for word in ("tile", "scene", "task"))
     workers = f"{some(said['workers'], 'worker')}, each at most {gib(said['worker_peak_bytes'])}{memory}"
@@ -242,6 +267,12 @@ def plan_lines(plan: Plan) -> list[Text]:
     if said["features_bytes"]:
         kept, a_km2 = said["features_bytes"], said["features_bytes_per_km2"]
         lines.insert(2, f"keeps about {size(kept)} of window features, {size(a_km2)} a km²")
+    if (measured := said["statistics"]) is not None:
+        blocks, cells = some(measured["blocks"], "block"), some(measured["cells"], "cell")
+        stages = ", ".join(measured["stages"])
+        lines.insert(
+            2, f"measures {stages} first: {blocks}, {cells}, {size(measured['bytes_read'])} of what it reads"
+        )
     lines += vocabulary.lines(plan.words)
     return [*map(Text, lines), *(Text(f"warning: {line}", style="yellow") for line in said["warnings"])]
 

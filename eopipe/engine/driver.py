@@ -33,7 +33,7 @@ NO_WORKER_SECONDS = 300.0
 
 
 class Watcher(Protocol):
-    """Who is told of tiles as they end; the progress display, for one."""
+    """Who is told of tiles (and blocks of statistics) as they end; the progress display, for one."""
 
     def tile(self, report: TileReport) -> None:
         """A tile ended."""
@@ -117,7 +117,7 @@ def drive(
     check_lease: Callable[[], None],
     stop_now: Callable[[], None] = lambda: None,
 ) -> Iterator[TileReport]:
-    """Run all tiles of a context; yields each report as its tile ends.
+    """Run all tiles of a context; yields each report as its tile ends. Nothing begins once a stop was asked for.
 
     Args:
         client: Of a cluster whose workers have the context.
@@ -131,13 +131,51 @@ def drive(
         ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
         LeaseError: The lease ran out, or another run took the output.
     """
-    if not context.tiles:
+    if not context.tiles or stop.count:
         return
-    futures = submit(client, context)
+    for index, future in consume(
+        client,
+        submit(client, context),
+        what="tiles",
+        watcher=watcher,
+        stop=stop,
+        check_lease=check_lease,
+        stop_now=stop_now,
+    ):
+        report = _report(future, index, context)
+        watcher.tile(report)
+        yield report
+
+
+def consume(
+    client: Client,
+    futures: list[Future[Any]],
+    *,
+    what: str,
+    watcher: Watcher,
+    stop: Stop,
+    check_lease: Callable[[], None],
+    stop_now: Callable[[], None],
+) -> Iterator[tuple[int, Future[Any]]]:
+    """Tasks as they end: each one's number and its future, which is released once the caller has looked at it.
+
+    Args:
+        client: Of the cluster.
+        futures: Submitted; emptied, so that nothing but the caller's hand holds a result.
+        what: What they are, in the plural, for people.
+        watcher: Told of what happens beside.
+        stop: Asked by signals.
+        check_lease: Raises once the output's lease is lost.
+        stop_now: Kills local workers, for a second signal.
+
+    Raises:
+        ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
+        LeaseError: The lease ran out, or another run took the output.
+    """
     index: dict[Any, int] = {future.key: number for number, future in enumerate(futures)}
     pending: set[Any] = set(index)
-    completed = as_completed(futures, loop=client.loop, raise_errors=False)
-    del futures
+    completed = as_completed(list(futures), loop=client.loop, raise_errors=False)
+    futures.clear()
     guard = _Guard(client, check_lease)
     draining = False
     while pending:
@@ -150,7 +188,7 @@ def drive(
             waiting = _drain(client, pending)
             pending -= waiting
             watcher.note(
-                f"draining: {len(pending)} tiles under way are finished, {len(waiting)} are left for a resume"
+                f"draining: {len(pending)} {what} under way are finished, {len(waiting)} are left for a resume"
             )
             continue
         guard.check()
@@ -161,10 +199,8 @@ def drive(
             if future.key not in pending:
                 continue
             pending.discard(future.key)
-            report = _report(future, index[future.key], context)
+            yield index[future.key], future
             future.release()
-            watcher.tile(report)
-            yield report
 
 
 def _drain(client: Client, pending: set[Any]) -> set[Any]:
@@ -182,14 +218,7 @@ def _report(future: Future[Any], index: int, context: RunContext) -> TileReport:
     if future.status == "finished":
         report: TileReport = future.result()[0]
         return report
-    error = future.exception() if future.status == "error" else None
-    killed = type(error).__name__ == "KilledWorker"
-    detail = (
-        "the worker died on this tile again and again, most often for lack of memory; give workers more memory"
-        if killed
-        else " ".join(str(error or future.status).split())[:300]
-    )
-    reason = "worker.killed" if killed else f"task.{type(error).__name__ if error else future.status}"
+    reason, detail = why_dead(future, "tile")
     planned = context.tiles[index]
     Ledger(context.storage).fail(
         Failure(
@@ -203,6 +232,16 @@ def _report(future: Future[Any], index: int, context: RunContext) -> TileReport:
         )
     )
     return TileReport(index, "failed", reason, detail)
+
+
+def why_dead(future: Future[Any], what: str) -> tuple[str, str]:
+    """Reason and detail of a task that gave no report of its own."""
+    error = future.exception() if future.status == "error" else None
+    if type(error).__name__ == "KilledWorker":
+        said = f"the worker died on this {what} again and again, most often for lack of memory"
+        return "worker.killed", f"{said}; give workers more memory"
+    detail = " ".join(str(error or future.status).split())[:300]
+    return f"task.{type(error).__name__ if error else future.status}", detail
 
 
 class _Guard:

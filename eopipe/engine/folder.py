@@ -35,6 +35,8 @@ PROBES = "probes"
 
 _TILE = r"r-?\d{5,}c-?\d{5,}"
 _RECORD = re.compile(rf"^(?:{LEDGER}/)?(r-?\d{{5,}})/({_TILE})\.([0-9a-f]+)\.json$")
+_SUMS = re.compile(rf"^{STATISTICS}/([a-z0-9-]+)/({_TILE})\.([0-9a-f]+)\.json$")
+_SUMS_FAILURE = re.compile(rf"^{STATISTICS}/([a-z0-9-]+)/failed/({_TILE})\.([0-9a-f]+)\.(\d+)\.json$")
 _FAILURE = re.compile(rf"^(?:{FAILED}/)?({_TILE})\.([0-9a-f]+)\.(\d+)\.json$")
 
 
@@ -63,6 +65,28 @@ def version(number: int) -> str:
 def statistics(stage: str, block: str, inputs: str) -> str:
     """Sums of one block and statistics stage."""
     return f"{STATISTICS}/{stage}/{block}.{inputs}.json"
+
+
+def statistics_key(path: str) -> tuple[str, Key] | None:
+    """Stage, and block and inputs, of the path of sums; None where it is none."""
+    match = _SUMS.match(path)
+    return (match[1], Key(match[2], match[3])) if match else None
+
+
+def statistics_failures(stage: str) -> str:
+    """Folder of a stage's failed attempts."""
+    return f"{STATISTICS}/{stage}/failed"
+
+
+def statistics_failure(stage: str, block: str, inputs: str, attempt: int) -> str:
+    """Record of a block's failed attempt, counted from 1."""
+    return f"{statistics_failures(stage)}/{block}.{inputs}.{attempt}.json"
+
+
+def statistics_failure_key(path: str) -> tuple[str, Key, int] | None:
+    """Stage, block and inputs, and attempt of a failure's path; None where it is none."""
+    match = _SUMS_FAILURE.match(path)
+    return (match[1], Key(match[2], match[3]), int(match[4])) if match else None
 
 
 def record(tile: str, inputs: str) -> str:

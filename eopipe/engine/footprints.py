@@ -17,9 +17,10 @@ EDGE_POINTS = 8
 
 
 def feature_collection(job: Job, plan: Plan) -> dict[str, Any]:
-    """One feature a tile: outline in lon/lat, its name, its scenes by number, whether a scene covers it."""
+    """One feature a tile: outline in lon/lat, its name, its scenes by number, whether scenes cover it."""
     side = plan.tile * job.grid.resolution
     boxes = [shapely.box(*job.grid.bounds(tile.tile.box(plan.tile))) for tile in plan.tiles]
+    epochs = job.spec.source.ranges()
     features = []
     for tile, outline in zip(plan.tiles, to_lonlat(boxes, job.grid.crs, side / EDGE_POINTS), strict=True):
         features.append(
@@ -30,7 +31,9 @@ def feature_collection(job: Job, plan: Plan) -> dict[str, Any]:
                 "properties": {
                     "tile": tile.tile.name,
                     "scenes": sum(len(rows) for rows in tile.rows),
+                    "scenes_by_epoch": dict(zip(epochs, map(len, tile.rows), strict=True)),
                     "covered": tile.covered,
+                    "lacks": list(tile.lacks),
                     "inside": tile.part == "full",
                 },
             }

@@ -156,7 +156,7 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
     mine, theirs = _with_order(plain_spec(spec)), _with_order(frozen.spec)
     if canonical(mine) == canonical(theirs):
         return
-    key = _first_difference(mine, theirs)
+    key = first_difference(mine, theirs)
     raise SpecError(
         f"output {where} belongs to another spec: {key} differs; give this spec another output.uri, "
         f"or resume with the spec in {where.rstrip('/')}/{folder.RUN}"
@@ -241,11 +241,12 @@ def current_snapshot(storage: Storage) -> str:
         ) from None
 
 
-def _first_difference(mine: Any, theirs: Any, key: str = "") -> str:
+def first_difference(mine: Any, theirs: Any, key: str = "") -> str:
+    """Where two JSON values differ first, with both values there: ``grid.crs (was …, now …)``."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for name in [*mine, *(name for name in theirs if name not in mine)]:
             if mine.get(name) != theirs.get(name):
-                return _first_difference(mine.get(name), theirs.get(name), f"{key}.{name}" if key else name)
+                return first_difference(mine.get(name), theirs.get(name), f"{key}.{name}" if key else name)
     return f"{key} (was {_brief(theirs)}, now {_brief(mine)})"
 
 

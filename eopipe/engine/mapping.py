@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from eopipe.cube.reader import TileReader
 from eopipe.engine.tiles import read_box
 from eopipe.grid import CELL, PixelBox
-from eopipe.kernels.protocol import Result, StripContext
+from eopipe.kernels.protocol import Measuring, Result, StripContext
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from eopipe.cube.reader import Pixels, ReadSettings, ReadStats
     from eopipe.cube.scenes import Scene
+    from eopipe.engine.statistics.fields import Statistics
     from eopipe.kernelinfo import ArraySpec, KernelInfo
     from eopipe.kernels.protocol import FeatureSource, Kernel
 
@@ -54,7 +56,7 @@ class Stopwatch:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def map_box(
+def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
     kernel: Kernel,
     scenes: Sequence[Sequence[Scene]],
     read: ReadSettings,
@@ -64,11 +66,13 @@ def map_box(
     inside: NDArray[np.bool_] | None = None,
     features: FeatureSource | None = None,
     keep: Keep | None = None,
+    statistics: Statistics | None = None,
 ) -> tuple[dict[str, NDArray[Any]], ReadStats]:
     """All arrays of a box, the engine's ``observations`` included.
 
     Outside the area everything is no data, and no window is computed for it alone; but a run that keeps its windows'
-    features computes them all, since a neighbouring tile may need what this one does not.
+    features computes them all, since a neighbouring tile may need what this one does not. Of several epochs, a pixel
+    that one of them lacks is no data in every array: there is nothing to compare.
 
     Args:
         kernel: Loaded, unless there is no scene.
@@ -79,12 +83,13 @@ def map_box(
         inside: ``[y, x]`` over the box: whether a pixel's centre is inside the area; None where all are.
         features: Kept window features that are scored instead of encoding.
         keep: Takes the features of the windows that the kernel encoded, strip by strip.
+        statistics: What the kernel's stages measured; None where it declares none.
 
     Returns:
         Arrays of the box's shape, and what reading took.
 
     Raises:
-        TileFault: A scene could not be read.
+        TileFault: A scene could not be read, or a block of statistics is not there.
     """
     info = kernel.info
     arrays = {
@@ -102,8 +107,8 @@ def map_box(
                 if following is not None:
                     reader.prefetch(read_box(following, info))
                 near = None if wanted is None else _near(wanted, box, strip, info)
-                with watch("kernel"):
-                    result = _strip(kernel, pixels, strip, StripContext(carry=carry, features=features, wanted=near))
+                said = StripContext(carry=carry, features=features, wanted=near)
+                result = _strip(kernel, pixels, strip, said, watch=watch, statistics=statistics)
                 arrays["observations"][strip.slices(box)[0]] = _seen(pixels, info)
                 for name, made in result.arrays.items():
                     arrays[name][..., strip.slices(box)[0], :] = made
@@ -112,6 +117,8 @@ def map_box(
                     with watch("features"):
                         keep(result.windows)
                 del result  # its features may weigh as much as the next strip's pixels
+        if len(scenes) > 1:
+            _outside_is_nodata(arrays, arrays["observations"] > 0, info.arrays)
         if inside is not None:
             _outside_is_nodata(arrays, inside, info.arrays)
         return arrays, reader.stats
@@ -120,7 +127,10 @@ def map_box(
 def _outside_is_nodata(
     arrays: Mapping[str, NDArray[Any]], inside: NDArray[np.bool_], specs: Iterable[ArraySpec]
 ) -> None:
-    """Pixels outside the area are no data in a tile that the area touches (DESIGN §5); in place."""
+    """Pixels outside the area are no data in a tile that the area touches (DESIGN §5), as is what was not seen.
+
+    In place.
+    """
     arrays["observations"][~inside] = 0
     for spec in specs:
         arrays[spec.name][..., ~inside] = spec.nodata
@@ -145,18 +155,31 @@ def _strips(box: PixelBox, factor: int) -> Iterator[PixelBox]:
         yield PixelBox(row, box.col0, min(row + step, box.row1), box.col1)
 
 
-def _strip(kernel: Kernel, pixels: Pixels, strip: PixelBox, context: StripContext) -> Result:
-    """What the kernel makes of a strip; nothing, and nothing for the strip below, where no pixel is valid."""
-    if not pixels.valid.any():
+def _strip(
+    kernel: Kernel,
+    pixels: Pixels,
+    strip: PixelBox,
+    context: StripContext,
+    *,
+    watch: Stopwatch,
+    statistics: Statistics | None,
+) -> Result:
+    """What the kernel makes of a strip; nothing, also for the strip below, where an epoch has no valid pixel."""
+    if not pixels.valid.any(axis=(1, 2)).all():
         return Result({})
-    values = pixels.for_kernel(kernel.info.inputs.modality)
-    return kernel(values, pixels.valid, strip.scale(kernel.info.factor), context)
+    if statistics is not None and isinstance(kernel, Measuring):
+        with watch("statistics"):
+            around = statistics.around(kernel.stages(), read_box(strip, kernel.info))
+        context = replace(context, statistics=around)
+    with watch("kernel"):
+        values = pixels.for_kernel(kernel.info.inputs.modality)
+        return kernel(values, pixels.valid, strip.scale(kernel.info.factor), context)
 
 
 def _seen(pixels: Pixels, info: KernelInfo) -> NDArray[np.uint8]:
-    """Most scenes seen by any of a grid pixel's kernel pixels."""
+    """Most scenes seen by any of a grid pixel's kernel pixels; of several epochs, in the one that has fewest."""
     inside, factor = slice(info.window.halo, -info.window.halo or None), info.factor
-    seen = pixels.observations.max(axis=0)[inside, inside]
+    seen = pixels.observations.min(axis=0)[inside, inside]
     rows, cols = seen.shape
     most: NDArray[np.uint8] = seen.reshape(rows // factor, factor, cols // factor, factor).max(axis=(1, 3))
     return most

@@ -11,6 +11,7 @@ from eopipe.engine import folder, frozen, vocabulary
 from eopipe.engine.job import Job, resolve, warnings_of
 from eopipe.engine.products import feature_layout, mosaic_layout, store_attributes
 from eopipe.engine.settle import settled
+from eopipe.engine.statistics.planning import StatisticsPlan, plan_statistics
 from eopipe.engine.tiles import PlannedTile, planned_tiles
 from eopipe.errors import NoItemsError, OutputError, SpecError
 from eopipe.grid import Grid
@@ -139,12 +140,16 @@ def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[P
         info=job.kernel.info,
         snapshot=snapshot,
         recipe=before.recipe,
+        statistics=plan_statistics(job.region, recipe=before.recipe, snapshot=snapshot),
     )
     return opened, tiles
 
 
-def frozen_tiles(storage: Storage, before: frozen.Frozen) -> list[PlannedTile]:
-    """All tiles of a run as it was frozen; its kernel is not made, so its weights need not be here."""
+def frozen_tiles(storage: Storage, before: frozen.Frozen) -> tuple[list[PlannedTile], StatisticsPlan | None]:
+    """All tiles of a run as it was frozen, and what it measures before them.
+
+    Its kernel is not made, so its weights need not be here.
+    """
     spec, made = before.run_spec(), before.recipe["kernel"]
     assert not isinstance(spec.area, str), "a frozen spec holds the area itself"
     snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
@@ -158,7 +163,11 @@ def frozen_tiles(storage: Storage, before: frozen.Frozen) -> list[PlannedTile]:
         factor=made["factor"],
     )
     region = GridArea.project(Area.parse(spec.area), Grid(before.crs, spec.grid.resolution))
-    return planned_tiles(region, before.tile, info=info, snapshot=snapshot, recipe=before.recipe)
+    measured = plan_statistics(region, recipe=before.recipe, snapshot=snapshot)
+    tiles = planned_tiles(
+        region, before.tile, info=info, snapshot=snapshot, recipe=before.recipe, statistics=measured
+    )
+    return tiles, measured
 
 
 def read_settings(job: Job) -> ReadSettings:

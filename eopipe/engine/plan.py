@@ -17,6 +17,8 @@ from eopipe.engine.job import THREADS
 from eopipe.engine.mapping import STRIP
 from eopipe.engine.memory import GDAL_CACHE, TileMemory, check_fits, choose_tile, tile_memory
 from eopipe.engine.recipe import tile_recipe
+from eopipe.engine.statistics.cost import StatisticsCost, cost_of, stage_memory
+from eopipe.engine.statistics.planning import describe, plan_statistics, stages_of
 from eopipe.engine.tiles import PlannedTile, most_scenes, planned_tiles, read_box
 from eopipe.footprint import to_lonlat
 
@@ -71,6 +73,7 @@ class Plan:
         warnings: One line each.
         features: What keeping window features takes, where they are kept.
         words: How near the prompts are to what the kernel was taught, where it can tell.
+        statistics: What is measured before the tiles, where the kernel declares stages.
     """
 
     tile: int
@@ -87,16 +90,19 @@ class Plan:
     warnings: tuple[str, ...]
     features: FeatureBytes | None = None
     words: tuple[WordNote, ...] = ()
+    statistics: StatisticsCost | None = None
 
     def summary(self) -> dict[str, Any]:
         """For people and ``--json``."""
         covered = Counter("covered" if tile.covered else "empty" for tile in self.tiles)
+        blocks = self.statistics.plan.blocks if self.statistics is not None else 0
         return {
             "tile": self.tile,
             "tiles": len(self.tiles),
             "tiles_covered": covered["covered"],
             "tiles_empty": covered["empty"],
-            "tasks": len(self.tiles),
+            "tiles_lacking": dict(Counter(name for tile in self.tiles for name in tile.lacks)),
+            "tasks": len(self.tiles) + blocks,
             "scenes": len({row for tile in self.tiles for rows in tile.rows for row in rows}),
             "km2": round(self.km2, 3),
             "bytes_read": self.reads.bytes,
@@ -111,6 +117,7 @@ class Plan:
             "device": self.calibration.device,
             "features_bytes": self.features.total if self.features else 0,
             "features_bytes_per_km2": round(self.features.a_km2) if self.features else None,
+            "statistics": self.statistics.summary() if self.statistics else None,
             "words": vocabulary.plain(self.words),
             "warnings": list(self.warnings),
         }
@@ -146,14 +153,7 @@ def make_plan(
     info, size = job.kernel.info, tile or job.spec.grid.tile
     scenes = snapshot.scenes(job.grid)
     most = most_scenes(job.region, info=info, snapshot=snapshot, scenes=scenes)
-    peak = partial(
-        tile_memory,
-        info=info,
-        kernel_bytes=job.kernel.memory,
-        base=calibration.base,
-        scenes=most,
-        cog=job.spec.output.cog,
-    )
+    peak = partial(_peak, job, base=calibration.base, scenes=most)
     if size == "auto":
         size = choose_tile(
             peak=lambda side: peak(side).total,
@@ -163,14 +163,26 @@ def make_plan(
         )
     else:
         check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory)
-    recipe = tile_recipe(info=info, grid=job.grid, tile=size, source=job.spec.source, threads=THREADS)
+    stages = describe(stages_of(job.kernel))
+    recipe = tile_recipe(
+        info=info, grid=job.grid, tile=size, source=job.spec.source, threads=THREADS, statistics=stages
+    )
     if features is not None:
         recipe["features"] = dict(features)
-    tiles = planned_tiles(job.region, size, info=info, snapshot=snapshot, recipe=recipe, scenes=scenes)
-    reads = _reads(job, snapshot, tiles, size, read, workers.count)
+    measured = plan_statistics(job.region, recipe=recipe, snapshot=snapshot, scenes=scenes)
+    tiles = planned_tiles(
+        job.region, size, info=info, snapshot=snapshot, recipe=recipe, scenes=scenes, statistics=measured
+    )
+    reads, statistics = _reads(job, snapshot, tiles, size, read, workers.count), None
     mapped = sum(tile.covered for tile in tiles)
     kernel_seconds = calibration.window_seconds * info.window.touching(size * info.factor) ** 2
-    compute = mapped * kernel_seconds / workers.count
+    compute = mapped * kernel_seconds
+    if measured is not None:
+        statistics = cost_of(
+            measured, snapshot=snapshot, read=read, workers=workers.count, seconds=calibration.stage_seconds
+        )
+        compute += statistics.seconds
+        reads = _both(reads, statistics.reads)
     return Plan(
         tile=size,
         tiles=tiles,
@@ -178,7 +190,7 @@ def make_plan(
         reads=reads,
         memory=peak(size),
         written=int(len(tiles) * size * size * WRITTEN_A_PIXEL * (len(info.arrays) + 1)),
-        seconds=max(compute, reads.bytes / READ_BYTES_A_SECOND / workers.count),
+        seconds=max(compute, reads.bytes / READ_BYTES_A_SECOND) / workers.count,
         kernel_seconds=kernel_seconds,
         km2=job.area.km2,
         workers=workers,
@@ -186,13 +198,40 @@ def make_plan(
         warnings=tuple(warnings),
         features=_feature_bytes(job, tiles, size),
         words=vocabulary.notes_of(job.kernel),
+        statistics=statistics,
+    )
+
+
+def _peak(job: Job, size: int, *, base: int, scenes: int) -> TileMemory:
+    """Peak of a worker: of a tile's task, or of a block's where that needs more."""
+    tile = tile_memory(
+        size,
+        info=job.kernel.info,
+        kernel_bytes=job.kernel.memory,
+        base=base,
+        scenes=scenes,
+        cog=job.spec.output.cog,
+    )
+    return max([tile, *stage_memory(job.kernel, base=base, scenes=scenes)], key=lambda memory: memory.total)
+
+
+def _both(tiles: ReadEstimate, blocks: ReadEstimate) -> ReadEstimate:
+    """All that a run reads."""
+    return replace(
+        tiles,
+        bytes=tiles.bytes + blocks.bytes,
+        requests=tiles.requests + blocks.requests,
+        unread=tuple(dict.fromkeys((*tiles.unread, *blocks.unread))),
     )
 
 
 def with_features(plan: Plan, job: Job, snapshot: Snapshot, features: Mapping[str, Any]) -> Plan:
     """The plan with what is known of window features by now in its recipe, and so in its tiles' keys."""
     recipe = {**plan.recipe, "features": dict(features)}
-    tiles = planned_tiles(job.region, plan.tile, info=job.kernel.info, snapshot=snapshot, recipe=recipe)
+    measured = plan.statistics.plan if plan.statistics is not None else None
+    tiles = planned_tiles(
+        job.region, plan.tile, info=job.kernel.info, snapshot=snapshot, recipe=recipe, statistics=measured
+    )
     return replace(plan, recipe=recipe, tiles=tiles)
 
 
@@ -216,5 +255,9 @@ def _reads(
     def scenes(rows: Sequence[int]) -> list[Any]:
         return scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask, read.sar)
 
-    boxes = [(read_box(tile.tile.box(size), info), [row for rows in tile.rows for row in rows]) for tile in tiles]
+    boxes = [
+        (read_box(tile.tile.box(size), info), [row for rows in tile.rows for row in rows])
+        for tile in tiles
+        if tile.read
+    ]
     return estimate_reads(boxes, scenes, read, strip=STRIP, workers=workers, block_cache=GDAL_CACHE)

@@ -27,9 +27,26 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def tile_recipe(*, info: KernelInfo, grid: Grid, tile: int, source: SourceSpec, threads: int) -> dict[str, Any]:
-    """What turns a tile's scenes into its bytes; not the name, the area, the dates, the query or the snapshot."""
-    recipe = {
+def tile_recipe(
+    *,
+    info: KernelInfo,
+    grid: Grid,
+    tile: int,
+    source: SourceSpec,
+    threads: int,
+    statistics: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """What turns a tile's scenes into its bytes; not the name, the area, the dates, the query or the snapshot.
+
+    Args:
+        info: The kernel's.
+        grid: The lattice of the mosaic.
+        tile: Side of a tile.
+        source: How scenes are read; what finds them is no part.
+        threads: Of torch.
+        statistics: The kernel's stages (:func:`eopipe.engine.statistics.planning.describe`), where it has any.
+    """
+    recipe: dict[str, Any] = {
         "kernel": {
             "name": info.name,
             "version": info.version,
@@ -47,18 +64,25 @@ def tile_recipe(*, info: KernelInfo, grid: Grid, tile: int, source: SourceSpec, 
     }
     if info.inputs.modality == "sar":
         recipe["sar"] = source.sar.model_dump(mode="json") if source.sar is not None else None
+    if statistics:
+        recipe["statistics"] = [dict(stage) for stage in statistics]
     return recipe
 
 
-def inputs_key(recipe_hash: str, part: str, scene_hashes: Mapping[str, Sequence[str]]) -> str:
+def inputs_key(
+    recipe_hash: str, part: str, scene_hashes: Mapping[str, Sequence[str]], statistics: Sequence[str] = ()
+) -> str:
     """Key of one tile's inputs.
 
     Args:
         recipe_hash: :func:`digest` of the tile recipe.
         part: The tile's part of the area (:meth:`eopipe.area.GridArea.part`).
         scene_hashes: Epoch name to its scenes' hashes, both in order.
+        statistics: Blocks of statistics that it uses, each with the key of its own inputs.
     """
     text = hashlib.sha256(f"{recipe_hash}|{part}".encode())
     for epoch, hashes in scene_hashes.items():
         text.update(f"|{epoch}:{','.join(hashes)}".encode())
+    for block in statistics:
+        text.update(f"|{block}".encode())
     return text.hexdigest()[:KEY_LENGTH]

@@ -35,6 +35,7 @@ from eopipe.engine.plan import Plan, Workers, make_plan
 from eopipe.engine.precision import freeze_precision
 from eopipe.engine.preflight import preflight
 from eopipe.engine.products import cog_info, feature_layout, mosaic_layout
+from eopipe.engine.statistics.driving import measure
 from eopipe.engine.tiles import PlannedTile
 from eopipe.errors import ClusterError
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from eopipe.engine.cluster import ClusterHandle
     from eopipe.engine.display import Display
+    from eopipe.engine.statistics.task import BlockReport
     from eopipe.engine.tile import TileReport
     from eopipe.engine.tiles import PlannedTile
     from eopipe.spec import RunSpec
@@ -62,6 +64,7 @@ class Session:
     seconds: Counter[str] = field(default_factory=Counter)
     bytes_read: int = 0
     retries: int = 0
+    blocks: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     elapsed: float = 0.0
 
@@ -70,6 +73,14 @@ class Session:
         self.counts[report.status] += 1
         if report.reason:
             self.reasons[report.reason] += 1
+        self._add(report)
+
+    def add_block(self, report: BlockReport) -> None:
+        """Count a block of statistics; where it failed, its tiles will say so."""
+        self.blocks[report.status] += 1
+        self._add(report)
+
+    def _add(self, report: TileReport | BlockReport) -> None:
         self.seconds.update(report.seconds)
         self.bytes_read += report.bytes_read
         self.retries += report.retries
@@ -177,9 +188,10 @@ def _map(
     try:
         display.phase("preflight")
         session.notes.extend(preflight(client, context, plan))
-        display.start(total=len(plan.tiles), left=len(left), plan=plan, dashboard=cluster.dashboard)
         begun = time.monotonic()
         with stop.while_tiles_run():
+            _measure(context, session, cluster, display=display, stop=stop, check_lease=check_lease)
+            display.start(total=len(plan.tiles), left=len(left), plan=plan, dashboard=cluster.dashboard)
             for report in drive(
                 client, context, watcher=display, stop=stop, check_lease=check_lease, stop_now=cluster.stop_now
             ):
@@ -193,6 +205,25 @@ def _map(
     opened.storage.put(folder.session(session.started), json.dumps(summary, indent=1).encode())
     display.done(summary)
     return summary
+
+
+def _measure(
+    context: RunContext,
+    session: Session,
+    cluster: ClusterHandle,
+    *,
+    display: Display,
+    stop: Stop,
+    check_lease: Callable[[], None],
+) -> None:
+    """The statistics that the tiles need, where the kernel declares any."""
+    if context.statistics is None:
+        return
+    display.phase("statistics")
+    for report in measure(
+        cluster.client, context, watcher=display, stop=stop, check_lease=check_lease, stop_now=cluster.stop_now
+    ):
+        session.add_block(report)
 
 
 def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledger: Ledger) -> RunContext:
@@ -214,6 +245,7 @@ def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledg
         gdal_cache=GDAL_CACHE,
         features=feature_layout(job, plan.tile),
         kept=opened.kept,
+        statistics=plan.statistics.plan if plan.statistics is not None else None,
     )
 
 
@@ -228,6 +260,13 @@ def workers_of(cluster: ClusterHandle) -> Workers:
         raise ClusterError("the cluster has no worker; start one, or set cluster.workers")
     limits = [worker["memory_limit"] // worker["nthreads"] for worker in found if worker["memory_limit"]]
     return Workers(count=sum(worker["nthreads"] for worker in found), memory=min(limits) if limits else None)
+
+
+def _blocks(plan: Plan, session: Session) -> dict[str, int]:
+    """Blocks of statistics: all, and what this session did of them."""
+    assert plan.statistics is not None
+    counts = session.blocks
+    return {"blocks": plan.statistics.plan.blocks, "measured": counts["done"], "failed": counts["failed"]}
 
 
 def _summary(
@@ -249,6 +288,7 @@ def _summary(
         "seconds_by_stage": {stage: round(spent, 2) for stage, spent in session.seconds.items()},
         "bytes_read": session.bytes_read,
         "retries": session.retries,
+        **({"statistics": _blocks(plan, session)} if plan.statistics is not None else {}),
         "failed_reasons": dict(session.reasons),
         "session": {
             "started": session.started.isoformat(),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import folder, frozen
 from eopipe.engine.lease import lease_state
 from eopipe.engine.ledger import Ledger
 from eopipe.engine.opened import frozen_tiles
+from eopipe.engine.statistics.store import StatisticsStore
 from eopipe.storage import Storage
+
+if TYPE_CHECKING:
+    from eopipe.engine.statistics.planning import StatisticsPlan
 
 
 def read_status(uri: str) -> dict[str, Any]:
@@ -23,7 +27,7 @@ def read_status(uri: str) -> dict[str, Any]:
     """
     storage = Storage.open(uri)
     before = frozen.require(storage)
-    tiles = frozen_tiles(storage, before)
+    tiles, statistics = frozen_tiles(storage, before)
     ledger = Ledger(storage)
     keys = {tile.key for tile in tiles}
     records = ledger.load_all(keys)
@@ -43,7 +47,16 @@ def read_status(uri: str) -> dict[str, Any]:
         "failed_tiles": [
             f"{key.tile}: {failure.reason}: {failure.detail}" for key, failure in sorted(failed.items())
         ],
+        **({"statistics": _measured(storage, statistics)} if statistics is not None else {}),
         "lease": lease_state(storage),
         "sessions": sum(1 for _ in storage.list(f"{folder.SESSIONS}/")),
         "published": storage.exists(folder.COLLECTION),
     }
+
+
+def _measured(storage: Storage, plan: StatisticsPlan) -> dict[str, int]:
+    """Blocks of all stages: how many there are, are measured, and failed and are not measured since."""
+    store = StatisticsStore(storage)
+    left = plan.keys - store.done()
+    failed = {(stage.info.name, *key) for stage in plan.stages for key in store.failed(stage.info.name)}
+    return {"blocks": plan.blocks, "measured": plan.blocks - len(left), "failed": len(left & failed)}

@@ -82,12 +82,20 @@ def run_tile(run_id: str, index: int) -> TileReport:
 def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwatch, started: datetime) -> TileReport:
     box = planned.tile.box(state.context.layout.tile)
     with watch("scenes"):
-        scenes = state.scenes(planned)
+        scenes = state.scenes(planned) if planned.read else [[] for _ in planned.rows]
     kernel = state.kernel if any(scenes) else state.context.kernel
     keep = state.keeper(planned.tile)
     inside = None if planned.part == "full" else state.context.region.mask(box)
     arrays, reads = map_box(
-        kernel, scenes, state.context.read, box, watch=watch, inside=inside, features=state.context.kept, keep=keep
+        kernel,
+        scenes,
+        state.context.read,
+        box,
+        watch=watch,
+        inside=inside,
+        features=state.context.kept,
+        keep=keep,
+        statistics=state.statistics,
     )
     status = _status(arrays, covered=planned.covered)
     counts = _histogram(state, arrays, inside)
@@ -108,6 +116,7 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         checksums=checksums,
         histogram=counts,
         files=files,
+        lacks=planned.lacks,
         device=device_label(state.device),
         started=started,
         finished=datetime.now(UTC),

@@ -13,6 +13,7 @@ import numpy as np
 from eopipe.area import space_filling
 from eopipe.engine.folder import Key
 from eopipe.engine.recipe import digest, inputs_key
+from eopipe.engine.statistics.planning import RECIPE
 from eopipe.grid import TILE_SIZES
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.area import GridArea
+    from eopipe.engine.statistics.planning import StatisticsPlan
     from eopipe.grid import Grid, PixelBox, Tile
     from eopipe.kernelinfo import KernelInfo
     from eopipe.snapshot import SceneIndex, Snapshot
@@ -37,6 +39,7 @@ class PlannedTile:
         part: Its part of the area: ``full``, or a hash.
         rows: Snapshot rows of its scenes (those that meet what is read, the halo included), by epoch.
         covered: Whether a scene of every epoch meets the tile itself; else it is ``empty``.
+        lacks: Of several epochs, those of which no scene meets the tile.
     """
 
     tile: Tile
@@ -44,6 +47,12 @@ class PlannedTile:
     part: str
     rows: tuple[tuple[int, ...], ...]
     covered: bool
+    lacks: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> bool:
+        """Whether its pixels are read: a tile that lacks one of several epochs has nothing to compare."""
+        return not self.lacks and any(self.rows)
 
     @property
     def key(self) -> Key:
@@ -64,6 +73,7 @@ def planned_tiles(
     snapshot: Snapshot,
     recipe: Mapping[str, Any],
     scenes: SceneIndex | None = None,
+    statistics: StatisticsPlan | None = None,
 ) -> list[PlannedTile]:
     """All tiles of a run, in space-filling order.
 
@@ -74,12 +84,15 @@ def planned_tiles(
         snapshot: The frozen items.
         recipe: The tile recipe.
         scenes: The snapshot's outlines on the grid, where they are at hand.
+        statistics: What its stages measure, where the recipe names any.
     """
+    assert (statistics is not None) == (RECIPE in recipe), "the key of a tile names the statistics that it uses"
     tiles = space_filling(region.tiles(size))
     boxes = [tile.box(size) for tile in tiles]
     scenes = snapshot.scenes(region.grid) if scenes is None else scenes
     fine = region.grid.finer(info.factor)
-    wanted = scenes.query(_bounds(fine, [read_box(box, info) for box in boxes]))
+    around = [read_box(box, info) for box in boxes]
+    wanted = scenes.query(_bounds(fine, around))
     own = scenes.query(_bounds(region.grid, boxes))
     hashes = np.asarray(snapshot.index.column("hash").to_pylist(), dtype=object)
     order = {name: code for code, name in enumerate(snapshot.epochs)}
@@ -87,14 +100,15 @@ def planned_tiles(
     parts = region.parts(size)
     recipe_hash = digest(recipe)
     planned = []
-    for tile, rows, mine in zip(tiles, wanted, own, strict=True):
+    for tile, place, rows, mine in zip(tiles, around, wanted, own, strict=True):
         by_epoch = {name: rows[epoch_of[rows] == code] for name, code in order.items()}
         part = parts[tile]
-        key = inputs_key(recipe_hash, part, {name: hashes[found].tolist() for name, found in by_epoch.items()})
-        covered = bool(order) and bool(np.bincount(epoch_of[mine], minlength=len(order)).all())
-        planned.append(
-            PlannedTile(tile, key, part, tuple(tuple(found.tolist()) for found in by_epoch.values()), covered)
-        )
+        uses = statistics.used_by(place) if statistics is not None else ()
+        key = inputs_key(recipe_hash, part, {name: hashes[found].tolist() for name, found in by_epoch.items()}, uses)
+        counts = np.bincount(epoch_of[mine], minlength=len(order))
+        lacks = tuple(name for name, code in order.items() if not counts[code]) if len(order) > 1 else ()
+        places = tuple(tuple(found.tolist()) for found in by_epoch.values())
+        planned.append(PlannedTile(tile, key, part, places, bool(order) and bool(counts.all()), lacks))
     return planned
 
 

@@ -15,6 +15,8 @@ from eopipe.engine import folder, frozen
 from eopipe.engine.ledger import Ledger, Record
 from eopipe.engine.opened import open_frozen
 from eopipe.engine.products import feature_layout, mosaic_layout
+from eopipe.engine.statistics.planning import plan_statistics
+from eopipe.engine.statistics.store import StatisticsStore
 from eopipe.errors import DamageError, EopipeError
 from eopipe.mosaic.features import FEATURES, FeatureStore, tile_checksum
 from eopipe.mosaic.features import read_layout as read_feature_layout
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from eopipe.engine.folder import Key
     from eopipe.engine.frozen import Frozen
+    from eopipe.engine.statistics.planning import StatisticsPlan
     from eopipe.engine.tiles import PlannedTile
     from eopipe.grid import Tile
     from eopipe.mosaic.features import FeatureLayout
@@ -68,6 +71,9 @@ def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> 
         problems.extend(_shards(storage, layout, planned, records, progress))
     if (features := feature_layout(opened.job, before.tile)) is not None:
         problems.extend(_features(storage, features, planned, records, before))
+    measured = plan_statistics(opened.job.region, recipe=before.recipe, snapshot=opened.snapshot)
+    if measured is not None and records:
+        problems.extend(_statistics(storage, measured))
     problems.extend(problem for record in records.values() for problem in _files(storage, record))
     problems.extend(_stac(storage, records))
     return problems
@@ -151,6 +157,20 @@ def _features(
             continue
         if found != record.checksums.get(FEATURES):
             yield f"tile {record.tile}: its window features do not have their recorded checksum; {repair}"
+
+
+def _statistics(storage: Storage, plan: StatisticsPlan) -> Iterator[str]:
+    """Every block that is not known to have failed is there and whole."""
+    store = StatisticsStore(storage)
+    failed = {(stage.info.name, *key) for stage in plan.stages for key in store.failed(stage.info.name)}
+    for key in sorted(plan.keys):
+        try:
+            store.get(*key)
+        except FileNotFoundError:
+            if key not in failed:
+                yield f"{folder.statistics(*key)} is missing; run again, which measures the block anew"
+        except _UNREADABLE as error:
+            yield " ".join(str(error).split())
 
 
 def _short(error: Exception) -> str:

@@ -1,0 +1,214 @@
+"""Which blocks a run measures for each stage, from which scenes, and the key of each block's inputs.
+
+Works on the snapshot's index and on the recipe alone: neither items nor weights need be there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eopipe.engine.recipe import KEY_LENGTH, digest
+from eopipe.engine.statistics.lattice import blocks_around, coarser, corners_of, sampled_cells, weights, widest_halo
+from eopipe.errors import PlanError
+from eopipe.grid import CELL, Tile
+from eopipe.kernels.measure import StageInfo
+from eopipe.kernels.protocol import Measuring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from eopipe.area import GridArea
+    from eopipe.grid import PixelBox
+    from eopipe.kernels.protocol import Kernel
+    from eopipe.snapshot import SceneIndex, Snapshot
+
+RECIPE = "statistics"
+"""Where the recipe of a kernel with stages names them."""
+
+_TILE_ONLY = ("layout", "features")
+"""What the recipe says of tiles alone: statistics are the same for tiles of any size."""
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """One cell to measure: its place, and snapshot rows of the scenes that meet what is read of it, by epoch."""
+
+    cell: Tile
+    rows: tuple[tuple[int, ...], ...]
+
+    @property
+    def box(self) -> PixelBox:
+        """Its pixels on the grid."""
+        return self.cell.box(CELL)
+
+
+@dataclass(frozen=True)
+class PlannedBlock:
+    """One task: a stage's sums over a block.
+
+    Args:
+        stage: Name of the stage.
+        block: Which square of the lattice.
+        inputs: Key of its inputs.
+        cells: What is measured, in lattice order.
+    """
+
+    stage: str
+    block: Tile
+    inputs: str
+    cells: tuple[PlannedCell, ...]
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """A stage and its blocks, in lattice order."""
+
+    info: StageInfo
+    blocks: Mapping[Tile, PlannedBlock]
+
+
+@dataclass(frozen=True)
+class StatisticsPlan:
+    """All stages of a run, in order, on a lattice ``factor`` times finer than the grid."""
+
+    stages: tuple[StagePlan, ...]
+    factor: int
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of all stages: so many tasks."""
+        return sum(len(stage.blocks) for stage in self.stages)
+
+    @property
+    def keys(self) -> frozenset[tuple[str, str, str]]:
+        """Stage, block and inputs of all that is measured."""
+        return frozenset(
+            (found.stage, found.block.name, found.inputs) for stage in self.stages for found in stage.blocks.values()
+        )
+
+    def reaches(self, box: PixelBox) -> bool:
+        """Whether some block has a say at every corner around a box of the kernel's lattice."""
+        corners = corners_of(coarser(box, self.factor))
+        blocks = self.stages[0].blocks
+        return all(
+            any(Tile(down, right) in blocks for down, _ in weights(row) for right, _ in weights(col))
+            for row in range(corners.row0, corners.row1 + 1)
+            for col in range(corners.col0, corners.col1 + 1)
+        )
+
+    def used_by(self, box: PixelBox, stages: int | None = None) -> list[str]:
+        """What a box's numbers depend on, for the key of its inputs.
+
+        Args:
+            box: What is read, on the kernel's lattice, halo included.
+            stages: Only so many stages, the first ones.
+        """
+        around = blocks_around(coarser(box, self.factor))
+        return [
+            f"{found.stage}/{found.block.name}.{found.inputs}"
+            for stage in self.stages[:stages]
+            for block in around
+            if (found := stage.blocks.get(block)) is not None
+        ]
+
+
+def stages_of(kernel: Kernel) -> tuple[StageInfo, ...]:
+    """What a kernel's stages read; none where it declares no stage."""
+    return tuple(stage.info for stage in kernel.stages()) if isinstance(kernel, Measuring) else ()
+
+
+def describe(stages: Iterable[StageInfo]) -> list[dict[str, Any]]:
+    """Stages as the recipe has them."""
+    return [{"stage": info.name, "bands": list(info.bands), "halo": info.halo} for info in stages]
+
+
+def block_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a tile recipe, what decides statistics."""
+    return {name: value for name, value in recipe.items() if name not in _TILE_ONLY}
+
+
+def plan_statistics(
+    region: GridArea, *, recipe: Mapping[str, Any], snapshot: Snapshot, scenes: SceneIndex | None = None
+) -> StatisticsPlan | None:
+    """Plan every stage that a recipe names; None where it names none.
+
+    Args:
+        region: The area on the grid.
+        recipe: The tile recipe.
+        snapshot: The frozen items.
+        scenes: The snapshot's outlines on the grid, where they are at hand.
+
+    Raises:
+        PlanError: A halo is wider than statistics reach.
+    """
+    infos = [StageInfo(said["stage"], tuple(said["bands"]), said["halo"]) for said in recipe.get(RECIPE, ())]
+    if not infos:
+        return None
+    factor = recipe["kernel"]["factor"]
+    _refuse_wide({recipe["kernel"]["name"]: recipe["kernel"]["window"][2]}, factor)
+    _refuse_wide({f"stage {info.name}": info.halo for info in infos}, factor)
+    cells = sampled_cells(region)
+    scenes = snapshot.scenes(region.grid) if scenes is None else scenes
+    hashes = snapshot.index.column("hash").to_pylist()
+    text = digest(block_recipe(recipe))
+    plan = StatisticsPlan((), factor)
+    for info in infos:
+        rows = _rows(region, cells, info, snapshot=snapshot, scenes=scenes, factor=factor)
+        blocks = {}
+        for block, places in cells.items():
+            planned = tuple(PlannedCell(cell, rows[cell]) for cell in places)
+            said = [f"{text}|{info.name}"]
+            for found in planned:
+                seen = ";".join(",".join(hashes[row] for row in epoch) for epoch in found.rows)
+                said.append(f"{found.cell.name}:{seen}")
+                said.extend(plan.used_by(found.box.scale(factor).pad(info.halo)))
+            key = hashlib.sha256("|".join(said).encode()).hexdigest()[:KEY_LENGTH]
+            blocks[block] = PlannedBlock(info.name, block, key, planned)
+        plan = StatisticsPlan((*plan.stages, StagePlan(info, blocks)), factor)
+    return plan
+
+
+def _rows(
+    region: GridArea,
+    cells: Mapping[Tile, Sequence[Tile]],
+    info: StageInfo,
+    *,
+    snapshot: Snapshot,
+    scenes: SceneIndex,
+    factor: int,
+) -> dict[Tile, tuple[tuple[int, ...], ...]]:
+    """Rows of the scenes that meet what a stage reads of each cell, by epoch."""
+    flat = [cell for places in cells.values() for cell in places]
+    fine = region.grid.finer(factor)
+    bounds = [fine.bounds(cell.box(CELL).scale(factor).pad(info.halo)) for cell in flat]
+    found = scenes.query(np.asarray(bounds, np.float64).reshape(-1, 4))
+    epochs = np.asarray(snapshot.index.column("epoch").to_pylist(), dtype=object)
+    return {
+        cell: tuple(tuple(rows[epochs[rows] == name].tolist()) for name in snapshot.epochs)
+        for cell, rows in zip(flat, found, strict=True)
+    }
+
+
+def _refuse_wide(halos: Mapping[str, int], factor: int) -> None:
+    for name, halo in halos.items():
+        if halo > widest_halo() * factor:
+            raise PlanError(
+                f"{name}: a halo of {halo} pixels is wider than statistics reach, {widest_halo() * factor}; "
+                f"take a kernel or options with a smaller one"
+            )
+
+
+__all__ = [
+    "PlannedBlock",
+    "PlannedCell",
+    "StagePlan",
+    "StatisticsPlan",
+    "block_recipe",
+    "describe",
+    "plan_statistics",
+    "stages_of",
+]
