@@ -1,0 +1,329 @@
+"""Statistics stages: blocks and weights, sums and their files, runs whose blocks fail or are killed, notebooks."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+import eopipe
+from eopipe.area import Area, GridArea
+from eopipe.engine.calibrate import calibrate_here
+from eopipe.engine.statistics import lattice
+from eopipe.engine.statistics.sums import BlockSums
+from eopipe.engine.status import read_status
+from eopipe.engine.validate import validate_run
+from eopipe.errors import DamageError, PlanError, SpecError, TileFault
+from eopipe.grid import Grid, PixelBox, Tile
+from eopipe.kernels.measure import Field, StageInfo, merged
+from tests.support import measuring
+from tests.support.paths import ROOT, needs_shared, shared
+from tests.support.runs import mosaic, pisa, records, run, same_pixels
+
+AREA = [10.412, 43.6748, 10.4205, 43.757]
+"""A strip of 1 km by 9 km, over the corner of four blocks of 2048 pixels of 3 m."""
+
+
+# ---- where: blocks, cells, weights ------------------------------------------------------------------------------
+
+
+def test_weights_are_exact_and_sum_to_one():
+    assert lattice.weights(8) == ((0, 1.0),)  # the middle of block 0 is its own
+    assert lattice.weights(0) == ((-1, 0.5), (0, 0.5))
+    assert lattice.weights(-9) == ((-2, 1 / 16), (-1, 15 / 16))
+    for corner in range(-40, 40):
+        assert sum(share for _, share in lattice.weights(corner)) == 1.0
+
+
+def test_a_box_names_the_blocks_that_its_corners_need():
+    box = PixelBox(-100, 4000, 612, 4200)
+    needed = {
+        Tile(row, col)
+        for down in range(-1, 3)
+        for right in range(7, 10)
+        for row, _ in lattice.weights(down)
+        for col, _ in lattice.weights(right)
+    }
+    assert set(lattice.blocks_around(box)) == needed
+    assert lattice.blocks_around(PixelBox(4096, 4096, 4097, 4097)) == [Tile(0, 0), Tile(0, 1), Tile(1, 0), Tile(1, 1)]
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """A region of some hundred cells."""
+    return GridArea.project(Area.parse([10.0, 43.5, 11.2, 44.4]), Grid("EPSG:32632", 10.0))
+
+
+def test_sixteen_cells_a_block_by_a_hash_that_the_area_does_not_shift(wide):
+    found = lattice.sampled_cells(wide)
+    assert {len(cells) for cells in found.values()} <= set(range(1, 17))
+    assert any(len(cells) == 16 for cells in found.values())
+    for block, cells in found.items():
+        assert cells == sorted(cells)
+        assert {Tile(cell.row // 16, cell.col // 16) for cell in cells} == {block}
+    assert max(len({cell.row for cell in cells}) for cells in found.values()) > 7  # spread, not the first rows
+    half = GridArea.project(Area.parse([10.0, 43.5, 11.0, 44.4]), wide.grid)
+    part = lattice.sampled_cells(half)
+    whole = [block for block in part if half.cells(block.box(8192)) == wide.cells(block.box(8192))]
+    assert whole
+    assert all(part[block] == found[block] for block in whole)
+
+
+# ---- what: sums, files, fields ----------------------------------------------------------------------------------
+
+
+def test_sums_add_in_order_with_weights():
+    one, two = {"n": np.array(3.0), "h": np.array([1.0, 2.0])}, {"h": np.array([4.0, 8.0]), "n": np.array(5.0)}
+    assert {name: array.tolist() for name, array in merged([(1.0, one), (0.25, two)]).items()} == {
+        "h": [2.0, 4.0],
+        "n": 4.25,
+    }
+    assert merged([]) == {}
+    with pytest.raises(ValueError, match="names or shapes differ"):
+        merged([(1.0, one), (1.0, {"n": np.array(1.0)})])
+
+
+def test_a_file_of_sums_is_exact_and_tells_damage():
+    rng = np.random.default_rng(1)
+    sums = {"moment": rng.normal(size=(2, 3)) * 1e9, "one": np.array(0.1 + 0.2)}
+    made = BlockSums("level", "r00001c00002", "ab", ("r00001c00002",), sums)
+    data = made.to_bytes()
+    again = BlockSums.from_bytes(data, "x.json")
+    assert again.to_bytes() == data
+    for name, array in sums.items():
+        np.testing.assert_array_equal(again.sums[name], array)
+        assert again.sums[name].shape == array.shape
+    for broken in (b"", data[:-4], data.replace(b"r00001", b"r00009", 1), b"[]", b"{}"):
+        with pytest.raises(DamageError, match="x.json is damaged"):
+            BlockSums.from_bytes(broken, "x.json")
+    with pytest.raises(TileFault, match="not finite"):
+        replace(made, sums={"n": np.array(np.nan)}).to_bytes()
+
+
+def test_a_field_is_a_function_of_the_pixel():
+    rng = np.random.default_rng(2)
+    covered = PixelBox(-1024, 512, 512, 2048)
+    field = Field(covered, 512, {"a": rng.normal(size=(4, 4)), "pair": rng.normal(size=(4, 4, 2))})
+    box = PixelBox(-700, 600, 300, 1900)
+    whole = field.at("pair", box)
+    assert whole.shape == (2, 1000, 1300)
+    for part in (PixelBox(-600, 700, -500, 1100), PixelBox(-513, 1023, -511, 1025), PixelBox(299, 1899, 300, 1900)):
+        rows, cols = part.slices(box)
+        np.testing.assert_array_equal(field.at("pair", part), whole[:, rows, cols])
+    steps = np.abs(np.diff(field.at("a", box), axis=0)).max()
+    assert steps < 2 * np.ptp(field.corners["a"]) / 512  # no seam at a cell's edge
+    corner = field.at("a", PixelBox(-1, 1023, 1, 1025))
+    np.testing.assert_allclose(corner.mean(), field.corners["a"][2, 1], atol=np.ptp(field.corners["a"]) / 500)
+    cell = PixelBox(0, 512, 512, 1024)
+    np.testing.assert_allclose(field.middle("a", cell), field.at("a", cell).mean())
+    with pytest.raises(ValueError, match="is not within"):
+        field.at("a", PixelBox(0, 0, 1, 1))
+    with pytest.raises(ValueError, match="is no cell"):
+        field.middle("a", PixelBox(0, 512, 256, 1024))
+    flat = Field.constant({"a": 2.5}, PixelBox(3, 3, 9, 9), 512)
+    np.testing.assert_array_equal(flat.at("a", PixelBox(3, 3, 9, 9)), np.full((6, 6), 2.5))
+
+
+@pytest.mark.parametrize("bad", [("Level", ("red",), 0), ("a/b", ("red",), 0), ("a", (), 0), ("a", ("red",), -1)])
+def test_a_stage_has_a_plain_name_and_bands(bad):
+    with pytest.raises(ValueError, match="is no stage"):
+        StageInfo(*bad)
+
+
+def test_a_calibration_gives_a_kernel_statistics_and_times_them():
+    found = calibrate_here(measuring.Flattened(measuring.Options(epochs=2)), device="cpu", threads=1)
+    assert set(found.stage_seconds) == {"level", "spread"}
+    assert min(found.stage_seconds.values()) > 0
+
+
+# ---- runs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flattened():
+    """``kernel: {name: flattened}`` is known, and blocks are of 2048 pixels, while a module's tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        measuring.register(patch)
+        yield
+
+
+def spec(folder, **changes):
+    kernel = {"name": "flattened", **changes.pop("kernel", {})}
+    return pisa(folder, **{"area": AREA, "grid__resolution": 3, "kernel": kernel, **changes})
+
+
+def statistics(folder):
+    """Files of sums by path."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.glob("statistics/*/*.json")}
+
+
+@pytest.fixture(scope="module")
+def made(flattened, threads, tmp_path_factory):
+    """A run with four blocks and two stages."""
+    folder = tmp_path_factory.mktemp("statistics") / "out"
+    summary = run(spec(folder))
+    assert summary["exit_status"] == 0
+    return folder, summary
+
+
+@needs_shared
+def test_blocks_are_planned_counted_and_told(made):
+    folder, summary = made
+    planned = summary["session"]["plan"]
+    found = statistics(folder)
+    assert planned["statistics"]["stages"] == ["level", "spread"]
+    assert planned["statistics"]["blocks"] == len(found) == 8
+    assert planned["tasks"] == summary["tiles"] + 8
+    assert 0 < planned["statistics"]["bytes_read"] < planned["bytes_read"]
+    assert summary["bytes_read"] == pytest.approx(planned["bytes_read"], rel=0.3)  # of few tiles
+    assert summary["statistics"] == {"blocks": 8, "measured": 8, "failed": 0}
+    assert read_status(str(folder))["statistics"] == {"blocks": 8, "measured": 8, "failed": 0}
+    assert validate_run(str(folder)) == []
+    body = json.loads(next(iter(found.values())))
+    assert not {"time", "seconds", "host"} & body.keys()
+
+
+@needs_shared
+def test_what_was_lost_is_measured_again_to_the_same_bytes(made, tmp_path):
+    """As if killed anywhere: sums missing, damaged or empty, and tiles' records gone."""
+    out = copied(made[0], tmp_path)
+    before = statistics(out)
+    paths = sorted(before)
+    (out / paths[0]).unlink()
+    (out / paths[-1]).write_bytes(b"")
+    problems = validate_run(str(out))
+    assert f"{paths[0]} is missing; run again, which measures the block anew" in problems
+    assert any(paths[-1] in problem and "damaged" in problem for problem in problems)
+    for name, record in list(records(out).items())[::2]:
+        next(out.glob(f"ledger/r*/{name}.{record['inputs']}.json")).unlink()
+    summary = run(spec(out))
+    assert (summary["exit_status"], summary["statistics"]["measured"]) == (0, 2)
+    assert statistics(out) == before
+    same_pixels(mosaic(made[0]), mosaic(out))
+
+
+def copied(folder, tmp_path):
+    """A copy of a run's folder that resumes."""
+    out = tmp_path / "out"
+    shutil.copytree(folder, out)
+    document = json.loads((out / "run.json").read_text())
+    document["spec"]["output"]["uri"] = str(out)
+    (out / "run.json").write_text(json.dumps(document))
+    return out
+
+
+@needs_shared
+def test_a_failed_block_fails_its_tiles_and_no_other(made, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    block = max(path.name.split(".")[0] for path in made[0].glob("statistics/spread/*.json"))  # in the north
+    place = Tile.parse(block).box(2048)
+    measure = measuring.Spread.measure
+
+    def broken(self, pixels, valid, box, context):
+        if box & place == box:
+            raise TileFault("read.corrupt", "as if a file were broken")
+        return measure(self, pixels, valid, box, context)
+
+    monkeypatch.setattr(measuring.Spread, "measure", broken)
+    summary = run(spec(out, grid__tile=512))
+    assert summary["exit_status"] == 3
+    assert summary["statistics"] == {"blocks": 8, "measured": 7, "failed": 1}
+    assert set(summary["failed_reasons"]) == {"statistics.read.corrupt"}
+    assert 0 < summary["failed"] < summary["tiles"]
+    assert f"stage spread, block {block}: as if a file were broken" in "".join(read_status(str(out))["failed_tiles"])
+    assert [line for line in validate_run(str(out)) if "statistics" in line] == []
+    monkeypatch.undo()
+    assert run(spec(out, grid__tile=512))["exit_status"] == 0
+    assert statistics(out) == statistics(made[0])
+    same_pixels(mosaic(made[0]), mosaic(out))
+
+
+ALONE = """
+import pytest
+from distributed import Client, LocalCluster
+from tests.support import measuring
+from eopipe.cli import main
+measuring.register(pytest.MonkeyPatch())
+client = Client(LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"))
+main()
+"""
+
+
+@needs_shared
+def test_killed_while_it_measures_then_resumed(made, tmp_path):
+    out, file = tmp_path / "out", tmp_path / "spec.json"
+    file.write_text(json.dumps(spec(out)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", ALONE, "run", str(file), "--json"], cwd=ROOT, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while not (here := statistics(out)) and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    process.kill()
+    said = process.communicate()
+    assert here, said
+    times = {path: (out / path).stat().st_mtime_ns for path in here}
+    assert run(spec(out))["exit_status"] == 0
+    assert {path: (out / path).stat().st_mtime_ns for path in here} == times  # none was measured twice
+    assert statistics(out) == statistics(made[0])
+    same_pixels(mosaic(made[0]), mosaic(out))
+
+
+# ---- notebooks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cube():
+    catalog = str(shared() / "data/sentinel2-oscd/collection.json")
+    snapshot, _ = eopipe.search(catalog=catalog, area=AREA, datetime="2015-07")
+    small = [10.414, 43.71, 10.4205, 43.718]
+    return eopipe.open_cube(snapshot, area=small, bands=("red",), composite="first", resolution=3)
+
+
+@needs_shared
+def test_a_notebook_uses_a_runs_statistics(made, cube):
+    found = eopipe.map_kernel(cube, "flattened", tile=512, statistics=str(made[0])).compute(scheduler="synchronous")
+    there = mosaic(made[0]).sel(x=found.x, y=found.y)
+    seen = found.label.values != 0  # outside of the smaller area is no data
+    assert seen.sum() > 20_000
+    for name in ("label", "confidence"):
+        np.testing.assert_array_equal(found[name].values[seen], there[name].values[seen])
+
+
+@needs_shared
+def test_a_notebook_is_told_what_is_wrong(made, cube, tmp_path):
+    where = str(made[0])
+    with pytest.raises(PlanError, match="needs statistics of a wider area"):
+        eopipe.map_kernel(cube, "flattened")
+    with pytest.raises(PlanError, match="land-cover uses no statistics; leave statistics="):
+        eopipe.map_kernel(cube, "land-cover", statistics=where)
+    with pytest.raises(SpecError, match=r"kernel.options.own \(was false, now true\)"):
+        eopipe.map_kernel(cube, eopipe.kernel("flattened", own=True), statistics=where)
+    with pytest.raises(SpecError, match=r"composite \(was \"first\", now \"median\"\)"):
+        eopipe.map_kernel(
+            replace(cube, settings=replace(cube.settings, composite="median")), "flattened", statistics=where
+        )
+    far = replace(cube, box=PixelBox(0, 0, 512, 512), region=None)
+    with pytest.raises(SpecError, match="measured nothing around"):
+        eopipe.map_kernel(far, "flattened", statistics=where)
+    out = copied(made[0], tmp_path)
+    (out / min(statistics(out))).unlink()
+    with pytest.raises(SpecError, match="7 of 8 blocks; run it to its end first"):
+        eopipe.map_kernel(cube, "flattened", statistics=str(out))
+    with pytest.raises(PlanError, match="which a dataset has not"):
+        eopipe.kernel("flattened").apply(cube.dataset)
+
+
+@needs_shared
+def test_one_worker_and_larger_tiles_make_the_same_sums(made, tmp_path):
+    limits = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**limits) as cluster, Client(cluster):
+        assert run(spec(tmp_path / "out", grid__tile=1024))["exit_status"] == 0
+    assert statistics(tmp_path / "out") == statistics(made[0])
