@@ -2,15 +2,22 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import rasterio
+import shapely
+import xarray as xr
 from distributed import Client, LocalCluster
+from rasterio.windows import Window
 
 import eopipe
 from eopipe.area import Area, GridArea
@@ -22,6 +29,7 @@ from eopipe.engine.validate import validate_run
 from eopipe.errors import DamageError, PlanError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox, Tile
 from eopipe.kernels.measure import Field, StageInfo, merged
+from eopipe.kernels.protocol import StripContext
 from tests.support import measuring
 from tests.support.paths import ROOT, needs_shared, shared
 from tests.support.runs import mosaic, pisa, records, run, same_pixels
@@ -100,7 +108,7 @@ def test_a_file_of_sums_is_exact_and_tells_damage():
         np.testing.assert_array_equal(again.sums[name], array)
         assert again.sums[name].shape == array.shape
     for broken in (b"", data[:-4], data.replace(b"r00001", b"r00009", 1), b"[]", b"{}"):
-        with pytest.raises(DamageError, match="x.json is damaged"):
+        with pytest.raises(DamageError, match=r"x\.json is damaged"):
             BlockSums.from_bytes(broken, "x.json")
     with pytest.raises(TileFault, match="not finite"):
         replace(made, sums={"n": np.array(np.nan)}).to_bytes()
@@ -247,6 +255,7 @@ def test_a_failed_block_fails_its_tiles_and_no_other(made, tmp_path, monkeypatch
 ALONE = """
 import pytest
 from distributed import Client, LocalCluster
+from eopipe.kernels.protocol import StripContext
 from tests.support import measuring
 from eopipe.cli import main
 measuring.register(pytest.MonkeyPatch())
@@ -321,9 +330,118 @@ def test_a_notebook_is_told_what_is_wrong(made, cube, tmp_path):
         eopipe.kernel("flattened").apply(cube.dataset)
 
 
+# ---- invariants --------------------------------------------------------------------------------------------------
+
+
 @needs_shared
-def test_one_worker_and_larger_tiles_make_the_same_sums(made, tmp_path):
+def test_tiles_and_workers_cannot_be_seen(made, tmp_path):
+    """Tiles of 512 on two workers, tiles of 1024 on one."""
+    out = tmp_path / "out"
     limits = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**limits) as cluster, Client(cluster):
-        assert run(spec(tmp_path / "out", grid__tile=1024))["exit_status"] == 0
-    assert statistics(tmp_path / "out") == statistics(made[0])
+        assert run(spec(out, grid__tile=1024))["exit_status"] == 0
+    assert statistics(out) == statistics(made[0])
+    fine, coarse = xr.align(mosaic(made[0]), mosaic(out), join="inner")
+    there = fine.label.values != 255  # a tile of 512 that the area does not touch was not made
+    assert (fine.label.values[there] != 0).sum() > 500_000
+    for name in ("label", "confidence", "observations"):
+        np.testing.assert_array_equal(fine[name].values[there], coarse[name].values[there])
+
+
+def test_it_fails_when_a_tile_measures_itself():
+    """The test can fail: with its own mean a wide strip gives other bytes than a narrow one."""
+    rng = np.random.default_rng(1)
+    halo = measuring.HALO
+    wide = PixelBox(0, 0, 512, 1024)
+    pixels = rng.integers(200, 3000, (1, 2, *wide.pad(halo).shape)).astype(np.float32)
+    pixels[..., 512:] += 400
+    valid = np.ones((1, *wide.pad(halo).shape), bool)
+    corners = {"mean": rng.normal(1500, 200, (4, 5, 1)), "spread": rng.normal(800, 50, (4, 5, 1))}
+    corners["mode"] = np.zeros((4, 5))
+    covered = PixelBox(-512, -512, 1024, 1536)
+    told = {name: Field(covered, 512, corners) for name in ("level", "spread")}
+    equal = {}
+    for own in (False, True):
+        kernel = measuring.Flattened(measuring.Options(own=own))
+        context = StripContext(statistics=told)
+        whole = kernel(pixels, valid, wide, context).arrays["confidence"]
+        left = kernel(pixels[..., : 512 + 2 * halo], valid[..., : 512 + 2 * halo], PixelBox(0, 0, 512, 512), context)
+        equal[own] = bool((left.arrays["confidence"] == whole[:, :512]).all())
+    assert equal == {False: True, True: False}
+
+
+# ---- two epochs --------------------------------------------------------------------------------------------------
+
+PARTS = {"S2_pisa_20150704": (0, 520), "S2_pisa_20180211": (330, 776)}
+"""Rows of the real scenes that the derived ones keep: the north of one date, the south of the other."""
+
+
+def two_dates(folder):
+    """The real Pisa scenes of two dates, each cut to a part (derived, not as published)."""
+    source = shared() / "data/sentinel2-oscd"
+    collection = json.loads((source / "collection.json").read_text())
+    collection["links"] = [{"rel": "item", "href": f"./{name}/{name}.json"} for name in PARTS]
+    for name, (top, bottom) in PARTS.items():
+        (folder / name).mkdir(parents=True)
+        item = json.loads((source / name / f"{name}.json").read_text())
+        item["links"], item["assets"] = [], {band: item["assets"][band] for band in ("B04", "B08")}
+        for band, asset in item["assets"].items():
+            with rasterio.open(source / name / f"{band}.tif") as scene:
+                window = Window(0, top, scene.width, bottom - top)
+                profile = {**scene.profile, "height": window.height, "transform": scene.window_transform(window)}
+                with rasterio.open(folder / name / f"{band}.tif", "w", **profile) as file:
+                    file.write(scene.read(window=window))
+            asset |= {"proj:shape": [window.height, window.width], "proj:transform": list(profile["transform"])[:6]}
+        west, south, east, north = rasterio.transform.array_bounds(window.height, window.width, profile["transform"])
+        item["bbox"] = [west, south, east, north]
+        item["geometry"] = json.loads(shapely.to_geojson(shapely.box(*item["bbox"])))
+        (folder / name / f"{name}.json").write_text(json.dumps(item))
+    (folder / "collection.json").write_text(json.dumps(collection))
+    return str(folder / "collection.json")
+
+
+def of_two(folder, catalog, **changes):
+    source = {"catalog": catalog, "epochs": {"before": "2015", "after": "2018"}, "composite": "first"}
+    return pisa(folder, area=AREA, source=source, kernel={"name": "flattened", "epochs": 2}, **changes)
+
+
+@needs_shared
+def test_a_tile_that_lacks_an_epoch_is_empty_and_names_it(flattened, threads, tmp_path):
+    catalog = two_dates(tmp_path / "scenes")
+    small, large = tmp_path / "512", tmp_path / "1024"
+    summary = run(of_two(small, catalog))
+    assert summary["exit_status"] == 0
+    lacking = {name: tuple(record["lacks"]) for name, record in records(small).items() if record["lacks"]}
+    assert set(lacking.values()) == {("after",), ("before",)}
+    assert summary["empty"] == len(lacking) < summary["tiles"]
+    assert summary["session"]["plan"]["tiles_lacking"] == dict(Counter(name for [name] in lacking.values()))
+    assert {records(small)[name]["status"] for name in lacking} == {"empty"}
+    table = pq.read_table(small / "ledger.parquet").to_pylist()
+    assert {row["tile"]: row["reason"] for row in table if row["reason"]} == {
+        name: f"lacks {epoch}" for name, [epoch] in lacking.items()
+    }
+    assert run(of_two(large, catalog, grid__tile=1024))["exit_status"] == 0
+    fine, coarse = xr.align(mosaic(small), mosaic(large), join="inner")
+    there = (fine.label.values != 255) & (coarse.label.values != 255)
+    both = fine.observations.values[there] > 0
+    assert both.sum() > 10_000  # the kernel by itself would map what only the last date saw
+    np.testing.assert_array_equal(fine.label.values[there] != 0, both)
+    for name in ("label", "confidence", "observations"):
+        np.testing.assert_array_equal(fine[name].values[there], coarse[name].values[there])
+
+
+@needs_shared
+def test_a_source_has_as_many_epochs_as_the_kernel(flattened, tmp_path):
+    for kernel, source, said in (
+        ({"epochs": 2}, {"datetime": "2015"}, "there is none, and flattened compares 2; write such as {before: "),
+        ({"epochs": 2}, {"epochs": {"once": "2015"}}, "here are once, and flattened compares 2"),
+        (
+            {},
+            {"epochs": {"a": "2015", "b": "2018"}},
+            "flattened maps one, and here are 2 (a, b); give source",
+        ),
+    ):
+        asked = pisa(tmp_path / "out", kernel={"name": "flattened", **kernel})
+        asked["source"] = {"catalog": asked["source"]["catalog"], **source}
+        with pytest.raises(SpecError, match=re.escape(said)):
+            run(asked)
