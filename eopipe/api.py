@@ -6,6 +6,7 @@ Everything here is also reachable as ``eopipe.<name>``; importing ``eopipe`` alo
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
@@ -21,6 +22,7 @@ from dask.delayed import delayed
 from eopipe.area import Area
 from eopipe.cube.lazy import Cube
 from eopipe.cube.lazy import open_cube as describe_cube
+from eopipe.engine import vocabulary
 from eopipe.engine.device import choose_device
 from eopipe.engine.display import Display, Quiet
 from eopipe.engine.job import THREADS
@@ -183,14 +185,16 @@ class BoundKernel:
 
 
 def kernel(name: str, **options: Any) -> BoundKernel:
-    """Name a kernel and its options; checked at once.
+    """Name a kernel and its options; checked at once, with a Python warning for each word that it was not taught.
 
     Raises:
         SpecError: No such kernel, or a bad option.
     """
     bound = BoundKernel(name, options)
     gsd = options.get("gsd")  # a grid that it suits; whether it suits the cube's is asked when there is one
-    bound.make(float(gsd) if isinstance(gsd, int | float) and gsd > 0 else 10.0)
+    made = bound.make(float(gsd) if isinstance(gsd, int | float) and gsd > 0 else 10.0)
+    for line in vocabulary.warnings_of(made):
+        warnings.warn(line, stacklevel=2)
     return bound
 
 
@@ -262,6 +266,7 @@ def run(
     *,
     now: str | None = None,
     allow_empty: bool = False,
+    strict: bool = False,
     display: Display | None = None,
 ) -> dict[str, Any]:
     """Run a spec to its end, or resume it; see ``eopipe run``.
@@ -270,6 +275,7 @@ def run(
         spec: A path, a mapping, or a parsed spec.
         now: What relative dates are measured from.
         allow_empty: Whether a search without a match is fine.
+        strict: Whether prompts that the model was not taught are refused.
         display: Told how it goes; silent where None.
 
     Returns:
@@ -282,7 +288,7 @@ def run(
     else:
         parsed = parse_spec(dict(spec))
     moment: datetime | None = resolve_now(now) if now else None
-    return execute(parsed, display=display or Quiet(), now=moment, allow_empty=allow_empty)
+    return execute(parsed, display=display or Quiet(), now=moment, allow_empty=allow_empty, strict=strict)
 
 
 @overload

@@ -1,5 +1,6 @@
 """What a run froze: another spec, other weights and another kernel are told apart from its own."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -56,3 +57,11 @@ def test_other_weights_than_a_run_was_made_with_are_refused(tmp_path, weights, v
     info.weights, info.version = weights, version
     with pytest.raises(error, match=said):
         frozen.refuse_other_weights(before, info, "out")
+
+
+def test_what_was_said_of_the_words_is_kept_and_a_record_from_before_has_none(tmp_path):
+    said = ({"phrase": "airplane", "nearest": "ocean", "cosine": 0.43, "known": False},)
+    before = replace(made(tmp_path), words=said)
+    assert frozen.Frozen.from_bytes(before.to_bytes(), "run.json").words == said
+    assert b'"words": [' not in made(tmp_path).to_bytes()
+    assert frozen.Frozen.from_bytes(made(tmp_path).to_bytes(), "run.json").words == ()

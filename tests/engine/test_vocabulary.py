@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from eopipe import api as eopipe_api
 from eopipe.engine import vocabulary
 from eopipe.engine.opened import open_run
 from eopipe.errors import SpecError
@@ -60,6 +61,13 @@ def test_strict_refuses_unknown_words_and_kernels_that_cannot_tell():
     assert vocabulary.lines(()) == []
     with pytest.raises(SpecError, match=r"^--strict: kernel overlapping has no taught vocabulary"):
         vocabulary.refuse_unknown(plain)
+
+
+@pytest.mark.usefixtures("_taught")
+def test_a_notebook_warns():
+    with pytest.warns(UserWarning, match="prompt 'airplane' is far from"):
+        eopipe_api.kernel("taught", prompts={"water": ["water"], "fly": ["airplane"]})
+    assert eopipe_api.kernel("taught", prompts={"water": ["water"]}).name == "taught"
 
 
 @needs_shared
