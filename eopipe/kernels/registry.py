@@ -12,7 +12,10 @@ from pydantic import BaseModel, ValidationError
 from eopipe.errors import SpecError
 from eopipe.kernels import land_cover
 from eopipe.kernels.ovss import kernel as ovss
+from eopipe.kernels.ovss.dense_options import DenseOptions
 from eopipe.kernels.ovss.options import Options as OvssOptions
+from eopipe.models.entry import DenseEntry
+from eopipe.models.registry import MODELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,10 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What a kernel's module offers: an options model and a maker, ``create(options, resolution=...)``."""
+    """What a kernel's module offers: an options model and a maker, ``create(options, resolution=...)``.
+
+    ``owner`` is whose options they are, in an error.
+    """
 
     options: type[BaseModel]
     create: Callable[..., Kernel]
+    owner: str = "kernel"
 
 
 _KIND = re.compile(r"[\[(]|^(constrained-)?(float|int|str|bool)$")
@@ -33,10 +40,20 @@ _KIND = re.compile(r"[\[(]|^(constrained-)?(float|int|str|bool)$")
 _LONGEST = 80
 """Characters of a wrong value that an error repeats."""
 
+
+def _create_dense(options: DenseOptions, *, resolution: float) -> Kernel:
+    """Only who names such a model loads its code."""
+    from eopipe.kernels.ovss import dense  # noqa: PLC0415
+
+    return dense.create(options, resolution=resolution)
+
+
 _KERNELS = {
     "land-cover": _Entry(land_cover.Options, land_cover.create),
     "ovss": _Entry(OvssOptions, ovss.create),
 }
+_DENSE = _Entry(DenseOptions, _create_dense, owner="model")
+"""``ovss`` with a model that looks at pixels, which has few options of the others."""
 
 
 def names() -> list[str]:
@@ -57,7 +74,7 @@ def create(name: str, options: Mapping[str, Any], *, resolution: float) -> Kerne
         PlanError: The kernel's ground sample distance cannot be placed on the grid.
         WeightsError: Weights are missing or wrong.
     """
-    entry = _KERNELS.get(name)
+    entry = _entry(name, options)
     if entry is None:
         close = get_close_matches(name, _KERNELS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"the kernels are {', '.join(names())}"
@@ -65,15 +82,22 @@ def create(name: str, options: Mapping[str, Any], *, resolution: float) -> Kerne
     try:
         checked = entry.options.model_validate(dict(options))
     except ValidationError as error:
-        raise SpecError(_explain(error, entry.options)) from None
+        raise SpecError(_explain(error, entry)) from None
     return entry.create(checked, resolution=resolution)
 
 
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
+def _entry(name: str, options: Mapping[str, Any]) -> _Entry | None:
+    model = options.get("model")
+    if name == "ovss" and isinstance(model, str) and isinstance(MODELS.get(model), DenseEntry):
+        return _DENSE
+    return _KERNELS.get(name)
+
+
+def _explain(error: ValidationError, entry: _Entry) -> str:
     problems = error.errors()
     first, key = problems[0], _key(problems[0]["loc"])
     if first["type"] == "extra_forbidden":
-        return f"kernel.{key}: unknown key; this kernel's own are {', '.join(model.model_fields)}"
+        return f"kernel.{key}: unknown key; this {entry.owner}'s own are {', '.join(entry.options.model_fields)}"
     # a value that may be of several kinds has a problem with each, or within one
     mine = [p for p in problems if f"{_key(p['loc'])}.".startswith(f"{key}.") and p["type"] != "model_type"]
     said = [str(p["msg"]).removeprefix("Value error, ") for p in mine or [first]]

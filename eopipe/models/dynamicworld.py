@@ -163,15 +163,14 @@ class DynamicWorld(nn.Module):
         Args:
             arrays: As `eopipe.models.weights.load_arrays` gives them.
         """
-        names = {
-            name: name.removesuffix(".weight").removesuffix(".bias").replace(".conv", "")
-            for name in self.state_dict()
-        }
-        state = {}
-        for name, layer in names.items():
-            published = layer if layer.startswith("side") else layer.replace(".", "_")
-            state[name] = torch.from_numpy(np.array(arrays[f"{published}.{name.rsplit('.', 1)[1]}"]))
+        state = {name: torch.from_numpy(np.array(arrays[published(name)])) for name in self.state_dict()}
         self.load_state_dict(state)
+
+
+def published(name: str) -> str:
+    """The published name of a tensor of `DynamicWorld`: ``b1_pw2.weight`` for ``b1.pw2.conv.weight``."""
+    layer, kind = name.replace(".conv", "").rsplit(".", 1)
+    return f"{layer if layer.startswith('side') else layer.replace('.', '_')}.{kind}"
 
 
 class FastDynamicWorld:
@@ -194,6 +193,24 @@ class FastDynamicWorld:
         _dynamicworld_head.prepare(
             np.ascontiguousarray(pixels, np.float32), np.ascontiguousarray(valid), self._scale, self._offset, padded
         )
+        return self._run(padded, height, width, crop)
+
+    def normalised(self, x: NDArray[np.float32], *, crop: int = 0) -> NDArray[np.float32]:
+        """Map a window that is normalised already.
+
+        Args:
+            x: [h, w, 9] as `normalise` gives it, 0 where invalid; h and w even.
+            crop: As `DynamicWorldRunner`.
+
+        Returns:
+            As `DynamicWorldRunner`.
+        """
+        height, width, _ = x.shape
+        padded = np.zeros((height + 2, width + 2, 9), np.float32)
+        padded[1:-1, 1:-1] = x
+        return self._run(padded.reshape(-1), height, width, crop)
+
+    def _run(self, padded: NDArray[np.float32], height: int, width: int, crop: int) -> NDArray[np.float32]:
         out = np.empty((9, height - 2 * crop, width - 2 * crop), np.float32)
         _dynamicworld_rows.run(padded, height // 2, width // 2, crop // 2, self._weights, out)
         return out

@@ -27,7 +27,7 @@ class ModelEntry:
     """
 
     name: str
-    family: Literal["land-cover", "clip", "upsampler"]
+    family: Literal["land-cover", "clip", "upsampler", "pixel-text"]
     version: str = "1"
     licence: str
     weights: WeightsEntry
@@ -65,6 +65,38 @@ class ClassifierEntry(ModelEntry):
     def title(self) -> str:
         """Kernel, classes and sensor."""
         return f"{self.family}, {len(self.classes)} classes, {self.gsd:g} m; {self.sensor}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseEntry(ModelEntry):
+    """A net that gives each pixel weights of concepts, and by them a vector in the space of a sentence encoder.
+
+    Attributes:
+        sensor: Sensors and processing level of the training data.
+        bands: Canonical names in the order of the input, which is reflectance.
+        gsd: Lowest and highest ground sample distance that it can be used at, metres.
+        concepts: What it was taught, in order.
+        text: The sentence encoder.
+        mean: Per band, of ``ln(0.005 * DN + 1)``, DN being reflectance * 10000.
+        std: Per band, likewise.
+        sharpness: The power that a pixel's concept weights are raised to before their vectors are mixed.
+        card: What it is made of and good for: a file beside the weights.
+    """
+
+    sensor: str
+    bands: tuple[str, ...]
+    gsd: tuple[float, float]
+    concepts: tuple[str, ...]
+    text: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sharpness: float
+    card: str
+
+    @property
+    def title(self) -> str:
+        """Kernel, bands and concepts."""
+        return f"{len(self.concepts)} concepts in any words, from {', '.join(self.bands)}; {self.sensor}"
 
 
 @dataclass(frozen=True, kw_only=True)

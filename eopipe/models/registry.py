@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
 from eopipe.models.clip.entries import CLIP_ENTRIES
-from eopipe.models.entry import NO_LICENCE, ClassifierEntry, ClipEntry, ModelEntry, UpsamplerEntry
+from eopipe.models.entry import NO_LICENCE, ClassifierEntry, ClipEntry, DenseEntry, ModelEntry, UpsamplerEntry
 from eopipe.models.weights import WeightsEntry, find, where
 
 if TYPE_CHECKING:
@@ -121,8 +121,60 @@ JBU_ONE = UpsamplerEntry(
     factor=16,
 )
 
+
+def _mini(name: str, bands: tuple[str, ...], *, file: str, sha256: str, size: int) -> DenseEntry:
+    """An entry of the project's own model: normalised as its teacher, band by band."""
+    nine = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
+    places = [nine.index(band) for band in bands]
+    return DenseEntry(
+        name=name,
+        family="pixel-text",
+        licence="Apache-2.0",
+        weights=WeightsEntry(
+            name=name,
+            file=f"mini/{file}",
+            sha256=sha256,
+            size=size,
+            licence="Apache-2.0",
+            origin="`eopipe train mini`: Copernicus Sentinel-2 scenes, taught by Dynamic World (Apache-2.0)",
+        ),
+        citation="eopipe, docs/MINI.md; teacher: Brown et al. 2022, Dynamic World, Sci. Data 9:251",
+        sensor="10 m reflectance",
+        bands=bands,
+        gsd=(7.0, 14.0),
+        concepts=DYNAMIC_WORLD.classes,
+        text="all-MiniLM-L6-v2",
+        mean=tuple(DYNAMIC_WORLD.mean[place] for place in places),
+        std=tuple(DYNAMIC_WORLD.std[place] for place in places),
+        sharpness=2.0,
+        card="mini/README.md",
+    )
+
+
+MINI = _mini(
+    "mini",
+    ("blue", "green", "red", "nir"),
+    file="mini.safetensors",
+    sha256="fdff3fb5fb0672ec06344ff7ef270b34aa34f47a58f3cf5b2ad9eca3e18e50e3",
+    size=2748084,
+)
+
+MINI_RGB = _mini(
+    "mini-rgb",
+    ("blue", "green", "red"),
+    file="mini-rgb.safetensors",
+    sha256="0" * 64,
+    size=0,
+)
+
+
+def mini_entry(bands: tuple[str, ...]) -> DenseEntry:
+    """The entry that sees these bands."""
+    return next(entry for entry in (MINI, MINI_RGB) if entry.bands == bands)
+
+
 MODELS: Mapping[str, ModelEntry] = MappingProxyType(
-    {entry.name: entry for entry in (DYNAMIC_WORLD, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE)}
+    {entry.name: entry for entry in (DYNAMIC_WORLD, MINI, MINI_RGB, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE)}
 )
 """Every model by name."""
 
@@ -165,6 +217,9 @@ def _row(entry: ModelEntry) -> dict[str, Any]:
     }
     if isinstance(entry, ClassifierEntry):
         row |= {"gsd": entry.gsd, "bands": list(entry.bands), "classes": list(entry.classes)}
+    elif isinstance(entry, DenseEntry):
+        row |= {"gsd": list(entry.gsd), "bands": list(entry.bands), "concepts": list(entry.concepts)}
+        row |= {"text": entry.text, "card": entry.card}
     elif isinstance(entry, ClipEntry):
         attention = entry.attention
         row |= {"modality": entry.modality, "architecture": entry.architecture, "gelu": entry.gelu}

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
-from eopipe.kernelinfo import ArraySpec, FeatureSpec, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.kernels.gsd import factor_of
+from eopipe.kernels.ovss.arrays import score_arrays
 from eopipe.kernels.ovss.assemble import RowSums
 from eopipe.kernels.ovss.canvas import Canvas
 from eopipe.kernels.ovss.lattice import SIZE, STRIDE, StripWindows, tokens_of
@@ -183,7 +184,7 @@ def _describe(model: OvssModel, factor: int) -> KernelInfo:
         version=VERSION,
         inputs=Inputs(entry.modality, _bands(entry.modality, options), gsd=entry.gsd[1]),
         window=Window(size=SIZE, stride=STRIDE, halo=SIZE - 1),
-        arrays=_arrays(options),
+        arrays=score_arrays(options.vocabulary.classes()),
         options=options.complete(),
         weights=model.weights,
         places=model.places,
@@ -197,13 +198,3 @@ def _bands(modality: str, options: Options) -> tuple[str, ...]:
     if modality == "optical":
         return ("red", "green", "blue")
     return ("vv",) if options.channels == "vv" else ("vv", "vh")
-
-
-def _arrays(options: Options) -> tuple[ArraySpec, ...]:
-    label = ArraySpec(
-        "label", "uint8", 255, 0, options.vocabulary.classes(), losers=(0, 255), long_name="class, by the prompts"
-    )
-    confidence = ArraySpec(
-        "confidence", "uint8", 255, 0, losers=(0, 255), long_name="score of the best class, percent (0-100)"
-    )
-    return (label, confidence)

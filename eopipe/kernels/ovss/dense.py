@@ -1,0 +1,179 @@
+"""The ``ovss`` kernel with a model that looks at pixels, not patches: ``mini``.
+
+Its net is convolutional, so windows of 512 x 512 sit side by side on the absolute lattice, each computed with a halo
+that holds the receptive field: a pixel's bytes depend on its surroundings only, never on the tile (DESIGN §6.1). A
+pixel's vector is a mixture of the concepts' vectors, so its cosine with a phrase needs only the mixture's weights:
+the vector itself, hundreds of numbers long, is never made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from eopipe.grid import CELL
+from eopipe.kernelinfo import Inputs, KernelInfo, Window
+from eopipe.kernels.gsd import factor_of
+from eopipe.kernels.ovss.arrays import score_arrays
+from eopipe.kernels.ovss.asked import asked
+from eopipe.kernels.ovss.assemble import class_scores, decide
+from eopipe.kernels.ovss.mixing import Mixing
+from eopipe.kernels.protocol import ALONE, Result
+from eopipe.models.entry import DenseEntry
+from eopipe.models.mini.net import ALIGN, CONCEPTS, HALO
+from eopipe.models.mini.runner import load_mini
+from eopipe.models.mini.words import concept_vectors
+from eopipe.models.registry import get_model
+from eopipe.models.weights import locate, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from eopipe.grid import PixelBox
+    from eopipe.kernels.ovss.asked import Asked
+    from eopipe.kernels.ovss.dense_options import DenseOptions
+    from eopipe.kernels.protocol import StripContext
+    from eopipe.kernels.words import WordNote
+    from eopipe.models.mini.runner import MiniRunner
+
+VERSION = "1"
+
+
+def create(options: DenseOptions, *, resolution: float) -> DenseOvss:
+    """Make the kernel; see :func:`eopipe.kernels.registry.create`."""
+    entry = get_model(options.model)
+    assert isinstance(entry, DenseEntry), "the registry chose these options by the model"
+    return DenseOvss(options, entry, asked(options), factor=factor_of(options.gsd, resolution))
+
+
+class DenseOvss:
+    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
+
+    def __init__(self, options: DenseOptions, entry: DenseEntry, found: Asked, *, factor: int) -> None:
+        self._options, self._entry, self._asked = options, entry, found
+        self._mixing = Mixing(concept_vectors(), found.text, sharpness=entry.sharpness)
+        self._runner: MiniRunner | None = None
+        self._loaded: tuple[str, int] | None = None
+        self._info = _describe(options, entry, found, factor)
+
+    @property
+    def info(self) -> KernelInfo:
+        """What it is."""
+        return self._info
+
+    def check(self, levels: Sequence[str], resolution: float) -> list[str]:  # noqa: ARG002  (L1C and L2A alike)
+        """Warn of prompts that mean the same, and of a ground sample distance far from what the model has seen."""
+        notes = self._asked.alike()
+        low, high = self._entry.gsd
+        gsd = resolution / self._info.factor
+        if not low <= gsd <= high:
+            notes.append(
+                f"{self._options.model} has seen pixels of {low:g} to {high:g} m; it will see {gsd:g} (CRS units): "
+                f"set kernel.gsd, or look at the map before you rely on it"
+            )
+        return notes
+
+    def words(self) -> Sequence[WordNote]:
+        """How near each phrase is to what was taught; see :class:`eopipe.kernels.words.KnowsWords`."""
+        return self._asked.notes
+
+    def load(self, *, device: str, threads: int) -> None:
+        """Load the net once."""
+        if self._loaded != (device, threads):
+            self._runner = load_mini(self._entry, device=device)
+            self._loaded = (device, threads)
+
+    def memory(self, shape: tuple[int, int]) -> int:  # noqa: ARG002  (windows are finished one by one)
+        """Peak bytes beside a strip's pixels and results: one window's work."""
+        side = self._info.window.size
+        queries, classes = len(self._asked.queries), len(self._asked.names)
+        return _WINDOW_BYTES_A_PIXEL * side * side + 4 * CELL * CELL * (3 * queries + 2 * classes + 3 * CONCEPTS)
+
+    def __call__(
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext = ALONE
+    ) -> Result:
+        """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
+        runner = self._runner
+        assert runner is not None, "load() comes before the first strip"
+        halo, outer = self._info.window.halo, box.pad(self._info.window.halo)
+        maps = _Maps(self._options, self._asked, box, valid[0][box.slices(outer)], self._info.factor)
+        wanted = valid[0] if context.wanted is None else valid[0] & context.wanted
+        for window in box.blocks(CELL):
+            rows, cols = window.pad(halo).slices(outer)
+            if wanted[window.slices(outer)].any():  # else nothing to see, or nobody to see it: it stays 0
+                weights = runner.concepts(pixels[0][:, rows, cols], valid[0][rows, cols], crop=halo)
+                cosines = self._mixing.cosines(torch.from_numpy(weights))
+                maps.put(window, class_scores(cosines, self._asked.query_class, self._options.scale))
+        return Result(maps.arrays())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the loaded net."""
+        return {**self.__dict__, "_runner": None, "_loaded": None}
+
+
+class _Maps:
+    """A strip's arrays, filled window by window; where the kernel's pixels are finer than the grid's, from means."""
+
+    def __init__(
+        self, options: DenseOptions, found: Asked, box: PixelBox, seen: NDArray[np.bool_], factor: int
+    ) -> None:
+        self._threshold, self._background = options.threshold, found.background
+        self._box, self._seen, self._factor = box, seen, factor
+        shape = (box.shape[0] // factor, box.shape[1] // factor)
+        self._out = {name: np.zeros(shape, np.uint8) for name in ("label", "confidence")}
+
+    def put(self, window: PixelBox, scores: Tensor) -> None:
+        """Decide a window from its class scores ``[y, x, K]``."""
+        rows, cols = window.slices(self._box)
+        seen = self._seen[rows, cols]
+        if self._factor > 1:
+            scores, seen = average(scores, seen, self._factor)
+            rows, cols = (slice(part.start // self._factor, part.stop // self._factor) for part in (rows, cols))
+        label, best = decide(scores, threshold=self._threshold, background=self._background)
+        np.multiply(label.numpy() + 1, seen, out=self._out["label"][rows, cols], casting="unsafe")
+        np.multiply(np.rint(best.numpy() * 100), seen, out=self._out["confidence"][rows, cols], casting="unsafe")
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays."""
+        return dict(self._out)
+
+
+def average(scores: Tensor, seen: NDArray[np.bool_], factor: int) -> tuple[Tensor, NDArray[np.bool_]]:
+    """Mean over ``factor x factor`` of what was seen (DESIGN §3)."""
+    rows, cols, classes = scores.shape
+    blocks = (rows // factor, factor, cols // factor, factor)
+    weight = torch.from_numpy(seen).view(blocks).sum(dim=(1, 3))
+    total = (scores * torch.from_numpy(seen)[..., None]).view(*blocks, classes).sum(dim=(1, 3))
+    return total / weight.clamp_min(1)[..., None], (weight > 0).numpy()
+
+
+def _describe(options: DenseOptions, entry: DenseEntry, found: Asked, factor: int) -> KernelInfo:
+    return KernelInfo(
+        name="ovss",
+        version=VERSION,
+        inputs=Inputs("optical", entry.bands, gsd=entry.gsd[0]),
+        window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
+        arrays=score_arrays(found.classes()),
+        options=options.complete(),
+        weights={entry.weights.file: sha256_of(locate(entry.weights)), **found.weights},
+        factor=factor,
+        provenance={
+            "model": entry.name,
+            "version": entry.version,
+            "licence": entry.licence,
+            "source": entry.weights.origin,
+            "citation": entry.citation,
+            "queries": list(found.queries),
+        },
+    )
+
+
+_WINDOW_BYTES_A_PIXEL = 500
+"""Peak bytes of the net's activations a window pixel; measured (tests/bench/bench_mini.py)."""
+
+assert CELL % ALIGN == 0

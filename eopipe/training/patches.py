@@ -1,0 +1,198 @@
+"""Patches to learn from: cut at random, changed as scenes differ, and answered by the teacher after the change.
+
+Scenes differ in haze, sun and season more than classes do, so each patch gets another gain, tilt and haze. The
+teacher looks at the changed patch: it is a function that must be matched wherever it may be asked, and an old answer
+to a new picture would be wrong (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
+consistent", arXiv:2106.05237). In some patches the student sees less than the teacher: the part before a curtain, as
+at a scene's edge; or the ground without the air, as in surface reflectance (Level-2A), which the teacher was not made
+for and the student shall be. What is drawn depends on the seed and the step alone, so a training that was
+interrupted goes on with the very patches it would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from eopipe.models.dynamicworld import load_dynamic_world
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from eopipe.training.scenes import SceneData
+
+HAZE = (1.0, 0.75, 0.5, 0.42, 0.36, 0.32, 0.3, 0.1, 0.05)
+"""Path radiance of the nine bands, relative to blue: it falls with the wavelength."""
+HAZE_DN = (-210.0, 390.0)
+"""Least and most haze that is added in blue, reflectance * 10000."""
+GAIN, TILT = 0.2, 0.05
+"""Log of the largest gain of all bands together, and of each by itself: strong changes of single bands would take
+away what tells classes apart."""
+ZOOM = 0.3
+"""Log of the largest change of scale."""
+HIDDEN = 0.3
+"""Share of patches of which the student does not see the part behind a line, as at a scene's edge."""
+MARGIN = 4
+"""Pixels from a scene's own edge at which the teacher, who never learnt about edges, is not believed: it takes what
+it does not see for something dark, and dark is water."""
+AIRLESS = 0.35
+"""Share of patches that the student sees as surface reflectance: less what the scene's darkest pixels hold in blue,
+and of the other bands by `HAZE`, which is the simplest atmospheric correction there is (dark-object subtraction)."""
+LEFT_DN = (50.0, 350.0)
+"""What such a correction leaves of the darkest pixels in blue, reflectance * 10000."""
+DARK_PERCENT = 1.0
+"""Of a scene's pixels that count as its darkest."""
+LEAST_VALID = 0.6
+"""Of a patch; after some tries any patch will do."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches and answers.
+
+    Args:
+        dn: ``[n, 9, y, x]`` float32, reflectance * 10000 as changed: what the teacher sees.
+        student: Likewise, what the student does.
+        valid: ``[n, 1, y, x]`` float32, 1 where the teacher sees the patch, else 0.
+        shown: Likewise, where the student does.
+        judged: Likewise, where its answer counts.
+        teacher: ``[n, 9, y, x]`` class probabilities, or None where bands alone are learnt.
+    """
+
+    dn: Tensor
+    student: Tensor
+    valid: Tensor
+    shown: Tensor
+    judged: Tensor
+    teacher: Tensor | None
+
+
+class Patches:
+    """Draws batches.
+
+    Args:
+        scenes: To cut from; larger ones more often, by the root of their size.
+        seed: Of everything drawn.
+        size: Patches a batch.
+        side: Of a patch, pixels.
+    """
+
+    def __init__(self, scenes: Sequence[SceneData], *, seed: int, size: int, side: int) -> None:
+        self._scenes, self._seed, self._size, self._side = scenes, seed, size, side
+        weight = np.array([scene.valid.sum() ** 0.5 for scene in scenes])
+        self._chance = weight / weight.sum()
+        self._dark = [dark_of(scene) for scene in scenes]
+        self._teacher = load_dynamic_world()
+
+    def draw(self, step: int, *, answered: bool) -> Batch:
+        """The batch of a step."""
+        rng = np.random.default_rng([self._seed, step])
+        cuts = [self._cut(rng) for _ in range(self._size)]
+        factor, offset = change(self._size, rng)
+        ground = torch.stack([dn for dn, _, _ in cuts])
+        air = torch.stack([air for _, _, air in cuts])
+        dn, student = ((view * factor + offset).clamp_min(0) for view in (ground, (ground - air).clamp_min(0)))
+        valid = torch.stack([valid for _, valid, _ in cuts])
+        teacher = None
+        if answered:
+            pairs = zip(dn.numpy(), valid.numpy(), strict=True)
+            teacher = torch.from_numpy(np.stack([self._teacher(patch, seen[0] > 0) for patch, seen in pairs]))
+        shown = valid * torch.stack([curtain(self._side, rng) for _ in cuts])
+        return Batch(dn, student, valid, shown, shown * _inner(valid), teacher)
+
+    def _cut(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        number = int(rng.choice(len(self._scenes), p=self._chance))
+        scene = self._scenes[number]
+        zoom = float(np.exp(rng.uniform(-ZOOM, ZOOM))) if rng.random() < 0.5 else 1.0
+        side = min(round(self._side * zoom), *scene.valid.shape)
+        rows, cols = _place(scene.valid, side, rng)
+        dn = torch.from_numpy(scene.dn[:, rows, cols].astype(np.float32))
+        valid = torch.from_numpy(scene.valid[rows, cols].astype(np.float32))[None]
+        if side != self._side:
+            size = (self._side, self._side)
+            dn = functional.interpolate(dn[None], size=size, mode="bilinear", antialias=True)[0]
+            valid = (functional.interpolate(valid[None], size=size, mode="bilinear")[0] > 0.999).float()
+        airless, left = rng.random() < AIRLESS, rng.uniform(*LEFT_DN)
+        air = air_above(self._dark[number], float(left)) if airless else np.zeros(len(HAZE), np.float32)
+        dn, valid = _turned(dn, valid, int(rng.integers(8)))
+        return dn, valid, torch.from_numpy(air)[:, None, None]
+
+
+def dark_of(scene: SceneData) -> NDArray[np.float32]:
+    """``[9]``: what the darkest pixels of a scene hold, band by band."""
+    dark: NDArray[np.float32] = np.percentile(scene.dn[:, scene.valid][:, ::7], DARK_PERCENT, axis=1).astype(
+        np.float32
+    )
+    return dark
+
+
+def air_above(dark: NDArray[np.float32], left: float) -> NDArray[np.float32]:
+    """What to take off each band so that the darkest pixels keep ``left`` in blue.
+
+    Args:
+        dark: As `dark_of`.
+        left: Reflectance * 10000.
+
+    Returns:
+        ``[9]``, none below 0, and none that would make a band's darkest pixels negative.
+    """
+    air: NDArray[np.float32] = np.minimum(max(0.0, float(dark[0]) - left) * np.array(HAZE, np.float32), dark)
+    return air
+
+
+def change(patches: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Another sun, sensor and air for each patch; one in five stays as it is.
+
+    Args:
+        patches: How many.
+        rng: What is drawn from.
+
+    Returns:
+        What each band is multiplied by, and what is added to it: ``[n, 9, 1, 1]`` each, reflectance * 10000.
+    """
+    on = (rng.random((patches, 1)) < 0.8).astype(np.float32)
+    gain = np.exp(rng.uniform(-GAIN, GAIN, (patches, 1)) * on)
+    tilt = np.exp(rng.uniform(-TILT, TILT, (patches, len(HAZE))) * on)
+    haze = rng.uniform(*HAZE_DN, (patches, 1)) * on * np.array(HAZE)
+    factor, offset = (torch.from_numpy(v.astype(np.float32))[:, :, None, None] for v in (gain * tilt, haze))
+    return factor, offset
+
+
+def curtain(side: int, rng: np.random.Generator) -> Tensor:
+    """What the student sees of a patch ``[1, side, side]``: mostly all, sometimes one side of a line through it."""
+    shown = torch.ones(1, side, side)
+    angle, where = rng.uniform(0, 2 * np.pi), rng.uniform(-0.35, 0.35)
+    if rng.random() >= HIDDEN:
+        return shown
+    place = torch.linspace(-0.5, 0.5, side)
+    along = place[None, :] * float(np.cos(angle)) + place[:, None] * float(np.sin(angle))
+    return shown * (along > where)
+
+
+def _inner(valid: Tensor) -> Tensor:
+    """Valid pixels that have no invalid one within the margin."""
+    return 1 - functional.max_pool2d(1 - valid, 2 * MARGIN + 1, stride=1, padding=MARGIN)
+
+
+def _place(valid: NDArray[np.bool_], side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    for _ in range(20):
+        row, col = (int(rng.integers(0, length - side + 1)) for length in valid.shape)
+        rows, cols = slice(row, row + side), slice(col, col + side)
+        if valid[rows, cols].mean() >= LEAST_VALID:
+            break
+    return rows, cols
+
+
+def _turned(dn: Tensor, valid: Tensor, way: int) -> tuple[Tensor, Tensor]:
+    """One of the eight ways to lay a square."""
+    for bit, dim in ((1, 1), (2, 2)):
+        if way & bit:
+            dn, valid = dn.flip(dim), valid.flip(dim)
+    return (dn.transpose(1, 2), valid.transpose(1, 2)) if way & 4 else (dn, valid)
