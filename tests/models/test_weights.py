@@ -87,3 +87,17 @@ def test_pickled_objects_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("EOPIPE_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match="plain arrays"):
         load_arrays(entry_of(file.read_bytes()))
+
+
+def test_a_file_of_another_package_is_found_without_importing_it(monkeypatch, tmp_path):
+    folder = tmp_path / "a_package_of_weights"
+    (folder / "model").mkdir(parents=True)
+    (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+    entry = WeightsEntry(
+        name="w", file="w/w.bin", licence="MIT", origin="here", package="a_package_of_weights/model/w.bin"
+    )
+    assert find(entry) is None
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find(entry) is None
+    (folder / "model" / "w.bin").write_bytes(b"w")
+    assert find(entry) == folder / "model" / "w.bin"
