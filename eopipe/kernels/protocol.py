@@ -5,8 +5,8 @@ lattice, with the halo the kernel asks for, and hands it one *strip* at a time, 
 top to bottom. Equal pixels at an equal absolute place must give equal bytes, whatever the strip; so a
 kernel computes fixed groups of windows, always of the same shape and with the same companions.
 
-A kernel may offer more than :class:`Kernel` asks for: :class:`Settling`, :class:`Measuring` and
-:class:`MeasuresPrecision`.
+A kernel may offer more than :class:`Kernel` asks for: :class:`Settling`, :class:`Measuring`,
+:class:`MeasuresPrecision`, and :class:`eopipe.kernels.words.KnowsWords`.
 """
 
 from __future__ import annotations
