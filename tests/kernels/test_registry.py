@@ -52,3 +52,24 @@ def test_what_does_not_go_together_is_told_before_a_worker_starts(tmp_path, monk
     model = write_seeded_model(tmp_path / "m", 1, width=64, layers=2, heads=2, patch=patch, image=240, out=32)
     with pytest.raises(EopipeError, match=said):
         registry.create("ovss", {**ovss_options(tmp_path), "model": model, **options}, resolution=10.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"upsampler": "bilinear"},
+            r"upsampler: unknown key; this model's own are model, prompts, .*background, scale$",
+        ),
+        ({"background": "sky"}, r"background: 'sky' is no prompt; name one of water, or auto, or none$"),
+        (
+            {"threshold": 0.3, "background": "none"},
+            r"threshold: 0\.3 sends pixels to the background, and there is none",
+        ),
+        ({"prompts": ["other"]}, r"background: 'auto' adds a class 'other', and a prompt has that name"),
+    ],
+)
+def test_a_model_that_looks_at_pixels_has_options_of_its_own(options, said):
+    with pytest.raises(EopipeError, match=rf"^kernel\.{said}") as error:
+        registry.create("ovss", {"model": "mini", "prompts": {"water": None}, **options}, resolution=10.0)
+    assert "\n" not in str(error.value)
