@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_weights_their_licence_and_the_types(wheel):
         "eopipe/py.typed",
     } <= names
     assert all(name.startswith("eopipe") for name in names), "nothing but the package and its metadata"
-    assert wheel.stat().st_size < 2_000_000
+    assert wheel.stat().st_size < 8_000_000
 
 
 def test_land_cover_runs_from_the_installed_wheel(wheel, tmp_path):
