@@ -59,6 +59,6 @@ def demo(
     if as_json:
         print_json({"exit_status": status, "scenes": results})
     else:
-        for line in closing_lines(results, out):
+        for line in closing_lines(results, out, prompts):
             typer.echo(line)
     raise typer.Exit(status)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eopipe.demo.words import OTHERS
+from eopipe.demo.words import proposal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,8 @@ def opening_lines(made: Prepared) -> Iterator[str]:
     yield f"collection and spec: {shown(made.folder)}"
 
 
-def closing_lines(results: list[dict[str, Any]], out: Path) -> Iterator[str]:
-    """Where to look, and what to try next."""
+def closing_lines(results: list[dict[str, Any]], out: Path, prompts: str | None) -> Iterator[str]:
+    """Where to look, and what to try after these words."""
     finished = [found for found in results if found["picture"]]
     for found in finished:
         yield f"look at  {shown(found['picture'])}"
@@ -33,7 +33,7 @@ def closing_lines(results: list[dict[str, Any]], out: Path) -> Iterator[str]:
         yield "next: the same command again resumes"
         return
     where = "" if out == Path("out/demo") else f" --out {out}"
-    yield f'next: {_command()} demo{where} --prompts "{OTHERS}"'
+    yield f'next: {_command()} demo{where} --prompts "{proposal(prompts)}"'
     yield f"      {_command()} plan {shown(finished[-1]['spec'])}"
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT = "forest; bare ground; cropland; grassland; water; houses"
-OTHERS = "pine forest; red soil; river"
-"""What the demo proposes to try next."""
+OTHERS = ("pine forest; red soil; river", "woodland; farm fields; buildings: village, road")
+"""What the demo proposes to try next, best first."""
 
 _LONGEST = 40
 
@@ -42,6 +42,11 @@ def read_words(text: str | None) -> dict[str, list[str]]:
             f"write '{'; '.join(phrases)}', or '{phrases[0]}: {', '.join(phrases)}' for synonyms"
         )
     return found
+
+
+def proposal(text: str | None) -> str:
+    """Words to try after these."""
+    return next(others for others in OTHERS if text is None or read_words(others) != read_words(text))
 
 
 def folder_name(words: Mapping[str, list[str]]) -> str:
