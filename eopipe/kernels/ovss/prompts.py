@@ -151,15 +151,26 @@ def _refuse_twice(words: list[str], what: str) -> None:
 
 def _colours(names: Iterable[str]) -> list[str]:
     """The usual colour where a name has one that is still free, else the next of an evenly spread circle of hues."""
+    names = [name.lower() for name in names]
+    spoken_for = {_COLOUR_OF[name] for name in names if name in _COLOUR_OF}
     taken: set[str] = set()
     found = []
     for number, name in enumerate(names):
-        colour = _COLOUR_OF.get(name.lower())
+        colour = _COLOUR_OF.get(name)
+        if colour is None and (kin := _COLOUR_OF.get(_head(name))) not in spoken_for:
+            colour = kin
         if colour is None or colour in taken:
             colour = _spread(number)
         taken.add(colour)
         found.append(colour)
     return found
+
+
+def _head(name: str) -> str:
+    """What a name is a kind of: the longest known words that it ends with, such as ``forest`` of ``pine forest``."""
+    words = name.split()
+    ends = (" ".join(words[start:]) for start in range(1, len(words)))
+    return next((end for end in ends if end in _COLOUR_OF), "")
 
 
 def _spread(number: int) -> str:

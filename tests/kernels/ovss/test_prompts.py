@@ -25,6 +25,17 @@ def test_a_frozen_run_keeps_the_order():
     assert again.vocabulary.names == ("z", "a")
 
 
+def test_a_kind_of_a_known_thing_has_its_colour_unless_the_thing_is_named_too():
+    def colours(*names):
+        return [info.colour for info in Vocabulary(names, tuple((name,) for name in names)).classes()]
+
+    assert colours("Pine Forest", "red soil", "river") == colours("forest", "soil", "river")
+    pine, forest, oak = colours("pine forest", "forest", "oak forest")
+    assert forest == colours("forest")[0]
+    assert len({pine, forest, oak}) == 3
+    assert colours("pine forest", "oak forest")[0] == forest
+
+
 def test_two_hundred_classes_have_colours_of_their_own():
     names = tuple(f"class {number}" for number in range(200))
     assert len({info.colour for info in Vocabulary(names, tuple((name,) for name in names)).classes()}) == 200
