@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  (typer reads annotations)
 from typing import TYPE_CHECKING, Annotated, Any, Self
@@ -76,6 +77,22 @@ def train_mini(  # noqa: PLR0913  (a command line's options are its function's a
         )
         done = run(asked)
     _end(asked, done, report(asked) if leave_out else None, as_json=as_json)
+
+
+@train.command("mini-words")
+def train_mini_words(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where the table goes, such as words.safetensors.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Embed the taught and the common phrases, and fit the concepts' directions: the table that ships."""
+    from eopipe.training.mini_words import write_table  # noqa: PLC0415  (torch)
+
+    written = write_table(out)
+    if as_json:
+        print_json({"file": str(out), **asdict(written)})
+        return
+    typer.echo(f"{out}: {written.phrases} phrases, {written.size} bytes, sha256 {written.sha256}")
 
 
 class _progress:  # noqa: N801  (used as a function: it is a context and nothing else)

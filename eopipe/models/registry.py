@@ -146,7 +146,7 @@ def _mini(name: str, bands: tuple[str, ...], *, file: str, sha256: str, size: in
         text="all-MiniLM-L6-v2",
         mean=tuple(DYNAMIC_WORLD.mean[place] for place in places),
         std=tuple(DYNAMIC_WORLD.std[place] for place in places),
-        sharpness=2.0,
+        sharpness=3.0,
         card="mini/README.md",
     )
 

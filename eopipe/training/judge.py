@@ -18,6 +18,7 @@ from eopipe.models.dynamicworld import load_dynamic_world
 from eopipe.models.mini.net import ALIGN, NINE
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.mini.words import concept_vectors, embed, read
+from eopipe.training.patches import air_above, dark_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,15 +78,21 @@ class Student:
     Args:
         runner: The net.
         bands: What it sees.
+        airless: What the darkest pixels keep in blue where the air is taken off first, reflectance * 10000; None
+            leaves the scene as it is.
     """
 
     runner: MiniRunner
     bands: tuple[str, ...]
+    airless: float | None = None
 
     def __call__(self, scene: SceneData) -> NDArray[np.float32]:
         """The net's weights."""
         dn, valid = inside(scene)
-        chosen = dn[[NINE.index(band) for band in self.bands]].astype(np.float32)
+        ground = dn.astype(np.float32)
+        if self.airless is not None:
+            ground -= air_above(dark_of(scene), self.airless)[:, None, None]
+        chosen = ground.clip(0)[[NINE.index(band) for band in self.bands]]
         return self.runner.concepts(chosen, valid, crop=0)
 
 

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from eopipe.training.mini import Training
 
 
+AIRLESS = 200.0
+"""What the darkest pixels keep in blue in the second figure, reflectance * 10000: as in surface reflectance."""
+
+
 def wordings() -> dict[str, Sequence[str]]:
     """Nine phrases each: the taught names, and as many rounds of words never taught as there are."""
     rounds = min(len(words) for words in CLOSE.values())
@@ -30,15 +34,17 @@ def report(asked: Training) -> dict[str, Any]:
     """Judge what was trained on the scenes that were left out, beside the baseline that needs no training.
 
     Returns:
-        ``mini`` and ``baseline``, each as `eopipe.training.judge.judge`; also written as ``figures.json``.
+        ``mini``, the same with the air taken off, and ``baseline``, each as `eopipe.training.judge.judge`; also
+        written as ``figures.json``.
     """
     entry = mini_entry(asked.recipe.bands)
     scenes = load_scenes(asked.source, asked.out / "scenes", asked.told)
     _, out = split(scenes, asked.leave_out)
     state = {name: tensor.float() for name, tensor in open_checkpoint(asked.weights).items()}
-    student = Student(MiniRunner(entry, state), entry.bands)
+    runner, space = MiniRunner(entry, state), Space.shipped(entry.sharpness)
     figures = {
-        "mini": judge(out, student, wordings=wordings(), space=Space.shipped(entry.sharpness)),
+        "mini": judge(out, Student(runner, entry.bands), wordings=wordings(), space=space),
+        "mini, air taken off": judge(out, Student(runner, entry.bands, AIRLESS), wordings=wordings(), space=space),
         "baseline": judge(out, teacher_weights, wordings=wordings(), space=Space.plain()),
     }
     part = asked.out / "figures.part"
