@@ -69,7 +69,7 @@ def test_the_same_words_resume_and_other_words_stand_beside(first, out):
     before = records(first["output"])
     again = eopipe("demo", "--scene", "sentinel-2", "--out", out)
     assert again.status == 0
-    assert "4 of 4 tiles are done already" in again.err
+    assert "all tiles are done already\n4 done of 4 tiles" in again.err
     assert "the scene comes without coordinates" in again.err
     assert records(first["output"]) == before
     look, spec, after, plan = again.out.splitlines()
