@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from eopipe.errors import SpecError
 from eopipe.kernels import land_cover
+from eopipe.kernels.change import kernel as change
+from eopipe.kernels.change.options import Options as ChangeOptions
 from eopipe.kernels.ovss import kernel as ovss
 from eopipe.kernels.ovss.dense_options import DenseOptions
 from eopipe.kernels.ovss.options import Options as OvssOptions
@@ -49,6 +51,7 @@ def _create_dense(options: DenseOptions, *, resolution: float) -> Kernel:
 
 
 _KERNELS = {
+    "change": _Entry(ChangeOptions, change.create),
     "land-cover": _Entry(land_cover.Options, land_cover.create),
     "ovss": _Entry(OvssOptions, ovss.create),
 }

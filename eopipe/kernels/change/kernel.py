@@ -1,0 +1,183 @@
+"""The ``change`` kernel, as ``spectral-land-cover``: which pixels changed into, or from, what was asked for.
+
+Cells of 512 x 512 on the absolute lattice, each compared whole with a halo for everything that its pixels see
+(`eopipe.kernels.change.comparing`), against numbers that statistics stages measured in a wider area
+(`eopipe.kernels.change.statistics`): so neither tiles nor blocks can be seen in the map. The score is given in
+hundredths of the threshold of its place, as an integer, and the map is that integer's comparison with 100.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eopipe.grid import CELL
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernels.change.comparing import HALO, SCORES, compare_cell
+from eopipe.kernels.change.meaning import meaning
+from eopipe.kernels.change.statistics import LevelStage, ScoreStage, ShiftStage
+from eopipe.kernels.land_cover import BANDS, CLASSES
+from eopipe.kernels.protocol import ALONE, Result
+from eopipe.models.dynamicworld import load_dynamic_world
+from eopipe.models.registry import DYNAMIC_WORLD
+from eopipe.models.weights import locate, sha256_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from eopipe.grid import PixelBox
+    from eopipe.kernels.change.comparing import Compared
+    from eopipe.kernels.change.meaning import Meaning
+    from eopipe.kernels.change.options import Options
+    from eopipe.kernels.measure import Stage
+    from eopipe.kernels.protocol import StripContext
+    from eopipe.kernels.words import WordNote
+    from eopipe.models.dynamicworld import DynamicWorldRunner
+
+VERSION = "1"
+
+AT = 100
+"""``change_score`` from which on a pixel counts as changed: the threshold of its place."""
+
+HIGHEST = 250
+"""Of ``change_score``: two and a half times the threshold, or more."""
+
+NOT_SEEN = 254
+"""In ``change`` and ``change_score``: no valid observation in an epoch."""
+
+CHANGE_CLASSES = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f"))
+
+_LOSERS = (254, 255)
+
+
+def create(options: Options, *, resolution: float) -> Change:  # noqa: ARG001  (the kernel's pixels are the grid's)
+    """Make the kernel; see :func:`eopipe.kernels.registry.create`."""
+    if options.precision == "auto":  # as for land-cover: bfloat16 changes labels
+        options = options.model_copy(update={"precision": "float32"})
+    return Change(options, meaning(options))
+
+
+class Change:
+    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
+
+    def __init__(self, options: Options, found: Meaning) -> None:
+        self._options, self._meaning = options, found
+        self._runner: DynamicWorldRunner | None = None
+        self._loaded: tuple[str, int] | None = None
+        self._info = _describe(options, found)
+
+    @property
+    def info(self) -> KernelInfo:
+        """What it is."""
+        return self._info
+
+    def check(self, levels: Sequence[str], resolution: float) -> list[str]:
+        """Warn of Level-2A input and of a ground sample distance far from 10 m."""
+        found = []
+        others = sorted({level for level in levels if level not in self._info.inputs.levels})
+        if others:
+            found.append(
+                f"change was made for Sentinel-2 L1C; the scenes are {', '.join(others)}, for which no figure exists "
+                f"yet: check the map before you rely on it"
+            )
+        if not 5 <= resolution <= 20:
+            found.append(
+                f"change was made for 10 m pixels; it will see {resolution:g} (CRS units): set grid.resolution"
+            )
+        return found
+
+    def words(self) -> Sequence[WordNote]:
+        """How near each phrase is to what was taught; see :class:`eopipe.kernels.words.KnowsWords`."""
+        return self._meaning.notes
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Shift (if dates are registered), levels, scores; see :class:`eopipe.kernels.protocol.Measuring`."""
+        score = ScoreStage(self._net, self._meaning, self.memory((CELL, CELL)))
+        return (*([ShiftStage()] if self._options.registration else []), LevelStage(), score)
+
+    def load(self, *, device: str, threads: int) -> None:
+        """Load Dynamic World once."""
+        if self._loaded != (device, threads):
+            self._runner = load_dynamic_world(self._options.precision, device=device)
+            self._loaded = (device, threads)
+
+    def memory(self, shape: tuple[int, int]) -> int:  # noqa: ARG002  (cells are finished one by one)
+        """Peak bytes beside a strip's pixels and results: one cell's work."""
+        side = self._info.window.size
+        return _BYTES_A_PIXEL * side * side
+
+    def __call__(
+        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext = ALONE
+    ) -> Result:
+        """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
+        outer = box.pad(HALO)
+        out = {spec.name: np.full(box.shape, spec.nodata, np.uint8) for spec in self._info.arrays}
+        look = valid[0] if context.wanted is None else valid[0] & context.wanted
+        for cell in box.blocks(CELL):
+            near = cell.pad(HALO).slices(outer)
+            if not (look[cell.slices(outer)].any() and valid[1][near].any()):
+                continue  # nothing to compare, or nobody to see it
+            found = compare_cell(
+                pixels[:, :, *near], valid[:, *near], cell, context.statistics,
+                runner=self._net(), meaning=self._meaning,
+            )  # fmt: skip
+            limit = context.statistics[SCORES].at("threshold", cell)
+            _write(found, limit, {name: array[cell.slices(box)] for name, array in out.items()})
+        return Result(out)
+
+    def _net(self) -> DynamicWorldRunner:
+        assert self._runner is not None, "load() comes before the first strip"
+        return self._runner
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the loaded net."""
+        return {**self.__dict__, "_runner": None, "_loaded": None}
+
+
+def _write(found: Compared, limit: NDArray[np.float64], out: dict[str, NDArray[Any]]) -> None:
+    """A cell's arrays, in place; ``change`` follows from ``change_score`` as it is stored."""
+    score = np.minimum(np.rint(found.score / limit * AT), HIGHEST).astype(np.uint8)
+    out["change_score"][...] = np.where(found.seen, score, NOT_SEEN)
+    out["change"][...] = np.where(found.seen, score >= AT, NOT_SEEN)
+    out["label_before"][...], out["label_after"][...] = found.labels
+
+
+def _arrays() -> tuple[ArraySpec, ...]:
+    change = ArraySpec("change", "uint8", 255, NOT_SEEN, CHANGE_CLASSES, losers=_LOSERS, long_name="change")
+    score = ArraySpec(
+        "change_score", "uint8", 255, NOT_SEEN, losers=_LOSERS,
+        long_name=f"score of change, {AT} for the threshold, {HIGHEST} for {HIGHEST / AT:g} times it or more",
+    )  # fmt: skip
+    labels = (
+        ArraySpec(f"label_{when}", "uint8", 255, 0, CLASSES, losers=(0, 255), long_name=f"land cover {when}")
+        for when in ("before", "after")
+    )
+    return (change, score, *labels)
+
+
+def _describe(options: Options, found: Meaning) -> KernelInfo:
+    model = DYNAMIC_WORLD
+    return KernelInfo(
+        name="change",
+        version=VERSION,
+        inputs=Inputs("optical", BANDS, gsd=10.0, epochs=2, levels=("L1C",)),
+        window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
+        arrays=_arrays(),
+        options=options.complete(),
+        weights={model.weights.file: sha256_of(locate(model.weights)), **found.weights},
+        provenance={
+            "model": model.name,
+            "version": model.version,
+            "licence": model.licence,
+            "source": model.weights.origin,
+            "citation": model.citation,
+            "teacher_classes": found.told,
+        },
+    )
+
+
+_BYTES_A_PIXEL = 500
+"""Peak bytes of a cell's work a pixel of its window; measured (tests/bench/bench_change.py)."""
