@@ -96,7 +96,7 @@ def planned_tiles(
     own = scenes.query(_bounds(region.grid, boxes))
     hashes = np.asarray(snapshot.index.column("hash").to_pylist(), dtype=object)
     order = {name: code for code, name in enumerate(snapshot.epochs)}
-    epoch_of = _epoch_codes(snapshot)
+    epoch_of = snapshot.epoch_codes
     parts = region.parts(size)
     recipe_hash = digest(recipe)
     planned = []
@@ -117,16 +117,11 @@ def most_scenes(region: GridArea, *, info: KernelInfo, snapshot: Snapshot, scene
     size = TILE_SIZES[0]
     fine = region.grid.finer(info.factor)
     boxes = [read_box(tile.box(size), info) for tile in region.tiles(size)]
-    epoch_of = _epoch_codes(snapshot)
+    epoch_of = snapshot.epoch_codes
     return max(
         (int(np.bincount(epoch_of[rows]).max()) for rows in scenes.query(_bounds(fine, boxes)) if len(rows)),
         default=1,
     )
-
-
-def _epoch_codes(snapshot: Snapshot) -> NDArray[np.int16]:
-    order = {name: code for code, name in enumerate(snapshot.epochs)}
-    return np.asarray([order[name] for name in snapshot.index.column("epoch").to_pylist()], dtype=np.int16)
 
 
 def _bounds(grid: Grid, boxes: Sequence[PixelBox]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from eopipe.errors import DamageError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from eopipe.grid import Grid
 
@@ -155,6 +158,12 @@ class Snapshot:
 
     def __len__(self) -> int:
         return int(self.index.num_rows)
+
+    @property
+    def epoch_codes(self) -> NDArray[np.int16]:
+        """Number of each row's epoch, as ``epochs`` orders them."""
+        place = {name: number for number, name in enumerate(self.epochs)}
+        return np.asarray([place[name] for name in self.index.column("epoch").to_pylist()], dtype=np.int16)
 
     def raw_items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The items exactly as received, less signatures; relative hrefs stay relative.

@@ -34,13 +34,14 @@ def sampled_cells(region: GridArea) -> dict[Tile, list[Tile]]:
     index, counts = region.coverage(CELL)
     rows, cols = np.nonzero(counts)
     rows, cols = rows + index.row0, cols + index.col0
-    order = np.argsort(_hash(rows, cols), kind="stable")
+    down, right = rows // BLOCK_CELLS, cols // BLOCK_CELLS
+    order = np.lexsort((_hash(rows, cols), right, down))
+    starts = np.flatnonzero(np.diff(down[order], prepend=down[order[0]] - 1) | np.diff(right[order], prepend=0))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     found: dict[Tile, list[Tile]] = defaultdict(list)
-    for row, col in zip(rows[order].tolist(), cols[order].tolist(), strict=True):
-        cells = found[Tile(row // BLOCK_CELLS, col // BLOCK_CELLS)]
-        if len(cells) < SAMPLE:
-            cells.append(Tile(row, col))
-    return {block: sorted(found[block]) for block in sorted(found)}
+    for row, col in sorted(zip(*(axis[order][rank < SAMPLE].tolist() for axis in (rows, cols)), strict=True)):
+        found[Tile(row // BLOCK_CELLS, col // BLOCK_CELLS)].append(Tile(row, col))
+    return {block: found[block] for block in sorted(found)}
 
 
 def corners_of(box: PixelBox) -> PixelBox:

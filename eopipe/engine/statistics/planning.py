@@ -14,7 +14,7 @@ import numpy as np
 from eopipe.engine.recipe import KEY_LENGTH, digest
 from eopipe.engine.statistics.lattice import blocks_around, coarser, corners_of, sampled_cells, weights, widest_halo
 from eopipe.errors import PlanError
-from eopipe.grid import CELL, Tile
+from eopipe.grid import CELL, PixelBox, Tile
 from eopipe.kernels.measure import StageInfo
 from eopipe.kernels.protocol import Measuring
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from eopipe.area import GridArea
-    from eopipe.grid import PixelBox
+    from eopipe.grid import Grid
     from eopipe.kernels.protocol import Kernel
     from eopipe.snapshot import SceneIndex, Snapshot
 
@@ -151,46 +151,59 @@ def plan_statistics(
     factor = recipe["kernel"]["factor"]
     _refuse_wide({recipe["kernel"]["name"]: recipe["kernel"]["window"][2]}, factor)
     _refuse_wide({f"stage {info.name}": info.halo for info in infos}, factor)
-    cells = sampled_cells(region)
     scenes = snapshot.scenes(region.grid) if scenes is None else scenes
-    hashes = snapshot.index.column("hash").to_pylist()
+    sampled, hashes = sampled_cells(region), snapshot.index.column("hash").to_pylist()
+    # stages that look equally far share their cells: a continent has a hundred thousand of them
+    cells = {
+        halo: _cells(region.grid, sampled, halo, snapshot=snapshot, scenes=scenes, factor=factor)
+        for halo in {info.halo for info in infos}
+    }
     text = digest(block_recipe(recipe))
     plan = StatisticsPlan((), factor)
     for info in infos:
-        rows = _rows(region, cells, info, snapshot=snapshot, scenes=scenes, factor=factor)
-        blocks = {}
-        for block, places in cells.items():
-            planned = tuple(PlannedCell(cell, rows[cell]) for cell in places)
-            said = [f"{text}|{info.name}"]
-            for found in planned:
-                seen = ";".join(",".join(hashes[row] for row in epoch) for epoch in found.rows)
-                said.append(f"{found.cell.name}:{seen}")
-                said.extend(plan.used_by(found.box.scale(factor).pad(info.halo)))
-            key = hashlib.sha256("|".join(said).encode()).hexdigest()[:KEY_LENGTH]
-            blocks[block] = PlannedBlock(info.name, block, key, planned)
+        blocks = {
+            block: PlannedBlock(info.name, block, _key(f"{text}|{info.name}", found, info, plan, hashes), found)
+            for block, found in cells[info.halo].items()
+        }
         plan = StatisticsPlan((*plan.stages, StagePlan(info, blocks)), factor)
     return plan
 
 
-def _rows(
-    region: GridArea,
-    cells: Mapping[Tile, Sequence[Tile]],
-    info: StageInfo,
+def _key(
+    start: str, cells: Sequence[PlannedCell], info: StageInfo, before: StatisticsPlan, hashes: Sequence[str]
+) -> str:
+    """Key of a block's inputs: recipe and stage, cells with their scenes, and what they see of the stages before."""
+    said = [start]
+    for found in cells:
+        seen = ";".join(",".join(hashes[row] for row in epoch) for epoch in found.rows)
+        said.append(f"{found.cell.name}:{seen}")
+    if before.stages:
+        rows, cols = [found.cell.row for found in cells], [found.cell.col for found in cells]
+        bounds = PixelBox(min(rows), min(cols), max(rows) + 1, max(cols) + 1)
+        said.extend(before.used_by(bounds.scale(CELL * before.factor).pad(info.halo)))
+    return hashlib.sha256("|".join(said).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def _cells(
+    grid: Grid,
+    sampled: Mapping[Tile, Sequence[Tile]],
+    halo: int,
     *,
     snapshot: Snapshot,
     scenes: SceneIndex,
     factor: int,
-) -> dict[Tile, tuple[tuple[int, ...], ...]]:
-    """Rows of the scenes that meet what a stage reads of each cell, by epoch."""
-    flat = [cell for places in cells.values() for cell in places]
-    fine = region.grid.finer(factor)
-    bounds = [fine.bounds(cell.box(CELL).scale(factor).pad(info.halo)) for cell in flat]
+) -> dict[Tile, tuple[PlannedCell, ...]]:
+    """The cells of each block, with the scenes that meet what is read of them, by epoch."""
+    flat = [cell for places in sampled.values() for cell in places]
+    fine = grid.finer(factor)
+    bounds = [fine.bounds(cell.box(CELL).scale(factor).pad(halo)) for cell in flat]
     found = scenes.query(np.asarray(bounds, np.float64).reshape(-1, 4))
-    epochs = np.asarray(snapshot.index.column("epoch").to_pylist(), dtype=object)
-    return {
-        cell: tuple(tuple(rows[epochs[rows] == name].tolist()) for name in snapshot.epochs)
+    epochs, codes = snapshot.epoch_codes, range(len(snapshot.epochs))
+    planned = {
+        cell: PlannedCell(cell, tuple(tuple(rows[epochs[rows] == code].tolist()) for code in codes))
         for cell, rows in zip(flat, found, strict=True)
     }
+    return {block: tuple(planned[cell] for cell in places) for block, places in sampled.items()}
 
 
 def _refuse_wide(halos: Mapping[str, int], factor: int) -> None:
