@@ -16,7 +16,7 @@ import pytest
 import rasterio
 import shapely
 import xarray as xr
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, SchedulerPlugin
 from rasterio.windows import Window
 
 import eopipe
@@ -254,7 +254,7 @@ def test_a_failed_block_fails_its_tiles_and_no_other(made, tmp_path, monkeypatch
 
 ALONE = """
 import pytest
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, SchedulerPlugin
 from eopipe.kernels.protocol import StripContext
 from tests.support import measuring
 from eopipe.cli import main
@@ -333,13 +333,30 @@ def test_a_notebook_is_told_what_is_wrong(made, cube, tmp_path):
 # ---- invariants --------------------------------------------------------------------------------------------------
 
 
+class CountTasks(SchedulerPlugin):
+    """Counts every task that the scheduler is given."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def transition(self, key, start, finish, *args, **kwargs):
+        self.seen.add(str(key))
+
+    def begun(self, prefix):
+        return sum(prefix in key for key in self.seen)
+
+
 @needs_shared
 def test_tiles_and_workers_cannot_be_seen(made, tmp_path):
     """Tiles of 512 on two workers, tiles of 1024 on one."""
     out = tmp_path / "out"
     limits = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**limits) as cluster, Client(cluster):
-        assert run(spec(out, grid__tile=1024))["exit_status"] == 0
+        cluster.scheduler.add_plugin(count := CountTasks())
+        summary = run(spec(out, grid__tile=1024))
+    assert summary["exit_status"] == 0
+    assert count.begun("block-") == 8  # one a block and stage
+    assert count.begun("tile-") == summary["tiles"]
     assert statistics(out) == statistics(made[0])
     fine, coarse = xr.align(mosaic(made[0]), mosaic(out), join="inner")
     there = fine.label.values != 255  # a tile of 512 that the area does not touch was not made
