@@ -19,18 +19,24 @@ from eopipe import cli
 from eopipe.grid import PixelBox
 from eopipe.kernels.registry import create
 
-kernel = create("land-cover", {}, resolution=10.0)
-kernel.load(device="cpu", threads=1)
-box = PixelBox(0, 0, 512, 512)
-shape = box.pad(kernel.info.window.halo).shape
-pixels = np.full((1, 9, *shape), 250.0, np.float32)  # still water: dark, and darker towards the infrared
-pixels[:, 4:] = 40.0
-maps = kernel(pixels, np.ones((1, *shape), bool), box).arrays
-codes = np.unique(maps["label"]).tolist()
-print(json.dumps({"home": eopipe.__file__, "codes": codes, "least": int(maps["confidence"].min())}))
+def codes(name, options, infrared):
+    # still water: dark, and darker towards the infrared
+    kernel = create(name, options, resolution=10.0)
+    kernel.load(device="cpu", threads=1)
+    box = PixelBox(0, 0, 512, 512)
+    shape = box.pad(kernel.info.window.halo).shape
+    pixels = np.full((1, len(kernel.info.inputs.bands), *shape), 250.0, np.float32)
+    pixels[:, infrared:] = 40.0
+    return np.unique(kernel(pixels, np.ones((1, *shape), bool), box).arrays["label"]).tolist()
+
+found = [codes("land-cover", {}, 4), codes("ovss", {"model": "mini", "prompts": ["water", "forest"]}, 3)]
+print(json.dumps({"home": eopipe.__file__, "codes": found}))
 sys.argv = ["eopipe", "models", "--json"]
 cli.main()
 """
+
+
+MINI = ("mini.safetensors", "words.safetensors", "LICENSE", "README.md")
 
 
 def pip(*args):
@@ -54,6 +60,7 @@ def test_the_wheel_holds_the_weights_their_licence_and_the_types(wheel):
         f"{data}/dynamicworld_forward_fused.npz",
         f"{data}/LICENSE",
         f"{data}/README.md",
+        *(f"eopipe/models/data/mini/{file}" for file in MINI),
         "eopipe/evaluation/data/cards.toml",
         "eopipe/evaluation/data/published.toml",
         "eopipe/py.typed",
@@ -62,7 +69,7 @@ def test_the_wheel_holds_the_weights_their_licence_and_the_types(wheel):
     assert wheel.stat().st_size < 8_000_000
 
 
-def test_land_cover_runs_from_the_installed_wheel(wheel, tmp_path):
+def test_the_kernels_run_from_the_installed_wheel(wheel, tmp_path):
     target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
     pip("install", "--no-deps", "--no-index", "--no-compile", "--target", target, wheel)
@@ -80,7 +87,7 @@ def test_land_cover_runs_from_the_installed_wheel(wheel, tmp_path):
     first, rest = done.stdout.split("\n", 1)
     said = json.loads(first)
     assert Path(said["home"]).is_relative_to(target)
-    assert said["codes"] == [1], "water"
+    assert said["codes"] == [[1], [1]], "water"
     here = [model for model in json.loads(rest) if model["here"]]
-    assert [model["name"] for model in here] == ["dynamic-world"]
-    assert Path(here[0]["path"]).is_relative_to(target)
+    assert [model["name"] for model in here] == ["dynamic-world", "mini"]
+    assert all(Path(model["path"]).is_relative_to(target) for model in here)

@@ -52,7 +52,7 @@ def train_mini(  # noqa: PLR0913  (a command line's options are its function's a
         typer.Option("--leave-out", metavar="WORD", help="Judge on scenes so named, not learn; repeatable."),
     ] = None,
     alone: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the bands alone.")] = 1500,
-    joint: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of bands and answers together.")] = 1500,
+    joint: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of bands and answers together.")] = 700,
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     precision: Annotated[Precision, typer.Option(help="bfloat16 where this processor has it.")] = Precision.float32,
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch; all cores where not given.")] = None,

@@ -40,8 +40,8 @@ ZOOM = 0.3
 HIDDEN = 0.3
 """Share of patches of which the student does not see the part behind a line, as at a scene's edge."""
 MARGIN = 4
-"""Pixels from a scene's own edge at which the teacher, who never learnt about edges, is not believed: it takes what
-it does not see for something dark, and dark is water."""
+"""Pixels from a scene's own edge, and from a patch's, at which the teacher, who never learnt about edges, is not
+believed: it takes what it does not see for something dark, and dark is water."""
 AIRLESS = 0.35
 """Share of patches that the student sees as surface reflectance: less what the scene's darkest pixels hold in blue,
 and of the other bands by `HAZE`, which is the simplest atmospheric correction there is (dark-object subtraction)."""
@@ -177,8 +177,9 @@ def curtain(side: int, rng: np.random.Generator) -> Tensor:
 
 
 def _inner(valid: Tensor) -> Tensor:
-    """Valid pixels that have no invalid one within the margin."""
-    return 1 - functional.max_pool2d(1 - valid, 2 * MARGIN + 1, stride=1, padding=MARGIN)
+    """Valid pixels that have nothing invalid within the margin, which a patch's outside is."""
+    outside = functional.pad(1 - valid, (MARGIN,) * 4, value=1.0)
+    return 1 - functional.max_pool2d(outside, 2 * MARGIN + 1, stride=1)
 
 
 def _place(valid: NDArray[np.bool_], side: int, rng: np.random.Generator) -> tuple[slice, slice]:

@@ -32,7 +32,7 @@ class Recipe:
     bands: tuple[str, ...] = FOUR_BANDS
     seed: int = 0
     alone: int = 1500
-    joint: int = 1500
+    joint: int = 700
     size: int = 8
     side: int = 128
     rate: float = 2e-3

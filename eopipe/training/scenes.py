@@ -34,13 +34,16 @@ class SceneData:
     valid: NDArray[np.bool_]
 
 
-def load_scenes(source: Path, cache: Path, told: Callable[[str], None]) -> list[SceneData]:
+def load_scenes(
+    source: Path, cache: Path, told: Callable[[str], None], *, only: Sequence[str] = ()
+) -> list[SceneData]:
     """Every item of a static collection, at 10 m.
 
     Args:
         source: ``collection.json``.
         cache: Folder for what was read; a scene that is there is not read again.
         told: Is told of each scene that is read.
+        only: Words; where there are any, items whose id holds none are not read.
 
     Returns:
         Scenes in the order of their names.
@@ -52,6 +55,8 @@ def load_scenes(source: Path, cache: Path, told: Callable[[str], None]) -> list[
     items = [_document(path) for path in _items(source)]
     scenes = []
     for item in sorted(items, key=lambda item: str(item["id"])):
+        if only and not any(word in item["id"] for word in only):
+            continue
         kept = cache / f"{item['id']}.npz"
         if not kept.exists():
             told(f"reading {item['id']}")

@@ -124,6 +124,8 @@ def test_the_student_sees_part_of_some_patches_and_is_not_judged_at_a_scene_s_ow
     batch = patches.draw(0, answered=False)
     near = torch.nn.functional.max_pool2d(1 - batch.valid, 9, stride=1, padding=4) > 0
     assert near.any()
+    assert not batch.judged[..., :4].any()
+    assert not batch.judged[..., -4:, :].any()
     assert not batch.judged[near].any()
     assert (batch.judged <= batch.shown).all()
     assert (batch.shown <= batch.valid).all()
