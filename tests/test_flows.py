@@ -49,6 +49,22 @@ def test_real_items_have_its_bands_and_mask(file):
 
 
 @needs_shared
+def test_mini_s_flow_resolves_and_real_items_have_its_bands():
+    job = resolve(load_spec(ROOT / "flows/open-vocabulary-earth-search.yaml"), datetime(2025, 10, 1, tzinfo=UTC))
+    assert job.kernel.check(["L2A"], 10.0) == []
+    assert all(note.known for note in job.kernel.words())
+    names = [info.name for info in job.kernel.info.arrays[0].classes]
+    assert names == ["water", "forest", "fields", "houses", "other"]
+    items = shared() / "data/stac_raster/stac_items/pystac-client/earthsearch_v1_s1grd_s2_20items.json"
+    found = [item for item in json.loads(items.read_text())["features"] if item["collection"] == "sentinel-2-l2a"]
+    assert found
+    for item in found:
+        scene = resolve_scene(item, job.kernel.info.inputs.bands, job.spec.source.mask)
+        files = [scene.bands[band].href.rsplit("/", 1)[-1] for band in ("blue", "green", "red", "nir")]
+        assert files == ["B02.tif", "B03.tif", "B04.tif", "B08.tif"]
+
+
+@needs_shared
 def test_the_open_vocabulary_flow_is_valid_and_real_items_have_its_bands():
     """Its towers are not here, so the kernel is not made: its options, and what they ask of the catalogue."""
     spec = load_spec(ROOT / "flows/open-vocabulary-naip.yaml")
