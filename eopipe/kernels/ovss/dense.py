@@ -22,7 +22,7 @@ from eopipe.kernels.ovss.assemble import class_scores, decide
 from eopipe.kernels.ovss.mixing import Mixing
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.models.entry import DenseEntry
-from eopipe.models.mini.net import ALIGN, CONCEPTS, HALO
+from eopipe.models.mini.net import ALIGN, CONCEPTS, GSD, HALO
 from eopipe.models.mini.runner import load_mini
 from eopipe.models.mini.words import concept_vectors
 from eopipe.models.registry import get_model
@@ -156,7 +156,7 @@ def _describe(options: DenseOptions, entry: DenseEntry, found: Asked, factor: in
     return KernelInfo(
         name="ovss",
         version=VERSION,
-        inputs=Inputs("optical", entry.bands, gsd=entry.gsd[0]),
+        inputs=Inputs("optical", entry.bands, gsd=GSD),
         window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
         arrays=score_arrays(found.classes()),
         options=options.complete(),

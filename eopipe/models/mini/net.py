@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 NINE = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
 """The trunk's bands, in its order."""
 
+GSD = 10.0
+"""Of the scenes that it learns from, metres."""
+
 CONCEPTS = 9
 """Dynamic World's classes, in its order."""
 
