@@ -59,3 +59,13 @@ def discs(generator, count, shape, least=2, most=24):
         a, b = generator.uniform(least, most, 2)
         mask[:] = ((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 <= 1
     return found
+
+
+class Colours:
+    """Stands for Dynamic World: classes by colour, a neighbour's too; costs nothing."""
+
+    def __call__(self, pixels, valid, *, crop=0):
+        values = np.where(valid, pixels / 3000, 0) + np.roll(np.where(valid, pixels / 3000, 0), 7, axis=1)
+        found = np.exp(values - values.max(axis=0))
+        found = (found / found.sum(axis=0)).astype(np.float32)
+        return np.ascontiguousarray(found[:, crop:-crop, crop:-crop])

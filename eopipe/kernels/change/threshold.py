@@ -22,8 +22,9 @@ LOWEST, HIGHEST, BINS = 1e-4, 100.0, 1200
 DEVIATIONS = 6 * 1.4826
 """Of the median absolute deviation: six standard deviations of a Gaussian."""
 
-FLOOR = 0.1
-"""The least threshold, in the score's own units (spreads of the wider area)."""
+FLOOR = 0.2
+"""The least threshold, in the score's own units (spreads of the wider area). A real scene against itself, with noise
+of 1 % and a shift of 0.3 pixels, stays below half of it; labelled pairs of dates have thresholds above 0.5."""
 
 _EDGES = np.geomspace(LOWEST, HIGHEST, BINS + 1)
 _CENTRES = np.sqrt(_EDGES[:-1] * _EDGES[1:])

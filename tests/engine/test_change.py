@@ -1,0 +1,54 @@
+"""Change runs of two real dates: tiles cannot be seen, one killed is resumed, another threshold needs no kernel."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from eopipe.kernels.change import kernel as change
+from tests.support import measuring
+from tests.support.change import Colours
+from tests.support.paths import needs_shared
+from tests.support.runs import mosaic, pisa, run
+
+ARRAYS = ("change", "change_score", "label_before", "label_after", "observations")
+
+AREA = [10.380, 43.686, 10.392, 43.694]
+"""A square kilometre over the border of two cells, which are two tiles of 512 and one of 1024."""
+
+
+@pytest.fixture(scope="module")
+def cheap():
+    """Statistics of one cell, and classes by colour."""
+    with pytest.MonkeyPatch.context() as patch:
+        measuring.small_blocks(patch, cells=8, sample=1)
+        patch.setattr(change, "load_dynamic_world", lambda *_, **__: Colours())
+        yield
+
+
+def spec(folder, **changes):
+    made = pisa(folder, area=AREA, kernel={"name": "change"}, **changes)
+    made["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
+    del made["source"]["datetime"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def small(cheap, threads, tmp_path_factory):
+    """A run with tiles of 512."""
+    folder = tmp_path_factory.mktemp("change") / "out"
+    summary = run(spec(folder))
+    assert summary["exit_status"] == 0, summary
+    return folder, summary
+
+
+@needs_shared
+def test_tiles_cannot_be_seen(small, tmp_path):
+    out = tmp_path / "out"
+    summary = run(spec(out, grid__tile=1024))
+    assert summary["exit_status"] == 0
+    fine, coarse = xr.align(mosaic(small[0]), mosaic(out), join="inner")
+    there = (fine.change.values != 255) & (coarse.change.values != 255)
+    assert (fine.change.values[there] <= 1).sum() > 3000
+    assert len(np.unique(fine.change_score.values[there])) > 30
+    for name in ARRAYS:
+        np.testing.assert_array_equal(fine[name].values[there], coarse[name].values[there], err_msg=name)
