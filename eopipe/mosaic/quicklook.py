@@ -2,7 +2,8 @@
 
 It is drawn from the level of the pyramid that fills the page, so any size of mosaic takes the same time. Four
 things that are not classes look different from each other: outside (paper), no valid observation (grey), a
-failed tile (red hatching) and a tile that was not run (blue dots).
+failed tile (red hatching) and a tile that was not run (blue dots). Where a kernel makes several maps of classes, as
+one of change does (the change, the classes before and after), the others stand left of the first, with their own key.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def quicklook(
             the map.
 
     Returns:
-        A PNG of about 1,500 pixels.
+        A PNG of about 1,500 pixels; wider where there are several pictures.
 
     Raises:
         OutputError: The folder cannot be read.
@@ -86,12 +87,18 @@ def quicklook(
     statuses = read_status(storage)
     view = look(MosaicWriter(storage, layout), spec, statuses, info.extent)
     picture = _map(view, spec)
+    others = [other for other in layout.arrays if other.classes and other.name != spec.name]
     areas = class_areas(storage, layout, array=spec.name, histogram=info.histogram)
-    page = _Page(picture.size, info, columns=1 if beside is None else 2)
+    page = _Page(picture.size, info, columns=1 + len(others) + (beside is not None))
     if beside is not None:
-        page.draw_beside(Image.fromarray(beside(view)).resize(picture.size, Image.Resampling.BICUBIC))
+        scene = Image.fromarray(beside(view)).resize(picture.size, Image.Resampling.BICUBIC)
+        page.draw_beside(scene, "the scene in true colour")
+    for other in others:
+        seen = _map(look(MosaicWriter(storage, layout), other, statuses, info.extent), other)
+        page.draw_beside(seen.resize(picture.size, Image.Resampling.NEAREST), other.long_name or other.name)
     page.draw_map(picture, view, layout)
-    page.draw_legend(spec, areas, statuses, unseen=bool((view.values == spec.nodata).any()))
+    y = page.draw_legend(spec, areas, statuses, unseen=bool((view.values == spec.nodata).any()))
+    page.draw_keys(others, y)
     return page.png()
 
 
@@ -120,12 +127,12 @@ def _patterns(picture: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[n
 
 
 class _Page:
-    """Title above, map on the left (another picture left of it), legend on the right, source below."""
+    """Title above, map on the left (other pictures left of it), legend on the right, source below."""
 
     def __init__(self, map_size: tuple[int, int], info: QuicklookInfo, *, columns: int = 1) -> None:
         self._info = info
         column = max(map_size[0], 420) + _MARGIN
-        self._map_left = _MARGIN + (columns - 1) * column
+        self._next_left, self._column = _MARGIN, column
         self._top = _MARGIN + 46 + (30 if info.subtitle else 0)
         height = self._top + max(map_size[1] + 76, 560) + 34
         width = _MARGIN * 2 + columns * column + _LEGEND
@@ -137,12 +144,15 @@ class _Page:
             self._text((_MARGIN, _MARGIN + 44), _fit(info.subtitle, 17, width - 2 * _MARGIN), 17, SOFT)
         self._text((_MARGIN, height - 30), _fit(info.attribution or "eopipe", 13, width - 2 * _MARGIN), 13, SOFT)
 
-    def draw_beside(self, picture: Image.Image) -> None:
-        _, bottom = self._paste(picture, _MARGIN)
-        self._text((_MARGIN, bottom + 14), "the scene in true colour", 15)
+    def draw_beside(self, picture: Image.Image, words: str) -> None:
+        """Another picture, from the left, before the map is drawn."""
+        left = self._next_left
+        _, bottom = self._paste(picture, left)
+        self._text((left, bottom + 14), words, 15)
+        self._next_left += self._column
 
     def draw_map(self, picture: Image.Image, view: View, layout: Layout) -> None:
-        left = self._map_left
+        left = self._next_left
         right, bottom = self._paste(picture, left)
         self._scale_bar(left, bottom + 14, metres_across(layout, view) / picture.width, picture.width)
         self._north(max(right, left + 420) - 16, bottom + 14)
@@ -158,7 +168,8 @@ class _Page:
 
     def draw_legend(
         self, spec: ArraySpec, areas: list[ClassArea], statuses: NDArray[np.uint8], *, unseen: bool
-    ) -> None:
+    ) -> int:
+        """The map's classes and what else can be seen in it; where the next legend may begin."""
         left, y = self._legend_left, self._top + 8
         self._text((left, y), _fit(spec.long_name or spec.name, 18, _LEGEND), 18)
         self._text((left + _LEGEND - 96, y + 2), "share", 14, SOFT, right=True)
@@ -179,9 +190,21 @@ class _Page:
             self._text((left + _LEGEND - 96, y), _percent(share), 16, SOFT, right=True)
             self._text((left + _LEGEND, y), _km2(km2), 16, SOFT, right=True)
             y += 28
-        self._draw_absences(left, y + 12, statuses, unseen=unseen)
+        return self._draw_absences(left, y + 12, statuses, unseen=unseen)
 
-    def _draw_absences(self, left: int, y: int, statuses: NDArray[np.uint8], *, unseen: bool) -> None:
+    def draw_keys(self, others: list[ArraySpec], y: int) -> None:
+        """Classes and colours of the other maps; maps with the same classes share a key."""
+        left = self._legend_left
+        for classes in dict.fromkeys(other.classes for other in others):
+            names = [other.long_name or other.name for other in others if other.classes == classes]
+            self._text((left, y + 12), _fit(", ".join(names), 16, _LEGEND), 16)
+            y += 44
+            for entry in classes[:_MOST_CLASSES]:
+                self._box(left, y, rgb(entry.colour))
+                self._text((left + 36, y), _fit(entry.name, 16, _LEGEND - 36), 16)
+                y += 28
+
+    def _draw_absences(self, left: int, y: int, statuses: NDArray[np.uint8], *, unseen: bool) -> int:
         if unseen:
             self._box(left, y, NO_OBSERVATION)
             self._text((left + 36, y), "no valid observation", 16)
@@ -197,6 +220,7 @@ class _Page:
                 colour = FAILED if status == "failed" else INK
                 self._text((left + 36, y), f"{words}: {count:,} of {of:,} tiles", 16, colour)
                 y += 28
+        return y
 
     def _box(self, left: int, top: int, colour: tuple[int, int, int]) -> None:
         self._pen.rectangle((left, top, left + 25, top + 19), fill=colour, outline=(90, 90, 90))

@@ -1,6 +1,7 @@
 """The picture and its numbers."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,23 @@ def test_another_picture_stands_left_of_the_map(tmp_path):
     assert count(both, (250, 0, 250)) > 0.9 * count(alone, WATER)
     (_, pink), (_, water) = (np.nonzero((both == np.array(colour)).all(axis=-1)) for colour in ((250, 0, 250), WATER))
     assert pink.max() < water.min()
+
+
+def test_other_maps_of_classes_stand_left_of_the_first(tmp_path):
+    after = replace(LABEL, name="label_after", long_name="land cover after")
+    layout = make_layout(bounds=PixelBox(0, 0, 1, 1), arrays=(LABEL, after))
+    storage = Storage.open(str(tmp_path))
+    create(storage, layout, {})
+    shape = (layout.tile, layout.tile)
+    codes = {"label": np.full(shape, 1, np.uint8), "label_after": np.full(shape, 3, np.uint8)}
+    MosaicWriter(storage, layout).write(next(iter(layout.tiles())), codes)
+    write_status(storage, layout, {next(iter(layout.tiles())): "done"})
+    build_coarse(storage, layout)
+    picture = draw(storage, layout)
+    assert count(picture, WATER) > 400 * 400
+    assert count(picture, BUILT) > 400 * 400
+    places = {colour: np.nonzero((picture == np.array(colour)).all(axis=-1))[1] for colour in (BUILT, WATER)}
+    assert np.median(places[BUILT]) < np.median(places[WATER])
 
 
 def test_what_did_not_happen_is_not_in_the_legend(tmp_path):
