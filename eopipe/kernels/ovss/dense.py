@@ -88,11 +88,13 @@ class DenseOvss:
             self._runner = load_mini(self._entry, device=device)
             self._loaded = (device, threads)
 
-    def memory(self, shape: tuple[int, int]) -> int:  # noqa: ARG002  (windows are finished one by one)
-        """Peak bytes beside a strip's pixels and results: one window's work."""
-        side = self._info.window.size
+    def memory(self, shape: tuple[int, int]) -> int:
+        """Peak bytes beside a strip's pixels and results: one window's work, and the means of coarser pixels."""
+        side, factor = self._info.window.size, self._info.factor
         queries, classes = len(self._asked.queries), len(self._asked.names)
-        return _WINDOW_BYTES_A_PIXEL * side * side + 4 * CELL * CELL * (3 * queries + 2 * classes + 3 * CONCEPTS)
+        means = 2 * 4 * classes * shape[0] * shape[1] // factor**2 if factor > 1 else 0
+        window = 4 * CELL * CELL * (3 * queries + 2 * classes + 3 * CONCEPTS)
+        return _WINDOW_BYTES_A_PIXEL * side * side + window + means
 
     def __call__(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext = ALONE
@@ -126,30 +128,43 @@ class _Maps:
         self._box, self._seen, self._factor = box, seen, factor
         shape = (box.shape[0] // factor, box.shape[1] // factor)
         self._out = {name: np.zeros(shape, np.uint8) for name in ("label", "confidence")}
+        if factor > 1:
+            self._sums = np.zeros((*shape, max(found.query_class) + 1), np.float32)
 
     def put(self, window: PixelBox, scores: Tensor) -> None:
-        """Decide a window from its class scores ``[y, x, K]``."""
+        """Decide a window from its class scores ``[y, x, K]``, or keep them for the means."""
         rows, cols = window.slices(self._box)
         seen = self._seen[rows, cols]
+        if self._factor == 1:
+            self._write(scores, seen, rows, cols)
+            return
+        (down, rows), (right, cols) = (_parts(part, self._factor) for part in (rows, cols))
+        sums = np.add.reduceat(scores.numpy() * seen[..., None], down, axis=0)
+        self._sums[rows, cols] += np.add.reduceat(sums, right, axis=1)  # in window order, whatever the strip
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays, once every window is there."""
         if self._factor > 1:
-            scores, seen = average(scores, seen, self._factor)
-            rows, cols = (slice(part.start // self._factor, part.stop // self._factor) for part in (rows, cols))
+            rows, cols = self._out["label"].shape
+            blocks = (rows, self._factor, cols, self._factor)
+            weight = self._seen.reshape(blocks).sum(axis=(1, 3), dtype=np.int32)
+            means = self._sums / np.maximum(weight, 1).astype(np.float32)[..., None]
+            self._write(torch.from_numpy(means), weight > 0, slice(0, rows), slice(0, cols))
+        return dict(self._out)
+
+    def _write(self, scores: Tensor, seen: NDArray[np.bool_], rows: slice, cols: slice) -> None:
         label, best = decide(scores, threshold=self._threshold, background=self._background)
         np.multiply(label.numpy() + 1, seen, out=self._out["label"][rows, cols], casting="unsafe")
         np.multiply(np.rint(best.numpy() * 100), seen, out=self._out["confidence"][rows, cols], casting="unsafe")
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The arrays."""
-        return dict(self._out)
 
+def _parts(part: slice, factor: int) -> tuple[NDArray[np.intp], slice]:
+    """Where each grid pixel begins within a window's rows or columns, and which grid pixels those are.
 
-def average(scores: Tensor, seen: NDArray[np.bool_], factor: int) -> tuple[Tensor, NDArray[np.bool_]]:
-    """Mean over ``factor x factor`` of what was seen (DESIGN §3)."""
-    rows, cols, classes = scores.shape
-    blocks = (rows // factor, factor, cols // factor, factor)
-    weight = torch.from_numpy(seen).view(blocks).sum(dim=(1, 3))
-    total = (scores * torch.from_numpy(seen)[..., None]).view(*blocks, classes).sum(dim=(1, 3))
-    return total / weight.clamp_min(1)[..., None], (weight > 0).numpy()
+    A window's edge may cut a grid pixel (512 is no multiple of 3): the rest of it comes with the next window.
+    """
+    first, last = part.start // factor, -(-part.stop // factor)
+    return np.maximum(np.arange(first, last) * factor - part.start, 0), slice(first, last)
 
 
 def _describe(options: DenseOptions, entry: DenseEntry, found: Asked, factor: int) -> KernelInfo:

@@ -7,7 +7,7 @@ import torch
 from eopipe.errors import SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels.ovss.assemble import class_scores
-from eopipe.kernels.ovss.dense import average
+from eopipe.kernels.ovss.dense import _Maps
 from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.registry import create
 from eopipe.models.mini.net import HALO
@@ -82,16 +82,29 @@ def test_what_nobody_asked_for_is_other_and_what_nobody_sees_is_not_computed():
     assert not kernel(pixels[None], valid[None], box, nobody).arrays["label"].any()
 
 
-def test_a_finer_model_s_scores_are_averaged_over_what_was_seen():
-    scores = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.5, 0.5], [0.2, 0.8]]])
-    seen = np.array([[True, False], [True, True]])
-    means, some = average(scores, seen, 2)
-    np.testing.assert_allclose(means[0, 0], [1.7 / 3, 1.3 / 3], atol=1e-6)
-    assert some.tolist() == [[True]]
-    box = PixelBox(0, 0, CELL, CELL)
-    pixels, valid = _scene(box.shape, seed=1)
-    arrays = _kernel(resolution=20.0, gsd=10.0)(pixels[None], valid[None], box).arrays
-    assert arrays["label"].shape == (CELL // 2, CELL // 2)
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_finer_model_s_scores_are_averaged_over_what_was_seen(factor):
+    """Also where a window's edge cuts a grid pixel: 512 is no multiple of 3."""
+    kernel = _kernel(resolution=10.0 * factor, gsd=10.0, background="none")
+    box = PixelBox(-factor * CELL, 0, 0, factor * CELL)
+    rng = np.random.default_rng(0)
+    scores = rng.random((*box.shape, len(PROMPTS)), np.float32)
+    seen = np.ones(box.shape, bool)
+    seen[30:600, 510:514] = False
+    seen[100:103, 99:700] = False
+    maps = _Maps(kernel._options, kernel._asked, box, seen, factor)
+    for window in box.blocks(CELL):
+        maps.put(window, torch.from_numpy(scores[window.slices(box)]))
+    found = maps.arrays()
+    blocks = (box.shape[0] // factor, factor, box.shape[1] // factor, factor)
+    weight = seen.reshape(blocks).sum(axis=(1, 3))
+    means = (scores * seen[..., None]).reshape(*blocks, -1).sum(axis=(1, 3)) / np.maximum(weight, 1)[..., None]
+    assert found["label"].shape == weight.shape
+    assert (weight == 0).any()
+    assert not found["label"][weight == 0].any()
+    clear = (weight > 0) & (np.diff(np.sort(means, axis=-1)[..., -2:], axis=-1)[..., 0] > 1e-5)
+    np.testing.assert_array_equal(found["label"][clear], means.argmax(axis=-1)[clear] + 1)
+    assert np.abs(found["confidence"] - 100 * means.max(axis=-1))[weight > 0].max() <= 0.51
 
 
 def test_it_travels_without_its_net_and_says_what_it_is():
