@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import model_validator
 
 from eopipe.kernels.ovss.asking import Asking, Positive
+from eopipe.kernels.ovss.prompts import MOST_CLASSES
 
 OTHER = "other"
 """The class of what nobody asked for."""
@@ -27,10 +28,16 @@ class DenseOptions(Asking):
     @model_validator(mode="after")
     def _background_is_there(self) -> DenseOptions:
         names = self.vocabulary.names
-        if self.background == "auto" and OTHER in names:
+        same = next((name for name in names if name.casefold() == OTHER), None)
+        if self.background == "auto" and same is not None:
             raise ValueError(
                 f"background: 'auto' adds a class {OTHER!r}, and a prompt has that name; rename the prompt, or set "
-                f"background: {OTHER}"
+                f"background: {same}"
+            )
+        if self.background == "auto" and len(names) >= MOST_CLASSES:  # its code would be that of no data
+            raise ValueError(
+                f"background: 'auto' adds {OTHER!r} to {len(names)} prompts, and a label holds {MOST_CLASSES} "
+                f"classes; drop a prompt, or set background: none"
             )
         if self.background not in {"auto", "none", *names}:
             raise ValueError(

@@ -138,7 +138,8 @@ def _text(value: Any) -> str | None:
     """Words, or a number as YAML reads it; None of anything else. Whitespace around words never means anything."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return " ".join(str(value).split())
+    text = " ".join(str(value).split())
+    return None if any("\ud800" <= letter <= "\udfff" for letter in text) else text  # halves of a letter, from JSON
 
 
 def _refuse_twice(words: list[str], what: str) -> None:

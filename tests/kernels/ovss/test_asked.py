@@ -82,6 +82,11 @@ def test_classes_that_the_model_cannot_tell_apart_are_named():
         ({"background": "sky"}, "'sky' is no prompt; name one of water, or auto, or none"),
         ({"threshold": 0.2, "background": "none"}, "0.2 sends pixels to the background, and there is none"),
         ({"prompts": ["other", "water"]}, "'auto' adds a class 'other', and a prompt has that name"),
+        ({"prompts": ["Other", "water"]}, "set background: Other"),
+        (
+            {"prompts": [f"p{number}" for number in range(254)]},
+            "'other' to 254 prompts, and a label holds 254",
+        ),
         ({"scale": 0}, "greater than 0"),
         ({"threshold": 2}, "less than or equal to 1"),
     ],

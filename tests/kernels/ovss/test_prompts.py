@@ -49,6 +49,8 @@ def test_two_hundred_classes_have_colours_of_their_own():
         ({"water": ["river"], "lake": ["river"]}, "'river' stands twice"),
         ({"water": ["river", " "]}, "empty phrase"),
         ({str(number): None for number in range(255)}, "255 classes"),
+        ({"a\ud800b": None}, "no name of a class"),
+        ({"water": ["a\ud800b"]}, "is no phrase"),
     ],
 )
 def test_wrong_prompts_are_one_line(prompts, said):
