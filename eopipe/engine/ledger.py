@@ -118,6 +118,7 @@ class Record(_Entry):
         histogram: Code to number of pixels inside the area.
         files: Asset name to file.
         lacks: Epochs of which no scene meets the tile, where a run compares several: why it is ``empty``.
+        figures: What the kernel tells of how it went, such as how far two dates lie apart, in pixels.
         device: Instruction set or device; no host name.
         started: UTC.
         finished: UTC.
@@ -132,6 +133,7 @@ class Record(_Entry):
     histogram: dict[int, int] = Field(default_factory=dict)
     files: dict[str, FileInfo] = Field(default_factory=dict)
     lacks: tuple[str, ...] = ()
+    figures: dict[str, float] = Field(default_factory=dict)
     device: str = ""
     started: datetime
     finished: datetime

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.protocol import FeatureSource, Kernel
 
     Keep = Callable[[Mapping[tuple[int, int], NDArray[np.float32]]], None]
+    Tell = Callable[[Mapping[str, tuple[float, float]]], None]
 
 STRIP = CELL
 """Rows of the kernel's lattice that are mapped at once. Windows may reach over a strip's edge: what the upper strip
@@ -67,6 +68,7 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
     features: FeatureSource | None = None,
     keep: Keep | None = None,
     statistics: Statistics | None = None,
+    tell: Tell | None = None,
 ) -> tuple[dict[str, NDArray[Any]], ReadStats]:
     """All arrays of a box, the engine's ``observations`` included.
 
@@ -84,6 +86,7 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
         features: Kept window features that are scored instead of encoding.
         keep: Takes the features of the windows that the kernel encoded, strip by strip.
         statistics: What the kernel's stages measured; None where it declares none.
+        tell: Takes the kernel's figures, strip by strip.
 
     Returns:
         Arrays of the box's shape, and what reading took.
@@ -113,6 +116,8 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
                 for name, made in result.arrays.items():
                     arrays[name][..., strip.slices(box)[0], :] = made
                 carry = result.carry
+                if tell is not None:
+                    tell(result.figures)
                 if keep is not None and result.windows:
                     with watch("features"):
                         keep(result.windows)

@@ -63,6 +63,23 @@ class TileReport:
     warnings: tuple[str, ...] = ()
 
 
+class Figures:
+    """A kernel's figures over a tile's strips."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[float, float]] = {}
+
+    def add(self, more: Mapping[str, tuple[float, float]]) -> None:
+        """Totals and weights of a strip."""
+        for name, (total, weight) in more.items():
+            known = self._sums.get(name, (0.0, 0.0))
+            self._sums[name] = (known[0] + total, known[1] + weight)
+
+    def means(self) -> dict[str, float]:
+        """By name; what has no weight is left out."""
+        return {name: round(total / weight, 4) for name, (total, weight) in self._sums.items() if weight > 0}
+
+
 def run_tile(run_id: str, index: int) -> TileReport:
     """Map one tile of a run on this worker."""
     state = state_of(run_id)
@@ -84,7 +101,7 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
     with watch("scenes"):
         scenes = state.scenes(planned) if planned.read else [[] for _ in planned.rows]
     kernel = state.kernel if any(scenes) else state.context.kernel
-    keep = state.keeper(planned.tile)
+    keep, figures = state.keeper(planned.tile), Figures()
     inside = None if planned.part == "full" else state.context.region.mask(box)
     arrays, reads = map_box(
         kernel,
@@ -96,6 +113,7 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         features=state.context.kept,
         keep=keep,
         statistics=state.statistics,
+        tell=figures.add,
     )
     status = _status(arrays, covered=planned.covered)
     counts = _histogram(state, arrays, inside)
@@ -117,6 +135,7 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         histogram=counts,
         files=files,
         lacks=planned.lacks,
+        figures=figures.means(),
         device=device_label(state.device),
         started=started,
         finished=datetime.now(UTC),

@@ -75,12 +75,15 @@ class Result:
         windows: Features ``[token, channel]`` of the windows that were encoded for this strip, by their index
             ``(row, col)`` on the lattice of the stride; only where ``KernelInfo.features`` is set. Windows of
             the halo belong here too: the engine keeps those that are the tile's own, and drops the others.
+        figures: How well it went, such as how far two dates still lie apart: name to a total and its weight, which
+            add over strips; their quotient stands in the tile's record, and nothing depends on it.
     """
 
     arrays: Mapping[str, NDArray[Any]]
     objects: Any = None
     carry: Any = None
     windows: Mapping[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict)
+    figures: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class Kernel(Protocol):

@@ -1,6 +1,7 @@
 """Change runs of two real dates: tiles cannot be seen, one killed is resumed, another threshold needs no kernel."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
@@ -8,7 +9,7 @@ from eopipe.kernels.change import kernel as change
 from tests.support import measuring
 from tests.support.change import Colours
 from tests.support.paths import needs_shared
-from tests.support.runs import mosaic, pisa, run
+from tests.support.runs import mosaic, pisa, records, run
 
 ARRAYS = ("change", "change_score", "label_before", "label_after", "observations")
 
@@ -39,6 +40,18 @@ def small(cheap, threads, tmp_path_factory):
     summary = run(spec(folder))
     assert summary["exit_status"] == 0, summary
     return folder, summary
+
+
+@needs_shared
+def test_a_tile_s_record_tells_how_its_dates_lie(small):
+    """By the sampled cell's statistics; what is left in the cells themselves is small."""
+    for record in records(small[0]).values():
+        found = record["figures"]
+        assert found["shift_down"] == pytest.approx(-0.9, abs=0.4)
+        assert found["shift_right"] == pytest.approx(-0.2, abs=0.4)
+        assert 0 <= found["residual"] < 0.5
+    rows = pq.read_table(small[0] / "ledger.parquet").to_pylist()
+    assert all(dict(row["figures"]).keys() >= {"shift_down", "shift_right"} for row in rows)
 
 
 @needs_shared

@@ -52,11 +52,13 @@ class Compared:
         score: ``[y, x]`` float32, 0 or more: how much the colour changed, times how likely it is what was asked for.
         seen: ``[y, x]``: whether both dates have the pixel.
         labels: ``[2, y, x]``: classes of both dates, codes from 1; the second date's on the first date's pixels.
+        visible: ``[2, y, x]`` float32: mean of the visible bands of both dates, registered.
     """
 
     score: NDArray[np.float32]
     seen: NDArray[np.bool_]
     labels: NDArray[np.uint8]
+    visible: NDArray[np.float32]
 
 
 def compare_cell(
@@ -92,7 +94,8 @@ def compare_cell(
     likely = np.maximum(*(meaning.likely(found) for found in maps)).max(axis=0)
     seen = inner(both, MARGIN)
     labels = np.stack([(found.argmax(axis=0) + 1) * seen for found in maps]).astype(np.uint8)
-    return Compared(changed * likely * seen, seen, labels)
+    visible = np.stack([inner(date[:VISIBLE], MARGIN).mean(axis=0) for date in (first, second)])
+    return Compared(changed * likely * seen, seen, labels, visible)
 
 
 def inner(array: NDArray[Value], margin: int) -> NDArray[Value]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from eopipe.grid import CELL
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
-from eopipe.kernels.change.comparing import HALO, SCORES, compare_cell
+from eopipe.kernels.change.comparing import HALO, SCORES, SHIFT, compare_cell
 from eopipe.kernels.change.meaning import meaning
+from eopipe.kernels.change.misplaced import Misplaced
 from eopipe.kernels.change.statistics import LevelStage, ScoreStage, ShiftStage
 from eopipe.kernels.land_cover import BANDS, CLASSES
 from eopipe.kernels.protocol import ALONE, Result
@@ -115,6 +116,7 @@ class Change:
         """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
         outer = box.pad(HALO)
         out = {spec.name: np.full(box.shape, spec.nodata, np.uint8) for spec in self._info.arrays}
+        figures = Misplaced()
         look = valid[0] if context.wanted is None else valid[0] & context.wanted
         for cell in box.blocks(CELL):
             near = cell.pad(HALO).slices(outer)
@@ -125,8 +127,9 @@ class Change:
                 runner=self._net(), meaning=self._meaning,
             )  # fmt: skip
             limit = context.statistics[SCORES].at("threshold", cell)
+            figures.add(cell, found, context.statistics.get(SHIFT))
             _write(found, limit, {name: array[cell.slices(box)] for name, array in out.items()})
-        return Result(out)
+        return Result(out, figures=figures.sums)
 
     def _net(self) -> DynamicWorldRunner:
         assert self._runner is not None, "load() comes before the first strip"
@@ -179,5 +182,6 @@ def _describe(options: Options, found: Meaning) -> KernelInfo:
     )
 
 
-_BYTES_A_PIXEL = 500
-"""Peak bytes of a cell's work a pixel of its window; measured (tests/bench/bench_change.py)."""
+_BYTES_A_PIXEL = 450
+"""Peak bytes of a cell's work a pixel of its window: 213 as allocated in Python, and what Dynamic World's compiled loops
+take beside it (`eopipe.kernels.land_cover`), rounded up."""

@@ -65,11 +65,10 @@ def peak(found: NDArray[np.float64]) -> Mapping[str, float]:
     Raises:
         TileFault: They lie more than `LIMIT` pixels apart.
     """
-    row, col = (int(n) for n in np.unravel_index(int(found.argmax()), found.shape))
-    spread = float(np.median(np.abs(found - np.median(found)))) * 1.4826
-    if found[row, col] <= SURE * spread:
+    place = find(found)
+    if place is None:
         return {"down": 0.0, "right": 0.0}
-    down, right = row - RANGE + _vertex(found[:, col], row), col - RANGE + _vertex(found[row], col)
+    down, right = place
     if max(abs(down), abs(right)) > LIMIT:
         raise TileFault(
             "misregistered",
@@ -77,6 +76,15 @@ def peak(found: NDArray[np.float64]) -> Mapping[str, float]:
             f"shift but a wrong place: check the scenes' georeference, or set kernel.registration: false",
         )
     return {"down": down, "right": right}
+
+
+def find(found: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Rows down and columns right of a surface's peak; None where it is none that can be trusted."""
+    row, col = (int(n) for n in np.unravel_index(int(found.argmax()), found.shape))
+    spread = float(np.median(np.abs(found - np.median(found)))) * 1.4826
+    if found[row, col] <= SURE * spread:
+        return None
+    return row - RANGE + _vertex(found[:, col], row), col - RANGE + _vertex(found[row], col)
 
 
 def _centred(picture: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -1,0 +1,39 @@
+"""How far the dates lay apart, and still do: what a tile's record tells of their registration."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from eopipe.kernels.change.registration import find, surface
+
+if TYPE_CHECKING:
+    from eopipe.grid import PixelBox
+    from eopipe.kernels.change.comparing import Compared
+    from eopipe.kernels.measure import Field
+
+
+class Misplaced:
+    """Sums over cells, weighted by the pixels that both dates show, all in pixels.
+
+    ``shift_down`` and ``shift_right``: what the second date was moved by. ``residual``: the distance that phase
+    correlation still finds in a cell by itself after that; cells with nothing to hold on to are left out.
+    """
+
+    def __init__(self) -> None:
+        self.sums: dict[str, tuple[float, float]] = {}
+
+    def add(self, cell: PixelBox, found: Compared, shift: Field | None) -> None:
+        """Add a cell."""
+        weight = float(found.seen.sum())
+        if shift is not None:
+            for name in ("down", "right"):
+                self._add(f"shift_{name}", float(shift.middle(name, cell)), weight)
+        before, after = found.visible
+        left = find(surface(before, after, found.seen))
+        if left is not None:
+            self._add("residual", math.hypot(*left), weight)
+
+    def _add(self, name: str, value: float, weight: float) -> None:
+        total, known = self.sums.get(name, (0.0, 0.0))
+        self.sums[name] = (total + value * weight, known + weight)
