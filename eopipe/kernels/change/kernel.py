@@ -49,8 +49,6 @@ HIGHEST = 250
 NOT_SEEN = 254
 """In ``change`` and ``change_score``: no valid observation in an epoch."""
 
-CHANGE_CLASSES = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f"))
-
 _LOSERS = (254, 255)
 
 
@@ -148,8 +146,10 @@ def _write(found: Compared, limit: NDArray[np.float64], out: dict[str, NDArray[A
     out["label_before"][...], out["label_after"][...] = found.labels
 
 
-def _arrays() -> tuple[ArraySpec, ...]:
-    change = ArraySpec("change", "uint8", 255, NOT_SEEN, CHANGE_CLASSES, losers=_LOSERS, long_name="change")
+def _arrays(found: Meaning) -> tuple[ArraySpec, ...]:
+    classes = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f", found.phrases))
+    words = f"change of {', '.join(found.names)}"
+    change = ArraySpec("change", "uint8", 255, NOT_SEEN, classes, losers=_LOSERS, long_name=words)
     score = ArraySpec(
         "change_score", "uint8", 255, NOT_SEEN, losers=_LOSERS,
         long_name=f"score of change, {AT} for the threshold, {HIGHEST} for {HIGHEST / AT:g} times it or more",
@@ -168,7 +168,7 @@ def _describe(options: Options, found: Meaning) -> KernelInfo:
         version=VERSION,
         inputs=Inputs("optical", BANDS, gsd=10.0, epochs=2, levels=("L1C",)),
         window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
-        arrays=_arrays(),
+        arrays=_arrays(found),
         options=options.complete(),
         weights={model.weights.file: sha256_of(locate(model.weights)), **found.weights},
         provenance={
@@ -183,5 +183,5 @@ def _describe(options: Options, found: Meaning) -> KernelInfo:
 
 
 _BYTES_A_PIXEL = 450
-"""Peak bytes of a cell's work a pixel of its window: 213 as allocated in Python, and what Dynamic World's compiled loops
-take beside it (`eopipe.kernels.land_cover`), rounded up."""
+"""Peak bytes of a cell's work a pixel of its window: 213 as allocated in Python, and what Dynamic World's compiled
+loops take beside it (`eopipe.kernels.land_cover`), rounded up."""

@@ -35,12 +35,14 @@ class Meaning:
 
     Args:
         names: Of the prompts.
+        phrases: Of all of them.
         classes: Of each prompt, names of land-cover classes, in their order.
         notes: Of each phrase that was read by the words' table.
         weights: Files and sha256 that the reading comes from.
     """
 
     names: tuple[str, ...]
+    phrases: tuple[str, ...]
     classes: tuple[tuple[str, ...], ...]
     notes: tuple[WordNote, ...]
     weights: Mapping[str, str]
@@ -77,7 +79,8 @@ def meaning(options: Options) -> Meaning:
         classes.append(tuple(each for each in TEACHER_CLASSES if each in found))
     notes = tuple(map(_note, words.nearest(asked))) if asked else ()
     names = tuple(name for name, _ in options.prompts)
-    return Meaning(names, tuple(classes), notes, words.weights(asked) if asked else {})
+    phrases = tuple(phrase for _, said in options.prompts for phrase in said)
+    return Meaning(names, phrases, tuple(classes), notes, words.weights(asked) if asked else {})
 
 
 def _read(phrase: str) -> set[str]:

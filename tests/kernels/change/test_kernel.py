@@ -143,6 +143,7 @@ def test_what_it_is():
     assert [stage.info.name for stage in unregistered.stages()] == ["levels", "scores"]
     assert kernel.info.inputs.epochs == 2
     assert [spec.name for spec in kernel.info.arrays] == ["change", "change_score", "label_before", "label_after"]
+    assert kernel.info.arrays[0].long_name == "change of construction"
     assert kernel.check(["L1C"], 10) == []
     assert len(kernel.check(["L2A"], 60)) == 2
 
