@@ -1,14 +1,18 @@
-"""Change runs of two real dates: tiles cannot be seen, one killed is resumed, another threshold needs no kernel."""
+"""Change runs of two real dates: what a record tells of them, and that tiles cannot be seen."""
+
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
+from eopipe.engine.job import resolve
 from eopipe.kernels.change import kernel as change
+from eopipe.spec import load_spec
 from tests.support import measuring
 from tests.support.change import Colours
-from tests.support.paths import needs_shared
+from tests.support.paths import ROOT, needs_shared, shared
 from tests.support.runs import mosaic, pisa, records, run
 
 ARRAYS = ("change", "change_score", "label_before", "label_after", "observations")
@@ -24,6 +28,16 @@ def cheap():
         measuring.small_blocks(patch, cells=8, sample=1)
         patch.setattr(change, "load_dynamic_world", lambda *_, **__: Colours())
         yield
+
+
+@needs_shared
+@pytest.mark.parametrize("file", sorted((ROOT / "tests/flows").glob("change-*.yaml")), ids=lambda file: file.stem)
+def test_a_flow_names_two_real_dates(file):
+    said = load_spec(file)
+    resolve(said, datetime(2025, 10, 1, tzinfo=UTC))
+    city = file.stem.removeprefix("change-")
+    scenes = sorted(path.name for path in (shared() / "data/sentinel2-oscd").glob(f"S2_{city}_*"))
+    assert [f"S2_{city}_{day.replace('-', '')}" for day in said.source.ranges().values()] == scenes
 
 
 def spec(folder, **changes):
