@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import save
 
-from eopipe.errors import SpecError
+from eopipe.errors import OutputError, SpecError, WeightsError
 from eopipe.training.patches import Batch, Patches
-from eopipe.training.scenes import load_scenes, split
+from eopipe.training.scenes import load_scenes, split, writing
 from eopipe.training.student import Student
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 KEEP_EVERY = 100
 """Steps between checkpoints: a minute of work, at most, is done again."""
+SCENES = "scenes.json"
+"""Which scenes the checkpoint learns from, and which it does not."""
 TELL_EVERY = 20
 """Steps that a line of the log is the mean of."""
 
@@ -59,8 +62,9 @@ def train(asked: Training) -> dict[str, Any]:
         Steps, seconds of this call, the last losses, and where the weights are.
 
     Raises:
-        SpecError: The source cannot be used, or the folder cannot be written.
-        WeightsError: The folder holds a checkpoint of another recipe.
+        SpecError: The source or the folder cannot be used.
+        OutputError: What was learnt cannot be written.
+        WeightsError: The folder holds a checkpoint of another recipe or of other scenes, or a damaged one.
     """
     try:
         asked.out.mkdir(parents=True, exist_ok=True)
@@ -70,15 +74,18 @@ def train(asked: Training) -> dict[str, Any]:
     student = Student(asked.recipe, scenes)
     kept = asked.out / "checkpoint.pt"
     if kept.exists():
-        student.load(kept)
+        _same_scenes(asked, kept, scenes, left)
+        _resume(student, kept)
         asked.told(f"resumed at step {student.step} of {asked.recipe.steps}")
+    with writing(asked.out / SCENES):
+        (asked.out / SCENES).write_text(json.dumps(_names(scenes, left), indent=1))
     begun, first = time.perf_counter(), student.step
     losses: dict[str, float] = {}
     for batch in _batches(asked.recipe, scenes, student.step):
         losses = student.learn(batch)
         asked.stepped(student.step, losses)
         if student.step % KEEP_EVERY == 0 or student.step == asked.recipe.steps:
-            student.save(kept)
+            _keep(student, kept)
     _write(asked, student, scenes, left)
     return {
         "weights": str(asked.weights),
@@ -89,6 +96,49 @@ def train(asked: Training) -> dict[str, Any]:
         "seconds_a_step": round((time.perf_counter() - begun) / max(1, student.step - first), 3),
         "losses": {name: round(value, 5) for name, value in losses.items()},
     }
+
+
+def _names(scenes: Sequence[SceneData], left: Sequence[SceneData]) -> dict[str, list[str]]:
+    return {"scenes": [scene.name for scene in scenes], "left_out": [scene.name for scene in left]}
+
+
+def _same_scenes(asked: Training, kept: Path, scenes: Sequence[SceneData], left: Sequence[SceneData]) -> None:
+    """What learnt from a scene must not be judged on it: a checkpoint goes on with the scenes it began with.
+
+    Raises:
+        WeightsError: They are others.
+    """
+    try:
+        before = json.loads((asked.out / SCENES).read_text())
+    except FileNotFoundError:  # an older training, which kept no list
+        return
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{asked.out / SCENES}, the scenes of {kept}, cannot be read ({error}); delete both to begin anew"
+        ) from None
+    if before != _names(scenes, left):
+        then = ", ".join(before.get("left_out", [])) or "none" if isinstance(before, dict) else "unknown"
+        raise WeightsError(
+            f"{kept} learnt from other scenes (left out then: {then}; now: "
+            f"{', '.join(scene.name for scene in left) or 'none'}); give another --out, or delete it"
+        )
+
+
+def _resume(student: Student, kept: Path) -> None:
+    try:
+        student.load(kept)
+    except (pickle.UnpicklingError, KeyError, TypeError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise WeightsError(f"{kept} is no checkpoint of a training ({said}); delete it to begin anew") from None
+
+
+def _keep(student: Student, kept: Path) -> None:
+    try:
+        with writing(kept):
+            student.save(kept)
+    except RuntimeError as error:  # torch's, of a full disk
+        said = " ".join(str(error).split())[:200]
+        raise OutputError(f"{kept} cannot be written ({said}); make room: the same command resumes") from None
 
 
 def _batches(recipe: Recipe, scenes: Sequence[SceneData], first: int) -> Iterator[Batch]:
@@ -115,5 +165,6 @@ def _write(asked: Training, student: Student, scenes: Sequence[SceneData], left:
         "left_out": json.dumps([scene.name for scene in left]),
     }
     part = asked.weights.with_suffix(".part")
-    part.write_bytes(save(student.shipped(), metadata=metadata))
-    part.replace(asked.weights)
+    with writing(asked.weights):
+        part.write_bytes(save(student.shipped(), metadata=metadata))
+        part.replace(asked.weights)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eopipe import api
-from eopipe.errors import SpecError
+from eopipe.errors import OutputError, SpecError
 from eopipe.models.mini.net import NINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,10 +51,13 @@ def load_scenes(
         Scenes in the order of their names.
 
     Raises:
-        SpecError: The source is no collection, or holds no item.
+        SpecError: The source is no collection, holds no item or one that cannot be used; or what was read before
+            is damaged.
+        OutputError: The cache folder cannot be written.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    items = [_document(path) for path in _items(source)]
+    items = [_item(path) for path in _items(source)]
+    with writing(cache):
+        cache.mkdir(parents=True, exist_ok=True)
     scenes = []
     for item in sorted(items, key=lambda item: str(item["id"])):
         if only and not any(word in item["id"] for word in only):
@@ -61,9 +66,24 @@ def load_scenes(
         if not kept.exists():
             told(f"reading {item['id']}")
             _read(source, item, kept)
-        with np.load(kept, allow_pickle=False) as arrays:
-            scenes.append(SceneData(item["id"], arrays["dn"], arrays["valid"]))
+        scenes.append(SceneData(item["id"], *_arrays(kept)))
     return scenes
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What is done within writes there.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); make room, or give another --out",
+            reason="write.denied",
+        ) from None
 
 
 def split(scenes: Sequence[SceneData], leave_out: Sequence[str]) -> tuple[list[SceneData], list[SceneData]]:
@@ -85,8 +105,9 @@ def split(scenes: Sequence[SceneData], leave_out: Sequence[str]) -> tuple[list[S
 
 
 def _items(source: Path) -> list[Path]:
-    links = _document(source).get("links", [])
-    paths = [source.parent / str(link["href"]) for link in links if link.get("rel") == "item"]
+    links = _document(source).get("links")
+    linked = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
+    paths = [source.parent / str(link["href"]) for link in linked if link.get("rel") == "item" and "href" in link]
     if not paths:
         raise SpecError(f"{source} links to no item; give the collection.json of a static STAC collection")
     return paths
@@ -102,6 +123,32 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
+def _item(path: Path) -> dict[str, Any]:
+    item = _document(path)
+    properties = item.get("properties")
+    day = properties.get("datetime") if isinstance(properties, dict) else None
+    named = all(isinstance(item.get(key), str) for key in ("id", "collection")) and isinstance(item.get("bbox"), list)
+    if not named or not isinstance(day, str):
+        raise SpecError(
+            f"{path} is no item to learn from: it must have an id, a collection, a bbox and one datetime; leave it "
+            f"out of the collection"
+        )
+    if Path(item["id"]).name != item["id"]:  # a file is named by it
+        raise SpecError(f"{path}: the id {item['id']!r} cannot name a file; leave it out of the collection")
+    return item
+
+
+def _arrays(kept: Path) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+    try:
+        with kept.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return arrays["dn"], arrays["valid"]
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        said = " ".join(str(error).split())[:200]
+        raise SpecError(
+            f"{kept} is no scene as it was read before ({said}); delete it, and it is read again"
+        ) from None
+
+
 def _read(source: Path, item: dict[str, Any], kept: Path) -> None:
     day = item["properties"]["datetime"][:10]
     snapshot, _ = api.search(
@@ -112,5 +159,6 @@ def _read(source: Path, item: dict[str, Any], kept: Path) -> None:
     values = np.stack([dataset[band].values for band in NINE]) * 10000
     valid = np.isfinite(values).all(axis=0)
     part = kept.with_suffix(".part.npz")  # a scene appears whole or not at all
-    np.savez(part, dn=np.where(valid, values, 0).round().clip(0, 65535).astype(np.uint16), valid=valid)
-    part.replace(kept)
+    with writing(kept):
+        np.savez(part, dn=np.where(valid, values, 0).round().clip(0, 65535).astype(np.uint16), valid=valid)
+        part.replace(kept)

@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from eopipe.errors import SpecError, WeightsError
+from eopipe.errors import OutputError, SpecError, WeightsError
 from eopipe.models.dynamicworld import DynamicWorld, normalise
 from eopipe.models.mini.net import NINE
 from eopipe.models.mini.runner import MiniRunner
 from eopipe.models.registry import MINI
 from eopipe.training.judge import compare
 from eopipe.training.losses import divergence, half_features, one_in_four, unit
+from eopipe.training.mini import Training, train
 from eopipe.training.patches import Patches, air_above, change, curtain
 from eopipe.training.recipe import Recipe
 from eopipe.training.scenes import SceneData, load_scenes, split
@@ -179,3 +180,42 @@ def test_a_source_that_is_none_and_a_word_that_no_scene_bears_are_refused(tmp_pa
     with pytest.raises(SpecError, match="leaves no scene"):
         split(scenes, ["201"])
     assert NINE[6] == "nir"
+
+
+def _asked(folder, **options):
+    """A training whose scenes were read before."""
+    source, out = folder / "collection.json", folder / "out"
+    (out / "scenes").mkdir(parents=True, exist_ok=True)
+    for scene in _scenes():
+        np.savez(out / "scenes" / f"{scene.name}.npz", dn=scene.dn, valid=scene.valid)
+        item = {"id": scene.name, "collection": "c", "bbox": [0, 0, 1, 1], "properties": {"datetime": "2015-01-01"}}
+        (folder / f"{scene.name}.json").write_text(json.dumps(item))
+    links = [{"rel": "item", "href": f"{scene.name}.json"} for scene in _scenes()]
+    source.write_text(json.dumps({"links": links}))
+    return Training(source=source, out=out, recipe=TINY, **{"leave_out": ("a_",), "told": lambda _: None, **options})
+
+
+def test_a_checkpoint_goes_on_with_the_scenes_that_it_began_with(tmp_path):
+    asked = _asked(tmp_path)
+    assert train(asked)["left_out"] == ["a_2015"]
+    assert train(asked)["steps"] == 4
+    with pytest.raises(WeightsError, match=r"learnt from other scenes \(left out then: a_2015; now: b_2016\)"):
+        train(_asked(tmp_path, leave_out=("b_",)))
+    (asked.out / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(WeightsError, match="is no checkpoint of a training"):
+        train(asked)
+
+
+def test_what_is_damaged_or_cannot_be_written_is_one_line(tmp_path):
+    asked = _asked(tmp_path)
+    for data in (b"", b"PK\x03\x04", b"text"):
+        (asked.out / "scenes" / "a_2015.npz").write_bytes(data)
+        with pytest.raises(SpecError, match="delete it, and it is read again"):
+            train(asked)
+    with pytest.raises(OutputError, match="cannot be written"):
+        load_scenes(asked.source, asked.source / "scenes", print)
+    for wrong in ({"properties": {"datetime": None}}, {"bbox": None}, {"id": None}, {"collection": 1}):
+        item = json.loads((tmp_path / "b_2016.json").read_text()) | wrong
+        (tmp_path / "a_2015.json").write_text(json.dumps(item))
+        with pytest.raises(SpecError, match="is no item to learn from"):
+            train(asked)
