@@ -155,7 +155,7 @@ MINI = _mini(
     "mini",
     ("blue", "green", "red", "nir"),
     file="mini.safetensors",
-    sha256="fdff3fb5fb0672ec06344ff7ef270b34aa34f47a58f3cf5b2ad9eca3e18e50e3",
+    sha256="cacc20094dbe98e8df7e6004cc314fbcb423529492619aade53f1e2e169b9070",
     size=2748084,
 )
 

@@ -27,8 +27,6 @@ KEEP_EVERY = 100
 """Steps between checkpoints: a minute of work, at most, is done again."""
 SCENES = "scenes.json"
 """Which scenes the checkpoint learns from, and which it does not."""
-TELL_EVERY = 20
-"""Steps that a line of the log is the mean of."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,8 @@ the vector itself, hundreds of numbers long, is never made.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +19,15 @@ from eopipe.grid import CELL
 from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.kernels.gsd import factor_of
 from eopipe.kernels.ovss.arrays import score_arrays
-from eopipe.kernels.ovss.asked import asked
+from eopipe.kernels.ovss.asked import NAMED, asked
 from eopipe.kernels.ovss.assemble import class_scores, decide
 from eopipe.kernels.ovss.mixing import Mixing
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.models.entry import DenseEntry
-from eopipe.models.mini.net import ALIGN, CONCEPTS, GSD, HALO
+from eopipe.models.mini import words
+from eopipe.models.mini.net import ALIGN, GSD, HALO
+from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.mini.runner import load_mini
-from eopipe.models.mini.words import concept_vectors
 from eopipe.models.registry import get_model
 from eopipe.models.weights import locate, sha256_of
 
@@ -56,7 +59,7 @@ class DenseOvss:
 
     def __init__(self, options: DenseOptions, entry: DenseEntry, found: Asked, *, factor: int) -> None:
         self._options, self._entry, self._asked = options, entry, found
-        self._mixing = Mixing(concept_vectors(), found.text, sharpness=entry.sharpness)
+        self._mixing = Mixing(words.concept_vectors(), found.text, sharpness=entry.sharpness)
         self._runner: MiniRunner | None = None
         self._loaded: tuple[str, int] | None = None
         self._info = _describe(options, entry, found, factor)
@@ -93,7 +96,7 @@ class DenseOvss:
         side, factor = self._info.window.size, self._info.factor
         queries, classes = len(self._asked.queries), len(self._asked.names)
         means = 2 * 4 * classes * shape[0] * shape[1] // factor**2 if factor > 1 else 0
-        window = 4 * CELL * CELL * (3 * queries + 2 * classes + 3 * CONCEPTS)
+        window = 4 * CELL * CELL * (3 * queries + 2 * classes + 3 * len(CONCEPTS))
         return _WINDOW_BYTES_A_PIXEL * side * side + window + means
 
     def __call__(
@@ -175,7 +178,11 @@ def _describe(options: DenseOptions, entry: DenseEntry, found: Asked, factor: in
         window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
         arrays=score_arrays(found.classes()),
         options=options.complete(),
-        weights={entry.weights.file: sha256_of(locate(entry.weights)), **found.weights},
+        weights={
+            entry.weights.file: sha256_of(locate(entry.weights)),
+            **found.weights,
+            "words as read": _reading(entry),
+        },
         factor=factor,
         provenance={
             "model": entry.name,
@@ -186,6 +193,15 @@ def _describe(options: DenseOptions, entry: DenseEntry, found: Asked, factor: in
             "queries": list(found.queries),
         },
     )
+
+
+def _reading(entry: DenseEntry) -> str:
+    """A hash over the numbers, beside the files, that stand between pixels, phrases and cosines.
+
+    Not over the phrases' vectors: two processors may differ in their last bits, and a run may move to another.
+    """
+    numbers = [entry.sharpness, entry.mean, entry.std, words.SHARPNESS, NAMED, [concept.name for concept in CONCEPTS]]
+    return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
 
 
 _WINDOW_BYTES_A_PIXEL = 500

@@ -44,8 +44,11 @@ ALIGN = 8
 """Window origins and sides are multiples of this."""
 RECEPTIVE_FIELD = 80
 """How far an output pixel sees; tests/models/mini/test_net.py measures it."""
-HALO = 80
-"""What to read around a window's core: at least `RECEPTIVE_FIELD`, a multiple of `ALIGN`."""
+EDGE = 8
+"""Pixels by which what is valid is continued where nothing is: the trunk takes a void for something dark, and calls
+the rim of every scene and cloud mask water."""
+HALO = 88
+"""What to read around a window's core: `RECEPTIVE_FIELD` and `EDGE`, a multiple of `ALIGN`."""
 TRUNK_HALO = dynamicworld.HALO
 """Of it, what the trunk is run on: the U-Net's outer part is not looked at again."""
 

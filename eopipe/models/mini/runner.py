@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from eopipe.errors import WeightsError
 from eopipe.models.checkpoints import open_checkpoint
 from eopipe.models.dynamicworld import FastDynamicWorld, published
-from eopipe.models.mini.net import ALIGN, HALO, RECEPTIVE_FIELD, TRUNK_HALO, Mini
+from eopipe.models.mini.net import ALIGN, EDGE, HALO, RECEPTIVE_FIELD, TRUNK_HALO, Mini
 from eopipe.models.weights import locate
 
 if TYPE_CHECKING:
@@ -92,13 +93,33 @@ class MiniRunner:
         return found
 
     def _normalise(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-        """``[1, bands, h, w]`` between 0 and 1, 0 where invalid, and ``[1, 1, h, w]`` ones where valid."""
+        """``[1, bands, h, w]`` between 0 and 1, continued, 0 beyond; ``[1, 1, h, w]`` ones where that is."""
         dn = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).to(self.device)
         usable = torch.from_numpy(np.ascontiguousarray(valid)).to(self.device) & torch.isfinite(dn).all(dim=0)
         x = (torch.log1p(dn.clamp_min(0) * _LOG_GAIN) - self._mean) / self._std
         seen = usable[None, None]
         x = torch.where(seen, torch.sigmoid(5 * x - 1)[None], torch.zeros((), device=self.device))
-        return x, seen.to(torch.float32)
+        return continued(x, seen.to(torch.float32))
+
+
+def continued(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """What is valid, grown by `EDGE` pixels over what is not: each new pixel is the mean of those beside it.
+
+    Args:
+        x: ``[1, bands, h, w]``, 0 where invalid.
+        seen: ``[1, 1, h, w]`` 1 where valid, else 0.
+
+    Returns:
+        Both, grown. A pixel's value depends on what lies within `EDGE` of it, so not on the window.
+    """
+    if bool(seen.all()):
+        return x, seen
+    for _ in range(EDGE):
+        beside = functional.avg_pool2d(seen, 3, stride=1, padding=1)
+        new = (seen == 0) & (beside > 0)
+        x = torch.where(new, functional.avg_pool2d(x, 3, stride=1, padding=1) / beside.clamp_min(0.1), x)
+        seen = torch.where(new, torch.ones((), device=seen.device), seen)
+    return x, seen
 
 
 def load_mini(entry: DenseEntry, *, device: str = "cpu") -> MiniRunner:
@@ -124,4 +145,4 @@ def trunk_arrays(state: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
     }
 
 
-assert RECEPTIVE_FIELD <= HALO
+assert RECEPTIVE_FIELD + EDGE <= HALO

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from eopipe.errors import WeightsError
-from eopipe.models.mini.net import ALIGN, HALO, NINE, RECEPTIVE_FIELD, Mini, fold, merge_order
-from eopipe.models.mini.runner import MiniRunner, trunk_arrays
+from eopipe.models.mini.net import ALIGN, EDGE, HALO, NINE, RECEPTIVE_FIELD, Mini, fold, merge_order
+from eopipe.models.mini.runner import MiniRunner, continued, load_mini, trunk_arrays
 from eopipe.models.registry import MINI, MINI_RGB
 
 BANDS = MINI.bands
@@ -61,7 +61,8 @@ def test_a_pixel_sees_no_further_than_the_receptive_field_says_and_the_figure_is
     net(x, torch.ones(1, 1, side, side))[0, :, at, at].square().sum().backward()
     rows = torch.nonzero(x.grad.abs().sum(dim=(0, 1, 3))).flatten()
     reach = max(at - int(rows.min()), int(rows.max()) - at)
-    assert reach <= RECEPTIVE_FIELD <= HALO
+    assert reach <= RECEPTIVE_FIELD
+    assert RECEPTIVE_FIELD + EDGE <= HALO
     assert reach >= RECEPTIVE_FIELD - ALIGN
 
 
@@ -89,6 +90,23 @@ def test_what_lies_under_invalid_pixels_is_not_looked_at():
     other = pixels.copy()
     other[:, ~valid] = 9999
     np.testing.assert_array_equal(runner.concepts(pixels, valid, crop=0), runner.concepts(other, valid, crop=0))
+
+
+def test_what_is_valid_goes_on_a_little_and_a_scene_s_rim_is_no_water():
+    x, seen = torch.rand(1, 2, 40, 40), torch.zeros(1, 1, 40, 40)
+    seen[..., 10:20] = 1
+    grown, where = continued(x * seen, seen)
+    assert torch.equal(grown[..., 10:20], x[..., 10:20])
+    assert where[..., 10 - EDGE : 20 + EDGE].all()
+    assert not where[..., : 10 - EDGE].any()
+    assert not where[..., 20 + EDGE :].any()
+    assert (grown[..., 20 : 20 + EDGE] > 0).all()
+    runner = load_mini(MINI)
+    pixels, valid = np.full((4, 96, 96), 900, np.float32), np.zeros((96, 96), bool)
+    pixels[3] = 3200  # vegetation
+    valid[:, 30:70] = True
+    labels = runner.concepts(pixels, valid, crop=0).argmax(axis=0)
+    assert not (labels[:, 30:70] == 0).any()
 
 
 def test_sides_that_the_halved_grids_cannot_hold_and_weights_of_another_net_are_refused():
