@@ -11,6 +11,9 @@ from eopipe.kernels.ovss.prompts import Vocabulary, parse_prompts
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+Scale = Annotated[float, Field(gt=0, le=1000)]
+"""Beyond a thousand, a cosine's last digit decides, and at last no number is left."""
+
 Prompts = Annotated[
     tuple[tuple[str, tuple[str, ...]], ...],
     BeforeValidator(parse_prompts),

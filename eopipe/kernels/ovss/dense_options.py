@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from eopipe.kernels.ovss.asking import Asking, Positive
+from eopipe.kernels.ovss.asking import Asking, Scale
 from eopipe.kernels.ovss.prompts import MOST_CLASSES
 
 OTHER = "other"
@@ -23,7 +23,7 @@ class DenseOptions(Asking):
     """
 
     background: str = "auto"
-    scale: Positive = 3.0
+    scale: Scale = 3.0
 
     @model_validator(mode="after")
     def _background_is_there(self) -> DenseOptions:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eopipe.kernels.ovss.asking import Asking, Finite, Positive
+from eopipe.kernels.ovss.asking import Asking, Finite, Scale
 
 
 class KeptFeatures(BaseModel):
@@ -56,7 +56,7 @@ class Options(Asking):
     upsampler: Literal["bilinear", "jbu_one", "jbu_stack", "anyup"] = "jbu_one"
     upsampler_checkpoint: str | None = None
     bias: Finite = -0.3
-    scale: Positive = 50.0
+    scale: Scale = 50.0
     templates: Literal["imagenet"] | tuple[str, ...] = "imagenet"
     stretch: Literal["auto"] | tuple[Finite, Finite] = "auto"
     channels: Literal["vv-vh-ratio", "vv"] = "vv-vh-ratio"

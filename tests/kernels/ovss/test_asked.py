@@ -88,6 +88,7 @@ def test_classes_that_the_model_cannot_tell_apart_are_named():
             "'other' to 254 prompts, and a label holds 254",
         ),
         ({"scale": 0}, "greater than 0"),
+        ({"scale": 1e300}, "less than or equal to 1000"),
         ({"threshold": 2}, "less than or equal to 1"),
     ],
 )
