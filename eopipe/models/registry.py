@@ -122,7 +122,7 @@ JBU_ONE = UpsamplerEntry(
 )
 
 
-def _mini(name: str, bands: tuple[str, ...], *, file: str, sha256: str, size: int) -> DenseEntry:
+def _mini(name: str, bands: tuple[str, ...], *, file: str, sha256: str | None, size: int | None) -> DenseEntry:
     """An entry of the project's own model: normalised as its teacher, band by band."""
     nine = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
     places = [nine.index(band) for band in bands]
@@ -159,22 +159,16 @@ MINI = _mini(
     size=2748084,
 )
 
-MINI_RGB = _mini(
-    "mini-rgb",
-    ("blue", "green", "red"),
-    file="mini-rgb.safetensors",
-    sha256="0" * 64,
-    size=0,
-)
-
 
 def mini_entry(bands: tuple[str, ...]) -> DenseEntry:
-    """The entry that sees these bands."""
-    return next(entry for entry in (MINI, MINI_RGB) if entry.bands == bands)
+    """The entry that sees these bands: `MINI`, or one in training, which is not offered and has no file."""
+    if bands == MINI.bands:
+        return MINI
+    return _mini(f"mini of {', '.join(bands)}", bands, file="in-training.safetensors", sha256=None, size=None)
 
 
 MODELS: Mapping[str, ModelEntry] = MappingProxyType(
-    {entry.name: entry for entry in (DYNAMIC_WORLD, MINI, MINI_RGB, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE)}
+    {entry.name: entry for entry in (DYNAMIC_WORLD, MINI, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE)}
 )
 """Every model by name."""
 

@@ -89,7 +89,7 @@ def test_the_same_words_resume_and_other_words_stand_beside(first, out):
     ("arguments", "said"),
     [
         (("--prompts", "a, b"), "eopipe: --prompts: 'a, b' may be 2 classes or one; write 'a; b'"),
-        (("--scene", "mars"), "eopipe: --scene: there is no scene 'mars'; the scenes are sentinel-2, landsat"),
+        (("--scene", "mars"), "eopipe: --scene: there is no scene 'mars'; the scenes are sentinel-2"),
         (("--out", __file__), "cannot be the demo's folder (File exists); give another one with --out"),
     ],
 )

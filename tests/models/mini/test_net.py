@@ -5,7 +5,8 @@ import torch
 from eopipe.errors import WeightsError
 from eopipe.models.mini.net import ALIGN, EDGE, HALO, NINE, RECEPTIVE_FIELD, Mini, fold, merge_order
 from eopipe.models.mini.runner import MiniRunner, continued, load_mini, trunk_arrays
-from eopipe.models.registry import MINI, MINI_RGB
+from eopipe.models.registry import MINI, mini_entry
+from eopipe.training.recipe import TRUE_COLOUR
 
 BANDS = MINI.bands
 
@@ -28,7 +29,7 @@ def _pixels(bands, side, seed=0):
     return np.random.default_rng(seed).uniform(0, 4000, (bands, side, side)).astype(np.float32)
 
 
-@pytest.mark.parametrize("bands", [MINI.bands, MINI_RGB.bands])
+@pytest.mark.parametrize("bands", [MINI.bands, mini_entry(TRUE_COLOUR).bands])
 def test_bands_that_are_there_are_kept_and_the_others_imputed_in_the_trunk_s_order(bands):
     net = _net(bands=bands)
     x, valid = torch.rand(1, len(bands), 32, 32), torch.ones(1, 1, 32, 32)
@@ -114,7 +115,7 @@ def test_sides_that_the_halved_grids_cannot_hold_and_weights_of_another_net_are_
     with pytest.raises(ValueError, match="multiples of 8"):
         runner.concepts(_pixels(4, 60), np.ones((60, 60), bool), crop=0)
     with pytest.raises(WeightsError, match="do not fit its net"):
-        MiniRunner(MINI, _net(bands=MINI_RGB.bands).state_dict())
+        MiniRunner(MINI, _net(bands=TRUE_COLOUR).state_dict())
 
 
 def test_the_trunk_s_arrays_bear_the_published_names():
