@@ -148,7 +148,7 @@ def test_a_spec_that_is_no_spec(tmp_path, case):
 LINES = {
     "no spec": (["run"], "Missing argument 'SPEC' (see eopipe run --help)"),
     "an unknown option": (["plan", "x.yaml", "--fast"], "No such option: --fast (see eopipe plan --help)"),
-    "an unknown command": (["paint"], "No such command 'paint'. Did you mean 'plan'? (see eopipe --help)"),
+    "an unknown command": (["stats"], "No such command 'stats'. Did you mean 'status'? (see eopipe --help)"),
     "an unknown shape": (["plan", "x.yaml", "--tiles", "svg"], "'svg' is not one of 'no', 'geojson'"),
     "a bad now": (["plan", "{spec}", "--now", "today"], "--now: 'today' is no ISO 8601 time"),
     "status of nothing": (["status", "{folder}"], "(run.json is missing); give the output of eopipe run"),
