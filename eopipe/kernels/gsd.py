@@ -5,6 +5,18 @@ from __future__ import annotations
 from eopipe.errors import PlanError
 
 
+def far_from_seen(model: str, seen: tuple[float, float], gsd: float) -> list[str]:
+    """A warning of a ground sample distance outside of what a model has seen, metres; none within it."""
+    low, high = seen
+    if low <= gsd <= high:
+        return []
+    line = (
+        f"{model} has seen pixels of {low:g} to {high:g} m; it will see {gsd:g} (CRS units): "
+        f"set kernel.gsd, or look at the map before you rely on it"
+    )
+    return [line]
+
+
 def factor_of(gsd: float | str, resolution: float) -> int:
     """Kernel pixels along a grid pixel's side.
 

@@ -18,7 +18,7 @@ from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.kernels.gsd import factor_of
 from eopipe.kernels.protocol import ALONE, Result, StripContext
 from eopipe.models.dynamicworld import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
-from eopipe.models.registry import DYNAMIC_WORLD
+from eopipe.models.registry import DYNAMIC_WORLD, NINE_BANDS
 from eopipe.models.weights import locate, sha256_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eopipe.models.dynamicworld import DynamicWorldRunner
 
 VERSION = "1"
-BANDS = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
+BANDS = NINE_BANDS
 
 CLASSES = (
     ClassInfo(1, "water", "#419bdf"),

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.kernels.change.options import TEACHER_CLASSES
-from eopipe.kernels.words import WordNote
+from eopipe.kernels.reading import named, notes_of
 from eopipe.models.mini import words
-from eopipe.models.mini.phrases import CONCEPTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.options import Options
-
-NAMED = 0.25
-"""Share of a phrase from which on it names a class; the largest always does."""
+    from eopipe.kernels.words import WordNote
 
 BUILDING_SITE = ("built", "bare", "snow")
 """A building site is bare, and fresh concrete is as bright as snow. Found on labelled pairs of dates."""
@@ -77,7 +74,7 @@ def meaning(options: Options) -> Meaning:
             for phrase in phrases:
                 found |= _read(phrase)
         classes.append(tuple(each for each in TEACHER_CLASSES if each in found))
-    notes = tuple(map(_note, words.nearest(asked))) if asked else ()
+    notes = notes_of(asked) if asked else ()
     names = tuple(name for name, _ in options.prompts)
     phrases = tuple(phrase for _, said in options.prompts for phrase in said)
     return Meaning(names, phrases, tuple(classes), notes, words.weights(asked) if asked else {})
@@ -86,17 +83,4 @@ def meaning(options: Options) -> Meaning:
 def _read(phrase: str) -> set[str]:
     if words.plain(phrase) in BUILDING_SITES:
         return set(BUILDING_SITE)
-    [shares] = words.shares([phrase])
-    return {name for name, share in zip(TEACHER_CLASSES, shares, strict=True) if share >= min(NAMED, shares.max())}
-
-
-def _note(found: words.Nearest) -> WordNote:
-    plain = {concept.key: concept.name for concept in CONCEPTS}
-    return WordNote(
-        phrase=found.phrase,
-        nearest=found.taught,
-        cosine=found.cosine,
-        bound=words.BOUND,
-        means=plain[found.concept],
-        share=found.share,
-    )
+    return {TEACHER_CLASSES[number] for number in named([phrase])[0]}

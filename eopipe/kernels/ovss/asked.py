@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from eopipe.kernels.ovss.dense_options import OTHER
 from eopipe.kernels.ovss.prompts import Vocabulary
-from eopipe.kernels.words import WordNote
+from eopipe.kernels.reading import named, notes_of
 from eopipe.models.mini import words
 from eopipe.models.mini.phrases import CONCEPTS
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     from eopipe.kernelinfo import ClassInfo
     from eopipe.kernels.ovss.dense_options import DenseOptions
-
-NAMED = 0.25
-"""Share of a phrase from which it names a concept: "scrubby meadow" names two."""
+    from eopipe.kernels.words import WordNote
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def asked(options: DenseOptions) -> Asked:
         SpecError: A phrase is too long.
     """
     own = options.vocabulary
-    notes = tuple(map(_note, words.nearest(own.queries)))
+    notes = notes_of(own.queries)
     whole = own
     if options.background == "auto":
         others = _unnamed(own.queries, notes)
@@ -108,23 +106,5 @@ def asked(options: DenseOptions) -> Asked:
 
 def _unnamed(queries: Sequence[str], notes: Sequence[WordNote]) -> tuple[str, ...]:
     """Literal names of the concepts that no known phrase names; an unknown one is not let to take a concept away."""
-    shares = words.shares(queries)
-    named = {
-        number
-        for note, row in zip(notes, shares, strict=True)
-        for number, share in enumerate(row)
-        if note.known and share >= min(NAMED, row.max())
-    }
-    return tuple(concept.name for number, concept in enumerate(CONCEPTS) if number not in named)
-
-
-def _note(found: words.Nearest) -> WordNote:
-    plain = {concept.key: concept.name for concept in CONCEPTS}
-    return WordNote(
-        phrase=found.phrase,
-        nearest=found.taught,
-        cosine=found.cosine,
-        bound=words.BOUND,
-        means=plain[found.concept],
-        share=found.share,
-    )
+    taken = {number for note, numbers in zip(notes, named(queries), strict=True) if note.known for number in numbers}
+    return tuple(concept.name for number, concept in enumerate(CONCEPTS) if number not in taken)

@@ -17,12 +17,13 @@ import torch
 
 from eopipe.grid import CELL
 from eopipe.kernelinfo import Inputs, KernelInfo, Window
-from eopipe.kernels.gsd import factor_of
+from eopipe.kernels.gsd import factor_of, far_from_seen
 from eopipe.kernels.ovss.arrays import score_arrays
-from eopipe.kernels.ovss.asked import NAMED, asked
+from eopipe.kernels.ovss.asked import asked
 from eopipe.kernels.ovss.assemble import class_scores, decide
 from eopipe.kernels.ovss.mixing import Mixing
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.reading import NAMED
 from eopipe.models.entry import DenseEntry
 from eopipe.models.mini import words
 from eopipe.models.mini.net import ALIGN, GSD, HALO
@@ -71,15 +72,8 @@ class DenseOvss:
 
     def check(self, levels: Sequence[str], resolution: float) -> list[str]:  # noqa: ARG002  (L1C and L2A alike)
         """Warn of prompts that mean the same, and of a ground sample distance far from what the model has seen."""
-        notes = self._asked.alike()
-        low, high = self._entry.gsd
         gsd = resolution / self._info.factor
-        if not low <= gsd <= high:
-            notes.append(
-                f"{self._options.model} has seen pixels of {low:g} to {high:g} m; it will see {gsd:g} (CRS units): "
-                f"set kernel.gsd, or look at the map before you rely on it"
-            )
-        return notes
+        return [*self._asked.alike(), *far_from_seen(self._options.model, self._entry.gsd, gsd)]
 
     def words(self) -> Sequence[WordNote]:
         """How near each phrase is to what was taught; see :class:`eopipe.kernels.words.KnowsWords`."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
 from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
-from eopipe.kernels.gsd import factor_of
+from eopipe.kernels.gsd import factor_of, far_from_seen
 from eopipe.kernels.ovss.arrays import score_arrays
 from eopipe.kernels.ovss.assemble import RowSums
 from eopipe.kernels.ovss.canvas import Canvas
@@ -72,15 +72,8 @@ class Ovss:
 
     def check(self, levels: Sequence[str], resolution: float) -> list[str]:  # noqa: ARG002  (any optical level will do)
         """Warn of a ground sample distance far from what the model has seen, and of unpinned weights."""
-        notes = list(self._model.notes)
-        low, high = self._model.clip.entry.gsd
         gsd = resolution / self._info.factor
-        if not low <= gsd <= high:
-            notes.append(
-                f"{self._options.model} has seen pixels of {low:g} to {high:g} m; it will see {gsd:g} (CRS units): "
-                f"set kernel.gsd, or look at the map before you rely on it"
-            )
-        return notes
+        return [*self._model.notes, *far_from_seen(self._options.model, self._model.clip.entry.gsd, gsd)]
 
     def settle(self, sensors: Sequence[str]) -> Mapping[str, Any]:
         """Options that depend on what was found: the sensors' stretch; any will do where nothing was.
