@@ -33,7 +33,7 @@ from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import load_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,18 +73,21 @@ class DynamicWorldRunner(Protocol):
         ...
 
 
-def normalise(dn: torch.Tensor) -> torch.Tensor:
+def normalise(
+    dn: torch.Tensor, mean: Sequence[float] = DYNAMIC_WORLD.mean, std: Sequence[float] = DYNAMIC_WORLD.std
+) -> torch.Tensor:
     """Turn digital numbers into the net's input.
 
     Args:
-        dn: Reflectance * 10000, [..., 9, h, w]; negative ones (dark pixels after an offset) count as 0.
+        dn: Reflectance * 10000, [..., bands, h, w]; negative ones (dark pixels after an offset) count as 0.
+        mean: Of each band; the nine's, where not given.
+        std: Likewise.
 
     Returns:
         The same shape, between 0 and 1.
     """
-    mean = torch.tensor(DYNAMIC_WORLD.mean, dtype=dn.dtype, device=dn.device)[:, None, None]
-    std = torch.tensor(DYNAMIC_WORLD.std, dtype=dn.dtype, device=dn.device)[:, None, None]
-    x = (torch.log1p(dn.clamp_min(0) * _LOG_GAIN) - mean) / std
+    centre, spread = (torch.tensor(v, dtype=dn.dtype, device=dn.device)[:, None, None] for v in (mean, std))
+    x = (torch.log1p(dn.clamp_min(0) * _LOG_GAIN) - centre) / spread
     return torch.sigmoid(5 * x - 1)
 
 
@@ -126,6 +129,22 @@ class DynamicWorld(nn.Module):
         self.side_pw, self.side_dw = _Conv(64, 48, 1), _Conv(48, 48, 3, 48)
         self.head = nn.Conv2d(144, 9, 1)
 
+    def half_features(self, x: torch.Tensor) -> torch.Tensor:
+        """Features at half resolution, before they are upsampled and made of unit length.
+
+        Args:
+            x: Normalised input [n, 9, h, w]; h and w even.
+
+        Returns:
+            [n, 144, h / 2, w / 2].
+        """
+        stem = self.stem(x)
+        half = stem.shape[-2] // 2, stem.shape[-1] // 2
+        # torch has no antialiasing in bfloat16
+        y = functional.interpolate(stem.float(), size=half, mode="bilinear", antialias=True).to(stem.dtype)
+        features: torch.Tensor = self.b3(torch.cat([self.b2(self.b1(y)), self.side_dw(self.side_pw(y))], dim=1))
+        return features
+
     def embeddings(self, x: torch.Tensor) -> torch.Tensor:
         """Features of each pixel, of unit length.
 
@@ -137,11 +156,7 @@ class DynamicWorld(nn.Module):
         """
         # sizes are stated, for a scale factor would let each backend round its own
         full = x.shape[-2], x.shape[-1]
-        half = full[0] // 2, full[1] // 2
-        # torch has no antialiasing in bfloat16
-        x = functional.interpolate(self.stem(x).float(), size=half, mode="bilinear", antialias=True).to(x.dtype)
-        y = torch.cat([self.b2(self.b1(x)), self.side_dw(self.side_pw(x))], dim=1)
-        y = functional.interpolate(self.b3(y), size=full, mode="bilinear")
+        y = functional.interpolate(self.half_features(x), size=full, mode="bilinear")
         # of the float32 squares, whatever the precision: half precision would overflow
         square = y.float().square().sum(dim=1, keepdim=True)
         return y * torch.rsqrt(square.clamp_min(NORM_EPSILON)).to(y.dtype)

@@ -13,6 +13,9 @@ from eopipe.models.weights import WeightsEntry, find, where
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+NINE_BANDS = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
+"""Canonical names of Dynamic World's bands, in its order."""
+
 DYNAMIC_WORLD = ClassifierEntry(
     name="dynamic-world",
     version="1",
@@ -124,8 +127,7 @@ JBU_ONE = UpsamplerEntry(
 
 def _mini(name: str, bands: tuple[str, ...], *, file: str, sha256: str | None, size: int | None) -> DenseEntry:
     """An entry of the project's own model: normalised as its teacher, band by band."""
-    nine = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
-    places = [nine.index(band) for band in bands]
+    places = [NINE_BANDS.index(band) for band in bands]
     return DenseEntry(
         name=name,
         family="pixel-text",

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
 
 from eopipe.models.dynamicworld import NORM_EPSILON
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from eopipe.models.dynamicworld import DynamicWorld
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
@@ -53,17 +50,10 @@ def one_in_four(features: Tensor, down: int, right: int) -> Tensor:
     return features
 
 
-def half_features(trunk: DynamicWorld, x: Tensor) -> Tensor:
-    """The trunk's features at half resolution, before they are upsampled and made of unit length."""
-    stem = trunk.stem(x)
-    size = stem.shape[-2] // 2, stem.shape[-1] // 2
-    half = functional.interpolate(stem.float(), size=size, mode="bilinear", antialias=True).to(stem.dtype)
-    y = torch.cat([trunk.b2(trunk.b1(half)), trunk.side_dw(trunk.side_pw(half))], dim=1)
-    features: Tensor = trunk.b3(y)
-    return features
-
-
 def unit(features: Tensor) -> Tensor:
-    """Features of unit length, float32."""
+    """Features of unit length, float32.
+
+    As the trunk makes them; a product, since the gradient of a square takes three times as long on a CPU.
+    """
     features = features.float()
     return features * torch.rsqrt((features * features).sum(dim=1, keepdim=True).clamp_min(NORM_EPSILON))

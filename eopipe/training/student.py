@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from eopipe.models.dynamicworld import DynamicWorld, normalise
 from eopipe.models.mini.net import NINE, Mini, fold
 from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import load_arrays
-from eopipe.training.losses import divergence, half_features, masked_mean, one_in_four, unit
+from eopipe.training.losses import divergence, masked_mean, one_in_four, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +83,7 @@ class Student:
         x = normalise(batch.student) * batch.shown
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             nine = self.net.nine(x[:, self._there], batch.shown)
-            features = None if batch.teacher is None else half_features(self.net.trunk, nine)
+            features = None if batch.teacher is None else self.net.trunk.half_features(nine)
         wrong = (nine.float() - x)[:, self._missing].square().mean(dim=1)
         losses = {"bands": masked_mean(wrong, judged)}
         if features is not None and batch.teacher is not None:
@@ -103,7 +104,7 @@ class Student:
             torch.no_grad(),
             torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"),
         ):
-            return half_features(self._teacher, x)
+            return self._teacher.half_features(x)
 
     def _set_rates(self) -> None:
         recipe, step = self.recipe, self.step
@@ -152,15 +153,15 @@ class Student:
         """
         try:
             kept: dict[str, Any] = torch.load(path, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError) as error:
+            if kept["recipe"] != self.recipe.document():
+                raise WeightsError(f"{path} is of another recipe: {kept['recipe']}; give another --out, or delete it")
+            self.step = kept["step"]
+            self.net.load_state_dict(kept["net"])
+            self.mean.load_state_dict(kept["mean"])
+            self._optimiser.load_state_dict(kept["optimiser"])
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
             said = " ".join(str(error).split())[:200]
             raise WeightsError(f"{path} is no checkpoint of a training ({said}); delete it to begin anew") from None
-        if kept["recipe"] != self.recipe.document():
-            raise WeightsError(f"{path} is of another recipe: {kept['recipe']}; give another --out, or delete it")
-        self.step = kept["step"]
-        self.net.load_state_dict(kept["net"])
-        self.mean.load_state_dict(kept["mean"])
-        self._optimiser.load_state_dict(kept["optimiser"])
 
 
 def fit_linear(net: Mini, scenes: Sequence[SceneData], there: Sequence[int], missing: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from eopipe.models.mini.net import NINE
 from eopipe.models.mini.runner import MiniRunner
 from eopipe.models.registry import MINI
 from eopipe.training.judge import compare
-from eopipe.training.losses import divergence, half_features, one_in_four, unit
+from eopipe.training.losses import divergence, one_in_four, unit
 from eopipe.training.mini import Training, train
 from eopipe.training.patches import Patches, air_above, change, curtain
 from eopipe.training.recipe import Recipe
@@ -146,7 +146,7 @@ def test_the_losses_see_the_trunk_as_it_is_run():
     trunk.load_published(_published())
     x = torch.rand(1, 9, 32, 32)
     with torch.inference_mode():
-        found = unit(one_in_four(half_features(trunk, x), 1, 0))
+        found = unit(one_in_four(trunk.half_features(x), 1, 0))
         assert torch.allclose(found, trunk.embeddings(x)[..., 1::2, 0::2], atol=1e-5)
         logits = trunk.head(trunk.embeddings(x))
         same = divergence(logits, torch.softmax(logits, dim=1), torch.ones(1, 32, 32))

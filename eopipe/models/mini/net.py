@@ -22,13 +22,14 @@ from torch.nn import functional
 
 from eopipe.models import dynamicworld
 from eopipe.models.dynamicworld import DynamicWorld
+from eopipe.models.registry import NINE_BANDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-NINE = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
+NINE = NINE_BANDS
 """The trunk's bands, in its order."""
 
 GSD = 10.0

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from eopipe.errors import WeightsError
 from eopipe.models.checkpoints import open_checkpoint
-from eopipe.models.dynamicworld import FastDynamicWorld, published
+from eopipe.models.dynamicworld import FastDynamicWorld, normalise, published
 from eopipe.models.mini.net import ALIGN, EDGE, HALO, RECEPTIVE_FIELD, TRUNK_HALO, Mini
 from eopipe.models.weights import locate
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from eopipe.models.entry import DenseEntry
 
-_LOG_GAIN = 0.005
 _TRUNK = "trunk."
 
 
@@ -54,8 +53,7 @@ class MiniRunner:
         if self.device.type == "cpu":
             module.imputer.to(memory_format=torch.channels_last)
             self._fast = FastDynamicWorld(trunk_arrays(state))
-        self._mean = torch.tensor(entry.mean, device=self.device)[:, None, None]
-        self._std = torch.tensor(entry.std, device=self.device)[:, None, None]
+        self._mean, self._std = entry.mean, entry.std
 
     def concepts(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], *, crop: int = HALO
@@ -96,9 +94,8 @@ class MiniRunner:
         """``[1, bands, h, w]`` between 0 and 1, continued, 0 beyond; ``[1, 1, h, w]`` ones where that is."""
         dn = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).to(self.device)
         usable = torch.from_numpy(np.ascontiguousarray(valid)).to(self.device) & torch.isfinite(dn).all(dim=0)
-        x = (torch.log1p(dn.clamp_min(0) * _LOG_GAIN) - self._mean) / self._std
         seen = usable[None, None]
-        x = torch.where(seen, torch.sigmoid(5 * x - 1)[None], torch.zeros((), device=self.device))
+        x = torch.where(seen, normalise(dn, self._mean, self._std)[None], torch.zeros((), device=self.device))
         return continued(x, seen.to(torch.float32))
 
 
