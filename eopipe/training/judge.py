@@ -165,19 +165,20 @@ def judge(
     truth = {scene.name: teacher_weights(scene).argmax(axis=0) for scene in scenes}
     seen = {scene.name: inside(scene)[1] for scene in scenes}
 
-    def figures(name: str, phrases: Sequence[str]) -> Figures:
-        found = space.labels(weights[name], phrases)
-        return compare(found[seen[name]], truth[name][seen[name]])
+    truth = {name: labels[seen[name]] for name, labels in truth.items()}
+
+    def labelled(phrases: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+        return {name: space.labels(weights[name], phrases)[seen[name]] for name in weights}
 
     report: dict[str, Any] = {}
     for wording, phrases in wordings.items():
-        each = {name: figures(name, phrases) for name in weights}
+        found = labelled(phrases)
+        each = {name: compare(found[name], truth[name]) for name in weights}
         report[wording] = _document(average(list(each.values()))) | {
             "scenes": {name: _document(one) for name, one in each.items()}
         }
-    names = next(iter(wordings.values()))
-    pooled = [(space.labels(weights[name], names)[seen[name]], truth[name][seen[name]]) for name in weights]
-    report["single"] = _single(np.concatenate([a for a, _ in pooled]), np.concatenate([b for _, b in pooled]))
+    alone = labelled(next(iter(wordings.values())))
+    report["single"] = _single(np.concatenate(list(alone.values())), np.concatenate(list(truth.values())))
     return report
 
 

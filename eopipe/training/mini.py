@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -73,7 +72,7 @@ def train(asked: Training) -> dict[str, Any]:
     kept = asked.out / "checkpoint.pt"
     if kept.exists():
         _same_scenes(asked, kept, scenes, left)
-        _resume(student, kept)
+        student.load(kept)
         asked.told(f"resumed at step {student.step} of {asked.recipe.steps}")
     with writing(asked.out / SCENES):
         (asked.out / SCENES).write_text(json.dumps(_names(scenes, left), indent=1))
@@ -120,14 +119,6 @@ def _same_scenes(asked: Training, kept: Path, scenes: Sequence[SceneData], left:
             f"{kept} learnt from other scenes (left out then: {then}; now: "
             f"{', '.join(scene.name for scene in left) or 'none'}); give another --out, or delete it"
         )
-
-
-def _resume(student: Student, kept: Path) -> None:
-    try:
-        student.load(kept)
-    except (pickle.UnpicklingError, KeyError, TypeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{kept} is no checkpoint of a training ({said}); delete it to begin anew") from None
 
 
 def _keep(student: Student, kept: Path) -> None:
