@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +115,46 @@ class FeatureSpec:
 
 
 @dataclass(frozen=True)
+class ObjectColumn:
+    """What is told of each object, beside its geometry, its pixels and its area.
+
+    Args:
+        name: Of the column.
+        dtype: NumPy dtype name of the values.
+        classes: The class table where the values are codes: the column then holds names, null where it has no such
+            code.
+        joined: What a joined object has: the greatest of its parts' values, or that of the part with most pixels.
+        long_name: One phrase for people, unit included.
+    """
+
+    name: str
+    dtype: str
+    classes: tuple[ClassInfo, ...] = ()
+    joined: Literal["greatest", "largest"] = "greatest"
+    long_name: str = ""
+
+
+@dataclass(frozen=True)
+class ObjectSpec:
+    """Vectors of a kernel that finds objects.
+
+    A kernel decides on objects in windows of the absolute lattice, so one that reaches beyond its window's own part
+    may have a counterpart in the next. It says which (``FoundObjects.seam``); these meet when all tiles are merged.
+
+    Args:
+        columns: What is told of each.
+        seams: What becomes of two at a seam. ``touching``: parts that touch, by sides or corners, are one object.
+            ``doubles``: of two that cover each other (intersection over union above ``double``), the one with the
+            higher first column stays.
+        double: See there.
+    """
+
+    columns: tuple[ObjectColumn, ...]
+    seams: Literal["touching", "doubles"]
+    double: float = 0.7
+
+
+@dataclass(frozen=True)
 class KernelInfo:
     """Everything the engine, the store and STAC must know of a kernel before it is loaded.
 
@@ -128,6 +168,7 @@ class KernelInfo:
             the kernel averages its probabilities over ``factor x factor`` before it decides.
         features: What it hands over in ``Result.windows``; None where it keeps nothing.
         provenance: Model name, source, licence: for STAC's mlm extension and run.json.
+        objects: What it hands over in ``Result.objects``; None where it finds none.
     """
 
     name: str
@@ -141,3 +182,4 @@ class KernelInfo:
     factor: int = 1
     features: FeatureSpec | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    objects: ObjectSpec | None = None

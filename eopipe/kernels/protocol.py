@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from eopipe.grid import PixelBox
     from eopipe.kernelinfo import KernelInfo
+    from eopipe.kernels.found import FoundObjects
     from eopipe.kernels.measure import Field, Stage
 
 
@@ -70,7 +71,9 @@ class Result:
 
     Args:
         arrays: ``[y, x]`` (or ``[plane, y, x]``) of the strip's shape.
-        objects: A table of what it found, or None.
+        objects: What it found and no other strip of the tile hands over; only where ``KernelInfo.objects`` is set.
+            Objects that lie partly, or wholly, outside the strip belong here too: the engine keeps those whose
+            first pixel in row order that the area holds is the tile's, and drops the others.
         carry: Whatever the strip below can use; stays in this process.
         windows: Features ``[token, channel]`` of the windows that were encoded for this strip, by their index
             ``(row, col)`` on the lattice of the stride; only where ``KernelInfo.features`` is set. Windows of
@@ -80,7 +83,7 @@ class Result:
     """
 
     arrays: Mapping[str, NDArray[Any]]
-    objects: Any = None
+    objects: FoundObjects | None = None
     carry: Any = None
     windows: Mapping[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict)
     figures: Mapping[str, tuple[float, float]] = field(default_factory=dict)
