@@ -59,8 +59,8 @@ class Resolved:
 
     @property
     def size(self) -> int:
-        """Bytes of its tensors in memory, float32: those of its files, which none here holds in fewer bits."""
-        return sum((self.folder.path / name).stat().st_size for name in self.folder.tensors)
+        """Bytes of its tensors as float32."""
+        return 4 * self.folder.numbers
 
     @property
     def weights(self) -> dict[str, str]:
@@ -179,7 +179,9 @@ def _own_entry(name: str, model_type: str, folder: Folder) -> FoundationEntry:
     if "features" in KINDS[model_type]:
         patch, width = folder.config.get("patch_size", 16), folder.config.get("hidden_size", 768)
         if not isinstance(patch, int) or not isinstance(width, int):
-            raise WeightsError(f"model {name!r}: patch_size {patch!r} and hidden_size {width!r} must be whole numbers")
+            raise WeightsError(
+                f"model {name!r}: patch_size {patch!r} and hidden_size {width!r} must be whole numbers"
+            )
     return foundation_entry(name, model_type, weights, patch=patch, width=width)
 
 
@@ -200,7 +202,9 @@ def _sides(name: str, size: Any) -> tuple[int, int]:
     try:
         return int(size["shortest_edge"]), int(size["longest_edge"])
     except (TypeError, KeyError, ValueError) as error:
-        raise WeightsError(f"model {name!r}: size {size!r} of its pictures has no shortest_edge, longest_edge") from error
+        raise WeightsError(
+            f"model {name!r}: size {size!r} of its pictures has no shortest_edge, longest_edge"
+        ) from error
 
 
 def _choice(kind: Kind | None) -> str:
