@@ -94,8 +94,7 @@ class Resolved:
         Raises:
             WeightsError: It cannot; which can.
         """
-        if kind not in self.entry.kinds:
-            raise WeightsError(f"model {self.name!r} gives {', '.join(self.entry.kinds)}, no {kind}: {_choice(kind)}")
+        _must_give(self.name, self.entry, kind)
 
 
 def resolve(name: str, kind: Kind | None = None) -> Resolved:
@@ -112,11 +111,18 @@ def resolve(name: str, kind: Kind | None = None) -> Resolved:
     """
     if find_spec("transformers") is None:
         raise PlanError(f"model {name!r} needs the transformers library: pip install 'eopipe[change]'")
+    if kind is not None and isinstance(known := MODELS.get(name), FoundationEntry):
+        _must_give(name, known, kind)  # before anything is fetched
     entry, folder = _known(name)
     found = _described(name, entry, folder)
     if kind is not None:
         found.must_be(kind)
     return found
+
+
+def _must_give(name: str, entry: FoundationEntry, kind: Kind) -> None:
+    if kind not in entry.kinds:
+        raise WeightsError(f"model {name!r} gives {', '.join(entry.kinds)}, no {kind}: {_choice(kind)}")
 
 
 def is_foundation(name: str) -> bool:
