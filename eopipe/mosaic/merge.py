@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eopipe.errors import DamageError
-from eopipe.mosaic.objects import decode
+from eopipe.mosaic.objects import bounds_of, decode
 from eopipe.mosaic.seams import resolve
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 GROUP = 16_384
 """Objects after which a row group ends, with the tile they are of."""
 
-_READERS = 16
-_AHEAD = 16
+_READERS = 8
+_AHEAD = 8
 """Tiles' files that are read at once: an object store answers one request in 20-50 ms."""
 
 
@@ -148,10 +148,8 @@ def _flush(writer: pq.ParquetWriter, waiting: list[pa.Table], dates: Dates) -> N
 
 def _dated(table: pa.Table, dates: Dates) -> pa.Table:
     """With the columns of dates, before ``seam``."""
-    box = table.column("bbox").combine_chunks()
-    sides = [pc.struct_field(box, index).to_numpy(zero_copy_only=False) for index in range(4)]
     at = table.schema.get_field_index("seam")
-    for name, values in reversed(list(dates(np.stack(sides, axis=1).astype(float).reshape(-1, 4)).items())):
+    for name, values in reversed(list(dates(bounds_of(table)).items())):
         table = table.add_column(at, pa.field(name, pa.date32()), values)
     return table
 

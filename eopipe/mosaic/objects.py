@@ -151,9 +151,15 @@ def places_of(identifiers: Sequence[str]) -> NDArray[np.int64]:
     )
 
 
-def bbox_array(shapes: NDArray[Any]) -> pa.StructArray:
-    """GeoParquet's covering of geometries."""
-    bounds = shapely.bounds(shapes).reshape(-1, 4)
+def bounds_of(table: pa.Table) -> NDArray[np.float64]:
+    """``[N, 4]``: left, bottom, right, top of each object, in the grid's CRS."""
+    boxes = table.column("bbox").combine_chunks()
+    sides = [boxes.field(side).to_numpy(zero_copy_only=False) for side in SIDES]
+    return np.stack(sides, axis=1).astype(np.float64).reshape(-1, 4)
+
+
+def bbox_array(bounds: NDArray[np.float64]) -> pa.StructArray:
+    """Such bounds as GeoParquet's covering."""
     return pa.StructArray.from_arrays([pa.array(np.ascontiguousarray(side)) for side in bounds.T], list(SIDES))
 
 
@@ -162,7 +168,7 @@ def _drawn(found: FoundObjects, grid: Grid) -> tuple[pa.ChunkedArray, pa.Chunked
     shapes, boxes = [], []
     for some in chunks(found.runs, found.offsets, grid):
         shapes.append(pa.array(shapely.to_wkb(some, byte_order=1), pa.binary()))
-        boxes.append(bbox_array(some))
+        boxes.append(bbox_array(shapely.bounds(some)))
     return pa.chunked_array(shapes, pa.binary()), pa.chunked_array(boxes, _BBOX)
 
 

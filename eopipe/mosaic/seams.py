@@ -13,14 +13,19 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from eopipe.mosaic.objects import AREA_DIGITS, bbox_array, places_of
+from eopipe.mosaic.objects import AREA_DIGITS, bbox_array, bounds_of, places_of
 from eopipe.mosaic.polygons import components, polygons, runs_of, united
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from eopipe.kernelinfo import ObjectColumn
     from eopipe.mosaic.objects import ObjectLayout
+
+_CHUNK = 1 << 14
+"""Pairs of objects that are looked at at a time."""
 
 
 def resolve(table: pa.Table, layout: ObjectLayout) -> tuple[NDArray[np.int64], pa.Table]:
@@ -37,14 +42,32 @@ def resolve(table: pa.Table, layout: ObjectLayout) -> tuple[NDArray[np.int64], p
     table = table.combine_chunks()
     if not len(table):
         return np.zeros(0, np.int64), table
-    shapes = shapely.from_wkb(table.column("geometry").to_numpy(zero_copy_only=False))
-    one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
-    pairs = one[one < other], other[one < other]
     rank = _ranks(table)
     if layout.spec.seams == "doubles":
-        kept = np.flatnonzero(_undoubled(table, shapes, pairs, rank, layout))
+        kept = np.flatnonzero(_undoubled(table, rank, layout))
         return kept, table.take(pa.array(kept))
-    return _joined(table, shapes, components(len(table), *pairs), rank, layout)
+    one, other = (np.concatenate(side) for side in zip(*_touching(table), strict=True))
+    return _joined(table, components(len(table), one, other), rank, layout)
+
+
+def _pairs(table: pa.Table) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Objects whose boxes meet, each pair once, some at a time: geometries weigh more than the table does."""
+    boxes = shapely.box(*bounds_of(table).T)
+    one, other = shapely.STRtree(boxes).query(boxes, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    for start in range(0, max(len(one), 1), _CHUNK):
+        yield one[start : start + _CHUNK], other[start : start + _CHUNK]
+
+
+def _shapes(table: pa.Table, rows: NDArray[np.int64]) -> NDArray[Any]:
+    found: NDArray[Any] = shapely.from_wkb(table.column("geometry").take(pa.array(rows)).to_numpy())
+    return found
+
+
+def _touching(table: pa.Table) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    for one, other in _pairs(table):
+        meet = shapely.intersects(_shapes(table, one), _shapes(table, other))
+        yield one[meet], other[meet]
 
 
 def _ranks(table: pa.Table) -> NDArray[np.int64]:
@@ -55,19 +78,16 @@ def _ranks(table: pa.Table) -> NDArray[np.int64]:
     return ranks
 
 
-def _undoubled(
-    table: pa.Table,
-    shapes: NDArray[Any],
-    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
-    rank: NDArray[np.int64],
-    layout: ObjectLayout,
-) -> NDArray[np.bool_]:
+def _undoubled(table: pa.Table, rank: NDArray[np.int64], layout: ObjectLayout) -> NDArray[np.bool_]:
     """From the best down: each drops what it covers; equal ones by place."""
-    one, other = pairs
     pixels = table.column("pixels").to_numpy()
-    shared = np.rint(shapely.area(shapely.intersection(shapes[one], shapes[other])) / layout.grid.resolution**2)
-    double = shared > layout.spec.double * (pixels[one] + pixels[other] - shared)
-    first, second = np.concatenate([one[double], other[double]]), np.concatenate([other[double], one[double]])
+    doubles = []
+    for one, other in _pairs(table):
+        area = shapely.area(shapely.intersection(_shapes(table, one), _shapes(table, other)))
+        shared = np.rint(area / layout.grid.resolution**2)
+        double = shared > layout.spec.double * (pixels[one] + pixels[other] - shared)
+        doubles += [(one[double], other[double]), (other[double], one[double])]
+    first, second = (np.concatenate(side) for side in zip(*doubles, strict=True))
     order = np.argsort(first, kind="stable")
     second, bounds = second[order], np.searchsorted(first[order], np.arange(len(table) + 1))
     alive = np.ones(len(table), bool)
@@ -78,7 +98,7 @@ def _undoubled(
 
 
 def _joined(
-    table: pa.Table, shapes: NDArray[Any], root: NDArray[np.int64], rank: NDArray[np.int64], layout: ObjectLayout
+    table: pa.Table, root: NDArray[np.int64], rank: NDArray[np.int64], layout: ObjectLayout
 ) -> tuple[NDArray[np.int64], pa.Table]:
     """One object of each component."""
     _, member, count = np.unique(root, return_inverse=True, return_counts=True)
@@ -88,10 +108,10 @@ def _joined(
     several = np.flatnonzero(count[order] > 1)
     found = {name: table.column(name).take(pa.array(leader)) for name in table.schema.names}
     if len(several):
-        geometry = shapes[leader]
-        geometry[several] = _together(shapes, member, several, layout)
-        found["geometry"] = pa.array(shapely.to_wkb(geometry, byte_order=1), pa.binary())
-        found["bbox"] = bbox_array(geometry)
+        geometry = found["geometry"].to_numpy()
+        geometry[several] = shapely.to_wkb(_together(table, member, several, layout), byte_order=1)
+        found["geometry"] = pa.array(geometry, pa.binary())
+        found["bbox"] = bbox_array(_around(bounds_of(table), member, len(leader)))
     pixels = table.column("pixels").to_numpy()
     found["pixels"] = pa.array(np.bincount(member, pixels).astype(np.int64))
     found["area_m2"] = _summed(table.column("area_m2").to_pylist(), member, len(leader))
@@ -102,13 +122,20 @@ def _joined(
 
 
 def _together(
-    shapes: NDArray[Any], member: NDArray[np.int64], several: NDArray[np.int64], layout: ObjectLayout
+    table: pa.Table, member: NDArray[np.int64], several: NDArray[np.int64], layout: ObjectLayout
 ) -> NDArray[Any]:
     """Objects of several parts, drawn as if they had never been cut."""
-    mine = np.isin(member, several)
-    runs, offsets = runs_of(shapes[mine], layout.grid)
+    mine = np.flatnonzero(np.isin(member, several))
+    runs, offsets = runs_of(_shapes(table, mine), layout.grid)
     owner = np.searchsorted(several, member[mine])
     return polygons(*united(runs, np.repeat(owner, np.diff(offsets))), layout.grid)
+
+
+def _around(bounds: NDArray[np.float64], member: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    found = np.tile([math.inf, math.inf, -math.inf, -math.inf], (count, 1))
+    np.minimum.at(found[:, :2], member, bounds[:, :2])
+    np.maximum.at(found[:, 2:], member, bounds[:, 2:])
+    return found
 
 
 def _best(member: NDArray[np.int64], value: NDArray[np.float64], rank: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 from pyproj import CRS, Geod, Transformer
+from pystac.validation import validate_dict
 from skimage.measure import label
 
 from eopipe.area import GridArea
@@ -304,9 +305,12 @@ def test_a_run_s_objects_are_its_map_s(small):
 
 @needs_shared
 def test_a_run_says_where_its_objects_are(small):
-    folder, _ = small
+    folder, summary = small
     assert validate_run(str(folder)) == []
-    asset = json.loads((folder / "stac/collection.json").read_text())["assets"]["objects"]
+    collection = json.loads((folder / "stac/collection.json").read_text())
+    validate_dict(collection, extensions=[])
+    asset = collection["assets"]["objects"]
+    assert asset["eopipe:objects"] == summary["objects"]
     assert asset["type"] == "application/vnd.apache.parquet"
     assert asset["file:checksum"] == "1220" + hashlib.sha256((folder / "objects.parquet").read_bytes()).hexdigest()
     written = {path.name.split(".")[0] for path in (folder / "objects").iterdir()}
