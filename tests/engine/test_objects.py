@@ -29,7 +29,7 @@ from eopipe.mosaic.merge import Part, merge
 from eopipe.mosaic.objects import ObjectLayout, decode, places_of
 from eopipe.mosaic.polygons import runs_of
 from eopipe.storage import Storage
-from tests.support.objects import COLUMNS, ENTRY, STRIDE, found, pixels, regions, runs
+from tests.support.objects import COLUMNS, ENTRY, STRIDE, discs, found, pixels, regions, runs
 from tests.support.paths import ROOT, needs_shared
 from tests.support.runs import mosaic, pisa, records, run
 
@@ -178,17 +178,6 @@ def test_tiles_cannot_be_seen_in_the_whole_file(region, tmp_path):
     assert again.equals(tables[0])
     files = [tmp_path / name / "objects.parquet" for name in ("256", "again")]
     assert files[0].read_bytes() == files[1].read_bytes()
-
-
-def discs(generator, count, shape):
-    """Dense masks of discs, many twice and a little off."""
-    rows, cols = np.mgrid[: shape[0], : shape[1]]
-    masks = []
-    while len(masks) < count:
-        y, x, r = *generator.uniform(8, np.array(shape) - 8), generator.uniform(3, 8)
-        for down, right in generator.integers(-2, 3, (generator.integers(1, 4), 2)):
-            masks.append((rows - y - down) ** 2 + (cols - x - right) ** 2 <= r * r)
-    return masks[:count]
 
 
 def test_of_doubles_the_better_stays(tmp_path):

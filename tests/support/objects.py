@@ -45,6 +45,17 @@ def pixels(shape, grid):
     return frozenset(zip(rows[inside].tolist(), cols[inside].tolist(), strict=True))
 
 
+def discs(generator, count, shape):
+    """Dense masks of discs, many twice and a little off."""
+    rows, cols = np.mgrid[: shape[0], : shape[1]]
+    masks = []
+    while len(masks) < count:
+        y, x, r = *generator.uniform(8, np.array(shape) - 8), generator.uniform(3, 8)
+        for down, right in generator.integers(-2, 3, (generator.integers(1, 4), 2)):
+            masks.append((rows - y - down) ** 2 + (cols - x - right) ** 2 <= r * r)
+    return masks[:count]
+
+
 def regions(mask, values, box):
     """Objects of one window ``box`` of a map: pixels that touch by sides or corners, and their values' greatest."""
     regions = regionprops(label(mask, connectivity=2), values)
