@@ -15,6 +15,7 @@ import numpy as np
 from eopipe.grid import CELL
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.kernels.change.comparing import HALO, SCORES, SHIFT, compare_cell
+from eopipe.kernels.change.cut import AT, HIGHEST, NOT_SEEN, changed, checked, told
 from eopipe.kernels.change.meaning import meaning
 from eopipe.kernels.change.misplaced import Misplaced
 from eopipe.kernels.change.statistics import LevelStage, ScoreStage, ShiftStage
@@ -25,7 +26,7 @@ from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import locate, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,15 +41,6 @@ if TYPE_CHECKING:
 
 VERSION = "1"
 
-AT = 100
-"""``change_score`` from which on a pixel counts as changed: the threshold of its place."""
-
-HIGHEST = 250
-"""Of ``change_score``: two and a half times the threshold, or more."""
-
-NOT_SEEN = 254
-"""In ``change`` and ``change_score``: no valid observation in an epoch."""
-
 _LOSERS = (254, 255)
 
 
@@ -60,13 +52,19 @@ def create(options: Options, *, resolution: float) -> Change:  # noqa: ARG001  (
 
 
 class Change:
-    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
+    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read).
 
-    def __init__(self, options: Options, found: Meaning) -> None:
-        self._options, self._meaning = options, found
+    Args:
+        options: The spec's.
+        found: What its prompts mean.
+        at: Where ``change_score`` is cut, in hundredths of the threshold, and the map says so; None cuts at `AT`.
+    """
+
+    def __init__(self, options: Options, found: Meaning, *, at: int | None = None) -> None:
+        self._options, self._meaning, self._at = options, found, at
         self._runner: DynamicWorldRunner | None = None
         self._loaded: tuple[str, int] | None = None
-        self._info = _describe(options, found)
+        self._info = _describe(options, found, at)
 
     @property
     def info(self) -> KernelInfo:
@@ -126,8 +124,16 @@ class Change:
             )  # fmt: skip
             limit = context.statistics[SCORES].at("threshold", cell)
             figures.add(cell, found, context.statistics.get(SHIFT))
-            _write(found, limit, {name: array[cell.slices(box)] for name, array in out.items()})
+            _write(found, limit, {name: array[cell.slices(box)] for name, array in out.items()}, self._at or AT)
         return Result(out, figures=figures.sums)
+
+    def at(self, threshold: int) -> Change:
+        """Itself, cut elsewhere; see :class:`eopipe.kernels.protocol.Rethresholding`."""
+        return Change(self._options, self._meaning, at=checked(threshold))
+
+    def again(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:  # noqa: ARG002  (pixel by pixel)
+        """Arrays of a box as they were stored, with ``change`` as this threshold makes it."""
+        return Result({**arrays, "change": changed(arrays["change_score"], self._at or AT)})
 
     def _net(self) -> DynamicWorldRunner:
         assert self._runner is not None, "load() comes before the first strip"
@@ -138,17 +144,17 @@ class Change:
         return {**self.__dict__, "_runner": None, "_loaded": None}
 
 
-def _write(found: Compared, limit: NDArray[np.float64], out: dict[str, NDArray[Any]]) -> None:
+def _write(found: Compared, limit: NDArray[np.float64], out: dict[str, NDArray[Any]], at: int) -> None:
     """A cell's arrays, in place; ``change`` follows from ``change_score`` as it is stored."""
     score = np.minimum(np.rint(found.score / limit * AT), HIGHEST).astype(np.uint8)
     out["change_score"][...] = np.where(found.seen, score, NOT_SEEN)
-    out["change"][...] = np.where(found.seen, score >= AT, NOT_SEEN)
+    out["change"][...] = changed(out["change_score"], at)
     out["label_before"][...], out["label_after"][...] = found.labels
 
 
-def _arrays(found: Meaning) -> tuple[ArraySpec, ...]:
+def _arrays(found: Meaning, at: int | None) -> tuple[ArraySpec, ...]:
     classes = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f", found.phrases))
-    words = f"change of {', '.join(found.names)}"
+    words = told(f"change of {', '.join(found.names)}", at)
     change = ArraySpec("change", "uint8", 255, NOT_SEEN, classes, losers=_LOSERS, long_name=words)
     score = ArraySpec(
         "change_score", "uint8", 255, NOT_SEEN, losers=_LOSERS,
@@ -161,14 +167,14 @@ def _arrays(found: Meaning) -> tuple[ArraySpec, ...]:
     return (change, score, *labels)
 
 
-def _describe(options: Options, found: Meaning) -> KernelInfo:
+def _describe(options: Options, found: Meaning, at: int | None) -> KernelInfo:
     model = DYNAMIC_WORLD
     return KernelInfo(
         name="change",
         version=VERSION,
         inputs=Inputs("optical", BANDS, gsd=10.0, epochs=2, levels=("L1C",)),
         window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
-        arrays=_arrays(found),
+        arrays=_arrays(found, at),
         options=options.complete(),
         weights={model.weights.file: sha256_of(locate(model.weights)), **found.weights},
         provenance={
@@ -178,6 +184,7 @@ def _describe(options: Options, found: Meaning) -> KernelInfo:
             "source": model.weights.origin,
             "citation": model.citation,
             "teacher_classes": found.told,
+            **({"at": at} if at is not None else {}),
         },
     )
 
