@@ -1,0 +1,74 @@
+"""How much other thresholds would find, said before any is taken: people must choose one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eopipe.engine.ledger import Ledger
+from eopipe.engine.recipe import digest
+from eopipe.engine.words import some
+from eopipe.errors import TileFault
+from eopipe.grid import PixelBox
+from eopipe.mosaic.areas import class_areas, map_spec
+from eopipe.mosaic.pyramid import histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eopipe.engine.scored import ScoredRun
+    from eopipe.engine.tiles import PlannedTile
+    from eopipe.kernels.protocol import Rethresholding
+
+LOOK = 16
+"""Tiles that are looked at, chosen by a hash of their names."""
+
+SIDE = 1024
+"""At most so many pixels a side of each."""
+
+OTHERS = (50, 75, 100, 125, 150, 200)
+"""Thresholds that are tried, beside the one that is asked for."""
+
+
+def outlook(scored: ScoredRun, kernel: Rethresholding, done: Sequence[PlannedTile], *, at: int) -> str:
+    """One line: what the last class of the map would cover at some thresholds, in square kilometres.
+
+    Args:
+        scored: The run.
+        kernel: Its kernel.
+        done: Its tiles that are done, by their keys there.
+        at: The threshold that is asked for.
+    """
+    spec = map_spec(scored.layout)
+    code, name = spec.classes[-1].code, spec.classes[-1].name
+    cut = {each: kernel.at(each) for each in sorted({*OTHERS, at})}
+    found, classed, looked = Counter[int](), 0, 0
+    for tile in sorted(done, key=lambda tile: digest(tile.tile.name))[:LOOK]:
+        whole = tile.tile.box(scored.layout.tile)
+        part = whole & PixelBox(whole.row0, whole.col0, whole.row0 + SIDE, whole.col0 + SIDE)
+        try:
+            stored, _ = scored.read(replace(tile, source=tile.inputs))
+        except TileFault:
+            continue  # its own task will say so, with the reason
+        near = {array.name: stored[array.name][..., *part.slices(whole)] for array in kernel.info.arrays}
+        for each, other in cut.items():
+            counts = histogram(np.asarray(other.again(near, part).arrays[spec.name]))
+            found[each] += counts.get(code, 0)
+        classed += sum(counts.get(entry.code, 0) for entry in spec.classes)
+        looked += 1
+    if not classed:
+        return f"{scored.storage.url()}: no pixel there has a score yet"
+    km2 = _km2(scored, done) / classed
+    told = ", ".join(f"{km2 * count:,.2f} km² from {each} on" for each, count in sorted(found.items()))
+    return f"{name}, by {looked:,} of {some(len(done), 'tile')}: {told}"
+
+
+def _km2(scored: ScoredRun, done: Sequence[PlannedTile]) -> float:
+    """Ground that has any class."""
+    total: Counter[int] = Counter()
+    for record in Ledger(scored.storage).load_all({tile.key for tile in done}):
+        total.update(record.histogram)
+    return sum(area.km2 for area in class_areas(scored.storage, scored.layout, histogram=total))
