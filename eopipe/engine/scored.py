@@ -172,7 +172,13 @@ class ScoredRun:
             raise TileFault("source.not_done", f"{self.storage.url()}: {said}") from None
 
     def _array(self, planned: PlannedTile, name: str, record: Record) -> NDArray[Any]:
-        values = self._reader.read(planned.tile, name)
+        try:
+            values = self._reader.read(planned.tile, name)
+        except FileNotFoundError as error:  # of an array's own document; a shard that is not there reads as fill
+            said = " ".join(str(error).split())
+            raise TileFault(
+                "source.damaged", f"{self.storage.url()}: {said}; restore it there"
+            ) from None
         if checksum(values) != record.checksums.get(name):
             raise TileFault(
                 "source.damaged",
