@@ -176,9 +176,7 @@ class ScoredRun:
             values = self._reader.read(planned.tile, name)
         except FileNotFoundError as error:  # of an array's own document; a shard that is not there reads as fill
             said = " ".join(str(error).split())
-            raise TileFault(
-                "source.damaged", f"{self.storage.url()}: {said}; restore it there"
-            ) from None
+            raise TileFault("source.damaged", f"{self.storage.url()}: {said}; restore it there") from None
         if checksum(values) != record.checksums.get(name):
             raise TileFault(
                 "source.damaged",
