@@ -12,7 +12,6 @@ from eopipe.engine.ledger import Ledger
 from eopipe.engine.recipe import digest
 from eopipe.engine.words import some
 from eopipe.errors import TileFault
-from eopipe.grid import PixelBox
 from eopipe.mosaic.areas import class_areas, map_spec
 from eopipe.mosaic.pyramid import histogram
 
@@ -23,11 +22,11 @@ if TYPE_CHECKING:
     from eopipe.engine.tiles import PlannedTile
     from eopipe.kernels.protocol import Rethresholding
 
-LOOK = 16
-"""Tiles that are looked at, chosen by a hash of their names."""
+LOOK = 32
+"""At most so many tiles are looked at, chosen by a hash of their names: an object store takes a second for some."""
 
-SIDE = 1024
-"""At most so many pixels a side of each."""
+PIXELS = 2**26
+"""And at most so many pixels in all, but one tile at least: four tiles of 4096."""
 
 OTHERS = (50, 75, 100, 125, 150, 200)
 """Thresholds that are tried, beside the one that is asked for."""
@@ -46,16 +45,14 @@ def outlook(scored: ScoredRun, kernel: Rethresholding, done: Sequence[PlannedTil
     code, name = spec.classes[-1].code, spec.classes[-1].name
     cut = {each: kernel.at(each) for each in sorted({*OTHERS, at})}
     found, classed, looked = Counter[int](), 0, 0
-    for tile in sorted(done, key=lambda tile: digest(tile.tile.name))[:LOOK]:
-        whole = tile.tile.box(scored.layout.tile)
-        part = whole & PixelBox(whole.row0, whole.col0, whole.row0 + SIDE, whole.col0 + SIDE)
+    for tile in sorted(done, key=lambda tile: digest(tile.tile.name))[: _look(scored.layout.tile)]:
         try:
             stored, _ = scored.read(replace(tile, source=tile.inputs))
         except TileFault:
             continue  # its own task will say so, with the reason
-        near = {array.name: stored[array.name][..., *part.slices(whole)] for array in kernel.info.arrays}
+        own, box = {array.name: stored[array.name] for array in kernel.info.arrays}, tile.tile.box(scored.layout.tile)
         for each, other in cut.items():
-            counts = histogram(np.asarray(other.again(near, part).arrays[spec.name]))
+            counts = histogram(np.asarray(other.again(own, box).arrays[spec.name]))
             found[each] += counts.get(code, 0)
         classed += sum(counts.get(entry.code, 0) for entry in spec.classes)
         looked += 1
@@ -64,6 +61,10 @@ def outlook(scored: ScoredRun, kernel: Rethresholding, done: Sequence[PlannedTil
     km2 = _km2(scored, done) / classed
     told = ", ".join(f"{km2 * count:,.2f} km² from {each} on" for each, count in sorted(found.items()))
     return f"{name}, by {looked:,} of {some(len(done), 'tile')}: {told}"
+
+
+def _look(side: int) -> int:
+    return min(LOOK, max(1, PIXELS // side**2))
 
 
 def _km2(scored: ScoredRun, done: Sequence[PlannedTile]) -> float:

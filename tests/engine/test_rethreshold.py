@@ -14,6 +14,7 @@ import pytest
 
 import eopipe
 from eopipe.engine import mapping
+from eopipe.engine.cut_outlook import outlook
 from eopipe.engine.rethreshold import open_cut, open_source
 from eopipe.engine.status import read_status
 from eopipe.engine.validate import validate_run
@@ -167,6 +168,19 @@ def test_it_can_be_cut_again(source, low, tmp_path, blind):
     assert json.loads((again / "run.json").read_text())["spec"]["name"] == "pisa-at-100"
     assert validate_run(str(again)) == []
     assert read_status(str(again))["done"] == 2
+
+
+def test_beforehand_it_says_what_other_thresholds_would_find(source, tmp_path):
+    """Both tiles are looked at whole, so the lines are those of the maps themselves."""
+    found = open_source(str(source))
+    scored = open_cut(found, found.spec(str(tmp_path / "out"), 60), 60).scored
+    said = outlook(scored, found.kernel, found.tiles, at=60)
+    score = mosaic(source).change_score.values
+    assert said.startswith("changed, by 2 of 2 tiles: ")
+    for at, part in zip((50, 60, 75, 100, 125, 150, 200), said.split(": ")[1].split(", "), strict=True):
+        km2 = ((score >= at) & (score <= 250)).sum() * 1e-4
+        assert part.endswith(f" km² from {at} on")
+        assert float(part.split()[0]) == pytest.approx(km2, abs=0.006)
 
 
 def test_what_the_source_lacks_fails_until_it_is_there(source, tmp_path, blind):
