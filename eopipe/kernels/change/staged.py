@@ -140,7 +140,7 @@ class StagedChange:
         """
         if self._assembly.stages.proposer != PIXELS:
             raise SpecError(
-                f"at: {self._options.instantiation} decides on whole objects, which a map's scores do not tell apart; "
+                f"at: {self._options.instantiation} decides on whole objects, which scores of pixels do not tell; "
                 f"run the spec anew with another beta, or cut a map of pixels ({PIXELS}, spectral-land-cover)"
             )
         return StagedChange(self._assembly, self._meaning, at=checked(threshold))
