@@ -322,14 +322,15 @@ def read_items(address: str) -> list[Any]:
 
 def _asset(item: Any, name: str, roles: set[str], option: str) -> str:
     if name in item.assets:
-        return _local(item.assets[name].get_absolute_href() or item.assets[name].href)
+        return local_path(item.assets[name].get_absolute_href() or item.assets[name].href)
     alike = [asset for asset in item.assets.values() if roles & set(asset.roles or ())]
     if len(alike) != 1:
         raise ItemError(
             f"item {item.id} has no asset {name!r} (it has {', '.join(item.assets) or 'none'}); name it with {option}"
         )
-    return _local(alike[0].get_absolute_href() or alike[0].href)
+    return local_path(alike[0].get_absolute_href() or alike[0].href)
 
 
-def _local(address: str) -> str:
+def local_path(address: str) -> str:
+    """A file's address as a path where it is one."""
     return address.removeprefix("file://")

@@ -33,7 +33,7 @@ class Unusable(Exception):  # noqa: N818  (a reader's word to the loop; what use
 class Predictor(Protocol):
     """What is judged: a picture in, classes out."""
 
-    def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def __call__(self, picture: NDArray[np.uint8], /) -> NDArray[np.uint8]:
         """Class numbers ``[H, W]`` of a picture ``[H, W, 3]``, or a pair ``[2, H, W, 3]``, red first; 255: none."""
         ...
 
