@@ -107,12 +107,6 @@ def _pairs(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
 
 
 def _scenes(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
-    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415  (torch and dask)
-    from eopipe.evaluation.change.command import write_result  # noqa: PLC0415
-    from eopipe.trials.places import find_places  # noqa: PLC0415
-    from eopipe.trials.report import trial_lines, trial_result  # noqa: PLC0415
-    from eopipe.trials.run import Trial, try_places  # noqa: PLC0415
-
     card.category(asked.category)
     if asked.data is None:
         raise SpecError(f"where are the scenes? Give --data COLLECTION.json of {card.title}")
@@ -120,6 +114,12 @@ def _scenes(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
         raise SpecError(f"{card.title} is judged by runs, which need a folder; give --out DIR")
     if asked.side is not None:
         raise SpecError(f"--side cuts pictures, and {card.title} is of scenes; leave it out")
+    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415  (torch and dask)
+    from eopipe.evaluation.change.command import write_result  # noqa: PLC0415
+    from eopipe.trials.places import find_places  # noqa: PLC0415
+    from eopipe.trials.report import trial_lines, trial_result  # noqa: PLC0415
+    from eopipe.trials.run import Trial, try_places  # noqa: PLC0415
+
     places = find_places(asked.data, _with(card, asked), wanted=asked.places)[: asked.limit]
     display = choose_display(quiet=quiet)
     try:

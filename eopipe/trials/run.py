@@ -106,7 +106,8 @@ def try_places(
             summary = complete(spec)
             if summary is None:
                 if not opened:
-                    stack.enter_context(open_cluster(_cluster(trial.workers)))
+                    cluster = stack.enter_context(open_cluster(_cluster(trial.workers)))
+                    stack.enter_context(cluster.client.as_current())
                     opened = True
                 summary = execute(spec, display=display, calibration=calibration)
             output, status = str(summary["output"]), int(summary["exit_status"])
