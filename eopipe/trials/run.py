@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from eopipe.engine.again import complete
 from eopipe.engine.cluster import open_cluster
 from eopipe.engine.cluster.current import current_client
 from eopipe.engine.run import execute
+from eopipe.evaluation.change.figures import Figures
 from eopipe.evaluation.change.mosaics import CHANGE, MapJudged, judge_map, read_array
 from eopipe.mosaic.store import MOSAIC, read_layout
 from eopipe.spec import ClusterSpec, parse_spec
@@ -30,14 +31,6 @@ if TYPE_CHECKING:
 
 TILE = 512
 """Pixels of a tile's side: labelled places are small, and a figure should see tiles' edges."""
-
-
-class Told(Protocol):
-    """Who is told how a trial goes."""
-
-    def place(self, place: Place, judged: Mapping[str, MapJudged], seconds: float) -> None:
-        """One was run and judged."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +72,6 @@ def try_places(
     trial: Trial,
     *,
     display: Display,
-    told: Told | None = None,
     calibration: Calibration | None = None,
 ) -> list[PlaceJudged]:
     """Run and judge places, one after the other; those that were run before are judged only.
@@ -87,8 +79,7 @@ def try_places(
     Args:
         places: In order.
         trial: How.
-        display: Told how each run goes.
-        told: Told what came out.
+        display: Told how each run goes, and what came out.
         calibration: Of the machine, where it is known; else it is measured once a run.
 
     Returns:
@@ -115,8 +106,7 @@ def try_places(
                 return [*found, PlaceJudged(place, output, status)]
             judged = judge_place(place, output, beside=trial.baselines)
             found.append(PlaceJudged(place, output, status, judged))
-            if told is not None:
-                told.place(place, judged, time.monotonic() - begun)
+            display.note(_line(place, judged, time.monotonic() - begun))
     return found
 
 
@@ -160,6 +150,11 @@ def spec_of(place: Place, trial: Trial) -> RunSpec:
             "cluster": {"kind": "current"},
         }
     )
+
+
+def _line(place: Place, judged: Mapping[str, MapJudged], seconds: float) -> str:
+    told = (f"{method} {100 * Figures.of(each.confusion).f1:.1f} %" for method, each in judged.items())
+    return f"{place.name}: F1 of {', '.join(told)}; {seconds:.0f} s"
 
 
 def _cluster(workers: int | None) -> ClusterSpec:
