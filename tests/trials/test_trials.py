@@ -27,8 +27,8 @@ from tests.support.paths import needs_shared, shared
 from tests.support.runs import CALIBRATION
 
 OSCD = find_set("oscd")
-AREA = [10.380, 43.686, 10.392, 43.694]
-"""A square kilometre, over the border of two tiles."""
+AREA = [10.367, 43.695, 10.379, 43.703]
+"""A square kilometre within one tile."""
 
 
 def scenes():
