@@ -89,6 +89,7 @@ def _map(asked: Asked) -> Answer:
 
 def _pairs(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
     from eopipe.evaluation.change.command import Request, judge  # noqa: PLC0415
+    from eopipe.evaluation.change.figures import Figures  # noqa: PLC0415
     from eopipe.evaluation.change.report import result_lines  # noqa: PLC0415
     from eopipe.evaluation.display import Told  # noqa: PLC0415
 
@@ -101,7 +102,7 @@ def _pairs(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
     )  # fmt: skip
     if quiet:
         return (found := judge(request)), result_lines(found)
-    with Told() as told:
+    with Told(figure=lambda counts: Figures.of(counts).told) as told:
         found = judge(request, told)
     return found, result_lines(found)
 

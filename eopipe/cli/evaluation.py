@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  (typer reads annotations)
 from typing import Annotated, Any
@@ -168,6 +169,10 @@ def evaluate(  # noqa: PLR0913  (a command line's options are its function's arg
         console.print(line, markup=False) if isinstance(line, str) else console.print(line)
 
 
+_WIDE = 160
+"""Columns of a table that goes into a file."""
+
+
 def _sets(incomplete: str) -> list[str]:
     from eopipe.evaluation.change.cards import sets  # noqa: PLC0415
 
@@ -257,7 +262,7 @@ def evaluate_change(  # noqa: PLR0913  (a command line's options are its functio
     if as_json:
         print_json(document)
     else:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
         for line in lines:
             console.print(line, markup=False) if isinstance(line, str) else console.print(line)
     raise typer.Exit(document.get("exit_status", 0))

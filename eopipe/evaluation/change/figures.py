@@ -54,6 +54,11 @@ class Figures:
             accuracy=_ratio(hits + quiet, counts.pixels),
         )
 
+    @property
+    def told(self) -> str:
+        """The figure by which methods are compared, for people."""
+        return f"F1 {100 * self.f1:.1f} %"
+
     def percent(self) -> dict[str, float]:
         """By the names of the result document, two digits."""
         named = {

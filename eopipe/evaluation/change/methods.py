@@ -21,6 +21,10 @@ EMBEDDED: Mapping[str, Any] = {"instantiation": "felzenszwalb-spectral", "identi
 """Where no instantiation is named: segments whose colour changed, whatever they are. It needs no weights."""
 
 
+STAGES = ("proposer", "comparer", "identifier")
+"""Options that put something else in a combination's place."""
+
+
 @dataclass(frozen=True)
 class Method:
     """Something that maps a pair.
@@ -33,6 +37,7 @@ class Method:
         published: The figure that it may be compared with.
         differences: What is not as published; empty too where nothing was.
         notes: What else its user should know.
+        side: Pixels of a picture's side that the published figure is of; None: there is none.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Method:
     published: Figure | None = None
     differences: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def plan_of(card: ChangeCard, category: str, *, given: Mapping[str, Any], side: 
         for key in theirs
         if key in said and said[key] != theirs[key]
     ]
-    different += [f"{key} {_told(said[key])}" for key in said if theirs and key in _STAGES]
+    different += [f"{key} {_told(said[key])}" for key in said if theirs and key in STAGES]
     if theirs and side not in {None, pieces}:
         different.append(f"side {side} (published: {pieces})")
     figure = figure_of(card, category, name) if theirs and not different else None
@@ -108,9 +114,6 @@ def methods_of(plan: Plan, *, baselines: bool, device: str) -> list[Method]:
             Method("change vectors, levelled", ChangeVectors(levelled=True)),
         ]
     return found
-
-
-_STAGES = ("proposer", "comparer", "identifier")
 
 
 def _published(card: ChangeCard, category: str, name: str) -> tuple[dict[str, Any], int | None]:
