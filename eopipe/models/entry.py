@@ -27,7 +27,7 @@ class ModelEntry:
     """
 
     name: str
-    family: Literal["land-cover", "clip", "upsampler", "pixel-text"]
+    family: Literal["land-cover", "clip", "upsampler", "pixel-text", "foundation"]
     version: str = "1"
     licence: str
     weights: WeightsEntry
@@ -149,3 +149,37 @@ class UpsamplerEntry(ModelEntry):
     def title(self) -> str:
         """What it was made for."""
         return f"upsampler for {self.made_for}"
+
+
+Kind = Literal["features", "point-masks", "box-masks", "boxes"]
+"""What a foundation model is asked for: features of patches, masks of points or of boxes, boxes of names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundationEntry(ModelEntry):
+    """A model of the ``transformers`` library: a folder with its configuration and its tensors.
+
+    Attributes:
+        kinds: What it can be asked for.
+        model_type: What its ``config.json`` calls it.
+        patch: Side of a patch, pixels; None where it is asked for no features.
+        width: Channels of its features; None likewise.
+        mean: Per channel, of a picture in 0-1.
+        std: Per channel, of a picture in 0-1.
+    """
+
+    kinds: tuple[Kind, ...]
+    model_type: str
+    patch: int | None = None
+    width: int | None = None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def title(self) -> str:
+        """What it can be asked for."""
+        if self.patch is not None:
+            return f"features of {self.width} channels, patches of {self.patch}"
+        return {"point-masks": "masks of points", "boxes": "boxes of what is named"}[self.kinds[0]] + (
+            " and of boxes" if "box-masks" in self.kinds else ""
+        )

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
 from eopipe.models.clip.entries import CLIP_ENTRIES
-from eopipe.models.entry import NO_LICENCE, ClassifierEntry, ClipEntry, DenseEntry, ModelEntry, UpsamplerEntry
+from eopipe.models.entry import (
+    NO_LICENCE,
+    ClassifierEntry,
+    ClipEntry,
+    DenseEntry,
+    FoundationEntry,
+    ModelEntry,
+    UpsamplerEntry,
+)
+from eopipe.models.foundation.entries import FOUNDATION_ENTRIES
 from eopipe.models.weights import WeightsEntry, find, where
 
 if TYPE_CHECKING:
@@ -170,7 +179,7 @@ def mini_entry(bands: tuple[str, ...]) -> DenseEntry:
 
 
 MODELS: Mapping[str, ModelEntry] = MappingProxyType(
-    {entry.name: entry for entry in (DYNAMIC_WORLD, MINI, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE)}
+    {entry.name: entry for entry in (DYNAMIC_WORLD, MINI, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE, *FOUNDATION_ENTRIES)}
 )
 """Every model by name."""
 
@@ -208,7 +217,7 @@ def _row(entry: ModelEntry) -> dict[str, Any]:
         "sha256": entry.weights.sha256,
         "hub": entry.weights.hub,
         "origin": entry.weights.origin,
-        "get": _how_to_get(entry.weights),
+        "get": _how_to_get(entry),
         "citation": entry.citation,
     }
     if isinstance(entry, ClassifierEntry):
@@ -223,11 +232,16 @@ def _row(entry: ModelEntry) -> dict[str, Any]:
         row |= {"attention": attention.kind, "last_layers": attention.last}
     elif isinstance(entry, UpsamplerEntry):
         row |= {"channels": entry.channels, "factor": entry.factor}
+    elif isinstance(entry, FoundationEntry):
+        row |= {"kinds": list(entry.kinds), "model_type": entry.model_type, "patch": entry.patch}
+        row |= {"width": entry.width, "mean": list(entry.mean), "std": list(entry.std)}
     return row
 
 
-def _how_to_get(weights: WeightsEntry) -> str:
-    by_hand = f"put {weights.file} into {where()}; from {weights.origin}"
+def _how_to_get(entry: ModelEntry) -> str:
+    weights = entry.weights
+    what = f"the folder {weights.hub}" if isinstance(entry, FoundationEntry) else weights.file
+    by_hand = f"put {what} into {where()}; from {weights.origin}"
     return f"fetched at the first use, or {by_hand}" if weights.hub else by_hand
 
 

@@ -92,10 +92,19 @@ def find(entry: WeightsEntry) -> Path | None:
     Raises:
         WeightsError: The user's folder is none.
     """
+    return next(_places(entry, users_folder()), None)
+
+
+def users_folder() -> Path | None:
+    """The folder of the user's weights, or None where ``EOPIPE_WEIGHTS`` names none.
+
+    Raises:
+        WeightsError: It is none.
+    """
     folder = _folder()
     if folder is not None and not folder.is_dir():
         raise WeightsError(f"{VARIABLE}: {str(folder)!r} is no folder; give one, or unset it to use the shipped ones")
-    return next(_places(entry, folder), None)
+    return folder
 
 
 def check(path: Path, sha256: str | None, meant: str) -> None:
@@ -199,7 +208,7 @@ def _fetch(entry: WeightsEntry) -> Path:
     said = "no such file there"
     for name in entry.files:
         try:
-            with _quiet_hub():
+            with quiet_hub():
                 return Path(hf_hub_download(entry.hub, _within(entry.hub, name)))
         except LocalEntryNotFoundError:
             said = "no connection, or HF_HUB_OFFLINE is set"
@@ -215,7 +224,7 @@ def _fetch(entry: WeightsEntry) -> Path:
 
 
 @contextmanager
-def _quiet_hub() -> Iterator[None]:
+def quiet_hub() -> Iterator[None]:
     """The hub's library logs each attempt; what came of them is told in one line."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
