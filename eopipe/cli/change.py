@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.change.cards import ChangeCard, find_set
+from eopipe.evaluation.kept import refuse_remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +114,7 @@ def _scenes(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
         raise SpecError(f"where are the scenes? Give --data COLLECTION.json of {card.title}")
     if asked.out is None:
         raise SpecError(f"{card.title} is judged by runs, which need a folder; give --out DIR")
+    refuse_remote(asked.out)
     if asked.side is not None:
         raise SpecError(f"--side cuts pictures, and {card.title} is of scenes; leave it out")
     from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415  (torch and dask)

@@ -61,8 +61,7 @@ class Kept:
         self._wanted: dict[str, Any] = json.loads(json.dumps(settings))
 
     def __enter__(self) -> Self:
-        if re.match(r"[a-z][a-z0-9+.-]+:/", str(self.folder)):
-            raise SpecError(f"--out {self.folder} is no local folder; give one, and copy it where you like")
+        refuse_remote(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / LINES).open("a+b")
@@ -150,6 +149,16 @@ class Kept:
             return {line["key"]: line for line in lines}
         except (ValueError, KeyError, TypeError):
             raise SpecError(f"{self.folder / LINES} is damaged; remove the folder, or give another --out") from None
+
+
+def refuse_remote(folder: Path) -> None:
+    """An evaluation's folder is local.
+
+    Raises:
+        SpecError: It looks like an address.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(folder)):
+        raise SpecError(f"--out {folder} is no local folder; give one, and copy it where you like")
 
 
 def _stamp(sample: Judgeable) -> list[int]:

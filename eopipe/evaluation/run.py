@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from eopipe.evaluation.kept import Judgeable
 from eopipe.evaluation.metrics import Confusion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -59,14 +59,14 @@ class Judged:
         images: How many pictures were judged.
         resumed: How many of them were judged before.
         seconds: Spent on the others.
-        skipped: Why pictures were left out, a line each.
+        skipped: By key, why pictures were left out, a line each.
     """
 
     confusion: Confusion
     images: int
     resumed: int
     seconds: float
-    skipped: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -96,7 +96,8 @@ def evaluate(
     total = sum(known.values(), Confusion.empty(classes))
     if display is not None:
         display.start(total=len(samples), done=len(known))
-    begun, skipped = time.perf_counter(), []
+    begun = time.perf_counter()
+    skipped: dict[str, str] = {}
     for sample in samples:
         if sample.key in known:
             continue
@@ -104,7 +105,7 @@ def evaluate(
             picture, truth = read(sample)
         except Unusable as error:
             LOG.warning("left out: %s", error)
-            skipped.append(str(error))
+            skipped[sample.key] = str(error)
             continue
         prediction = np.asarray(predict(picture), np.uint8)
         found = Confusion.of(truth, prediction, classes=classes)
@@ -114,6 +115,8 @@ def evaluate(
         if display is not None:
             display.judged(total)
     if samples and len(skipped) == len(samples):
-        raise SpecError(f"none of the set's {len(samples):,} pictures can be used; of the first: {skipped[0]}")
+        raise SpecError(
+            f"none of the set's {len(samples):,} pictures can be used; of the first: {skipped[samples[0].key]}"
+        )
     seconds = time.perf_counter() - begun
-    return Judged(total, len(samples) - len(skipped), len(known), seconds, tuple(skipped))
+    return Judged(total, len(samples) - len(skipped), len(known), seconds, skipped)

@@ -13,7 +13,7 @@ from eopipe.evaluation.change import mosaics
 from eopipe.evaluation.change.cards import find_set
 from eopipe.evaluation.change.pairs import PairReader, cut, find_pairs
 from eopipe.evaluation.change.report import map_result, result
-from eopipe.evaluation.kept import RESULT, Kept
+from eopipe.evaluation.kept import RESULT, Kept, refuse_remote
 from eopipe.evaluation.run import evaluate
 from eopipe.kernels.change.cards import SECOND_CLASSES
 
@@ -108,6 +108,7 @@ def judge_methods(
         with nullcontext() if folder is None else Kept(folder, settings, COLOURS) as kept:
             judged = evaluate(samples, reader, method.predict, classes=2, kept=kept, display=display)
             found.append((method, judged))
+            samples = [sample for sample in samples if sample.key not in judged.skipped]  # told once
             if kept is not None:
                 kept.finish(judged.confusion, _kept(method, judged))
     document = result(card, category, found, limited=request.limit is not None)
@@ -157,8 +158,10 @@ def write_result(out: Path, document: Mapping[str, Any]) -> None:
     """Write what ``--json`` prints.
 
     Raises:
-        OutputError: It cannot be.
+        SpecError: The folder is a remote one.
+        OutputError: It cannot be written.
     """
+    refuse_remote(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / RESULT).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -174,7 +177,7 @@ def _kept(method: Method, judged: Judged) -> dict[str, Any]:
     from eopipe.evaluation.change.figures import Figures  # noqa: PLC0415
 
     figures = Figures.of(judged.confusion).percent()
-    return {"method": method.name, **figures, "images": judged.images, "skipped": list(judged.skipped)}
+    return {"method": method.name, **figures, "images": judged.images, "skipped": list(judged.skipped.values())}
 
 
 def _or(given: int | None, other: int) -> int:

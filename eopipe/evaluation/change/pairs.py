@@ -86,7 +86,9 @@ def cut(pairs: Sequence[PairSample], side: int | None, *, limit: int | None = No
         for top in range(0, shape[0], side):
             for left in range(0, shape[1], side):
                 window = top, min(top + side, shape[0]), left, min(left + side, shape[1])
-                yield PairSample(f"{pair.key}_{top}_{left}", pair.before, pair.after, pair.labels, window)
+                yield PairSample(
+                    "_".join(map(str, (pair.key, *window))), pair.before, pair.after, pair.labels, window
+                )
 
 
 class PairReader:

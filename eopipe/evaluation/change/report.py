@@ -46,7 +46,7 @@ def result(
         "methods": [row(each.name, counted.confusion) for each, counted in found],
         "images": judged.images,
         "resumed": judged.resumed,
-        "skipped": list(judged.skipped),
+        "skipped": list(judged.skipped.values()),
         "pixels": judged.confusion.pixels,
         "ignored": judged.confusion.ignored,
         "seconds": round(sum(counted.seconds for _, counted in found), 2),
@@ -184,7 +184,7 @@ def sets_document() -> list[dict[str, Any]]:
 def _notes(card: ChangeCard, method: Method, judged: Judged, *, limited: bool) -> list[str]:
     notes = [card.note] if card.note else []
     if judged.skipped:
-        notes.append(f"{len(judged.skipped):,} pairs were left out, such as: {judged.skipped[0]}")
+        notes.append(f"{len(judged.skipped):,} pairs were left out, such as: {next(iter(judged.skipped.values()))}")
     if limited:
         notes.append(f"only {judged.images:,} pictures were judged, as --limit asked: a sample")
     elif card.pairs is not None and judged.images < card.pairs:
