@@ -91,7 +91,8 @@ def plan_of(card: ChangeCard, category: str, *, given: Mapping[str, Any], side: 
         for key in theirs
         if key in said and said[key] != theirs[key]
     ]
-    different += [f"{key} {_told(said[key])}" for key in said if theirs and key in STAGES]
+    # whatever else is said may change a map too, but for where a file lies
+    different += [f"{key} {_told(said[key])}" for key in said if theirs and key not in {*theirs, *_NO_CHANGE}]
     if theirs and side not in {None, pieces}:
         different.append(f"side {side} (published: {pieces})")
     figure = figure_of(card, category, name) if theirs and not different else None
@@ -114,6 +115,9 @@ def methods_of(plan: Plan, *, baselines: bool, device: str) -> list[Method]:
             Method("change vectors, levelled", ChangeVectors(levelled=True)),
         ]
     return found
+
+
+_NO_CHANGE = ("instantiation", "upsampler_checkpoint")
 
 
 def _published(card: ChangeCard, category: str, name: str) -> tuple[dict[str, Any], int | None]:

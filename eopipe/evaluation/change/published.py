@@ -10,6 +10,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from eopipe.evaluation.change.cards import ChangeCard
 
 
@@ -23,6 +25,7 @@ class Figure:
         f1: Likewise.
         table: Where it stands.
         instantiation: Whose published settings a run must have to be comparable; None: no run of ours is.
+        note: What must be known of the table.
     """
 
     method: str
@@ -30,6 +33,7 @@ class Figure:
     f1: float | None
     table: str
     instantiation: str | None = None
+    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -51,16 +55,17 @@ def figure_of(card: ChangeCard, category: str, instantiation: str) -> Figure | N
 def _all() -> list[tuple[str, str, Figure]]:
     text = resources.files("eopipe.evaluation").joinpath("data/change_published.toml").read_text(encoding="utf-8")
     return [
-        (
-            dataset,
-            category,
-            Figure(method, _known(iou), _known(f1), table["title"], table["instantiations"].get(method)),
-        )
+        (dataset, category, _figure(table, method, iou, f1))
         for table in tomllib.loads(text)["table"]
         for method, row in table["rows"].items()
         for dataset, category, (iou, f1) in zip(table["dataset"], table["category"], row, strict=True)
         if not (math.isnan(iou) and math.isnan(f1))
     ]
+
+
+def _figure(table: Mapping[str, Any], method: str, iou: float, f1: float) -> Figure:
+    known = table["instantiations"].get(method)
+    return Figure(method, _known(iou), _known(f1), table["title"], known, table.get("note", ""))
 
 
 def _known(percent: float) -> float | None:

@@ -191,6 +191,8 @@ def _notes(card: ChangeCard, method: Method, judged: Judged, *, limited: bool) -
         notes.append(f"the set has {card.pairs:,} pairs, of which these are {judged.images:,} pictures: a sample")
     if method.differences:
         notes.append(f"settings differ from the published: {'; '.join(method.differences)}; no figure stands beside")
+    if method.published is not None and method.published.note:
+        notes.append(method.published.note)
     counted = judged.confusion.pixels + judged.confusion.ignored
     if method.published is not None and method.side and counted != judged.images * method.side**2:
         notes.append(f"the published figure is of pictures of {method.side} pixels a side, and not all of these are")

@@ -90,6 +90,8 @@ def test_settings_come_from_the_published_cards_and_a_change_of_them_takes_the_f
     assert other.options["beta"] == 130
     assert other.published is None
     assert other.differences == ("beta 130 (published: 145)", "side 256 (published: 1024)")
+    more = {"instantiation": "SAM-DINOv2-SegEarth-OV", "match_histogram": True, "upsampler_checkpoint": "x.ckpt"}
+    assert plan_of(levir, "building", given=more, side=None).differences == ("match_histogram True",)
     same = plan_of(levir, "building", given={"instantiation": "SAM-DINOv2-SegEarth-OV", "beta": 145.0}, side=None)
     assert same.published == plan.published
     second = plan_of(find_set("second"), "water", given={"instantiation": "APE-DINO"}, side=None)
