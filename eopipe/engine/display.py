@@ -293,6 +293,8 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
     if (scored := summary.get("rescored")) is not None:
         spent, full = scored["kernel_seconds"], scored["kernel_seconds_of_full_run"]
         lines.append(Text(f"scored kept features in {spent:,.1f} s of work; encoding them took {full:,.1f} s"))
+    if (objects := summary.get("objects")) is not None:
+        lines.append(Text(f"found {some(objects, 'object')}"))
     classes = sorted(summary.get("classes", []), key=lambda found: -found[1])
     width = max((len(name) for name, _, _ in classes), default=0)
     lines += [Text(f"  {name:{width}} {share:7.1%} {km2:13,.2f} km²") for name, km2, share in classes]
@@ -301,7 +303,9 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
         for reason, count in summary["failed_reasons"].items()
     ]
     lines += [
-        Text(f"{name:9} {summary[name]}") for name in ("mosaic", "cogs", "stac", "quicklook") if summary.get(name)
+        Text(f"{name:9} {summary[name]}")
+        for name in ("mosaic", "cogs", "vectors", "stac", "quicklook")
+        if summary.get(name)
     ]
     if summary["exit_status"]:
         lines.append(Text(f"run the same command again to resume (exit status {summary['exit_status']})"))

@@ -1,4 +1,4 @@
-"""The end of a run: coarse pyramid, tile status, ledger table, quicklook, STAC; each from the ledger anew.
+"""The end of a run: coarse pyramid, tile status, ledger table, quicklook, objects, STAC; each from the ledger anew.
 
 Everything here may be repeated: a run that is killed in it finishes on the next start. STAC comes
 last; where its Collection stands, the rest is complete.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import folder, frozen
 from eopipe.engine.ledger import Failure, Ledger, Record
+from eopipe.engine.objects import merge_objects
 from eopipe.engine.products import array_specs, mosaic_layout
 from eopipe.errors import ClusterError
 from eopipe.grid import Tile
@@ -22,7 +23,7 @@ from eopipe.mosaic.coarse import build_parent, coarse_tasks
 from eopipe.mosaic.quicklook import QuicklookInfo, quicklook
 from eopipe.mosaic.store import write_status
 from eopipe.stac.output import publish
-from eopipe.stac.records import OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.stac.records import ObjectsFile, OutputFile, PublishInfo, SceneRef, TileOutput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,15 +90,24 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
     areas = class_areas(storage, layout, histogram=total)
     picture = quicklook(storage, layout, _words(opened, total))
     storage.put(folder.QUICKLOOK, picture)
-    _publish(opened, plan, layout, outcome, picture)
+    objects = _merged(opened, outcome)
+    _publish(opened, plan, layout, outcome, picture=picture, objects=objects)
     return {
         **found,
         **_feature_figures(opened, plan, outcome),
+        **({"objects": objects.count, "vectors": storage.url(objects.file.path)} if objects is not None else {}),
         "classes": [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels],
         "cogs": storage.url(folder.COGS) if opened.job.spec.output.cog else None,
         "stac": storage.url(folder.COLLECTION),
         "quicklook": storage.url(folder.QUICKLOOK),
     }
+
+
+def _merged(opened: Opened, outcome: Outcome) -> ObjectsFile | None:
+    merged = merge_objects(opened.storage, opened.job, opened.snapshot, outcome.records.values())
+    if merged is None:
+        return None
+    return ObjectsFile(OutputFile(merged.path, merged.size, merged.sha256), merged.count, merged.sources)
 
 
 def _feature_figures(opened: Opened, plan: Plan, outcome: Outcome) -> dict[str, Any]:
@@ -159,7 +169,9 @@ def _scenes(count: int) -> str:
     return "1 scene" if count == 1 else f"{count:,} scenes"
 
 
-def _publish(opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, picture: bytes) -> None:
+def _publish(
+    opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, *, picture: bytes, objects: ObjectsFile | None
+) -> None:
     job, index = opened.job, opened.snapshot.index
     times = index.column("datetime").to_pylist()
     moment = datetime.now(UTC).replace(microsecond=0)
@@ -201,5 +213,6 @@ def _publish(opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, pictu
         assets={spec.name: (spec.name,) for spec in arrays},
         levels=layout.levels,
         quicklook=OutputFile(folder.QUICKLOOK, len(picture), hashlib.sha256(picture).hexdigest()),
+        objects=objects,
     )
     publish(opened.storage, info, outputs)

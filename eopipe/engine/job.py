@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.area import Area, GridArea, resolve_crs
 from eopipe.cube import sar
 from eopipe.engine import vocabulary
+from eopipe.engine.objects import check_objects
 from eopipe.errors import SpecError
 from eopipe.grid import Grid
 from eopipe.kernels.registry import create
@@ -73,6 +74,7 @@ def resolve(spec: RunSpec, now: datetime, *, kernel_options: Mapping[str, Any] |
     kernel = create(spec.kernel.name, options, resolution=grid.resolution)
     sar.check_source(kernel.info.inputs, spec.source)
     _check_epochs(kernel, spec)
+    check_objects(kernel.info)
     return Job(spec=spec, now=now, area=area, region=GridArea.project(area, grid), kernel=kernel)
 
 

@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import Scene
     from eopipe.engine.statistics.fields import Statistics
     from eopipe.kernelinfo import ArraySpec, KernelInfo
+    from eopipe.kernels.found import FoundObjects
     from eopipe.kernels.protocol import FeatureSource, Kernel
 
     Keep = Callable[[Mapping[tuple[int, int], NDArray[np.float32]]], None]
     Tell = Callable[[Mapping[str, tuple[float, float]]], None]
+    Found = Callable[[FoundObjects], None]
 
 STRIP = CELL
 """Rows of the kernel's lattice that are mapped at once. Windows may reach over a strip's edge: what the upper strip
@@ -69,6 +71,7 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
     keep: Keep | None = None,
     statistics: Statistics | None = None,
     tell: Tell | None = None,
+    found: Found | None = None,
 ) -> tuple[dict[str, NDArray[Any]], ReadStats]:
     """All arrays of a box, the engine's ``observations`` included.
 
@@ -87,6 +90,7 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
         keep: Takes the features of the windows that the kernel encoded, strip by strip.
         statistics: What the kernel's stages measured; None where it declares none.
         tell: Takes the kernel's figures, strip by strip.
+        found: Takes the objects that the kernel found, strip by strip; None leaves them.
 
     Returns:
         Arrays of the box's shape, and what reading took.
@@ -118,6 +122,9 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
                 carry = result.carry
                 if tell is not None:
                     tell(result.figures)
+                if found is not None and result.objects is not None:
+                    with watch("objects"):
+                        found(result.objects)
                 if keep is not None and result.windows:
                     with watch("features"):
                         keep(result.windows)

@@ -25,6 +25,15 @@ GDAL_CACHE = 128 * 2**20
 TILES_A_WORKER = 4
 """``tile: auto`` wants at least so many tiles a worker, so that none idles at the end."""
 
+OBJECT_BYTES = 2500
+"""An object of ten runs until its file is written: runs, polygon, row; seen on blobs of 60 to 250 pixels."""
+
+OBJECT_PIXELS = 250
+"""Pixels of a tile for which one object is allowed."""
+
+_DRAWING = 32 * 2**20
+"""What drawing takes however few there are."""
+
 
 @dataclass(frozen=True)
 class TileMemory:
@@ -38,6 +47,7 @@ class TileMemory:
         kernel: What the kernel says it needs.
         arrays: The tile's outputs, and their encoding.
         features: Window features of a strip, where they are kept: as they come, and as they are written.
+        objects: The tile's objects, where the kernel finds any: their runs, their polygons and their file.
     """
 
     base: int
@@ -47,11 +57,22 @@ class TileMemory:
     kernel: int
     arrays: int
     features: int = 0
+    objects: int = 0
 
     @property
     def total(self) -> int:
         """The plan's promise: a worker stays within 1.15 times of it."""
-        return self.base + self.reading + self.gdal + self.strip + self.kernel + self.arrays + self.features
+        parts = (
+            self.base,
+            self.reading,
+            self.gdal,
+            self.strip,
+            self.kernel,
+            self.arrays,
+            self.features,
+            self.objects,
+        )
+        return sum(parts)
 
 
 def tile_memory(
@@ -80,6 +101,7 @@ def tile_memory(
         kernel=kernel_bytes((rows, fine)),
         arrays=int(size * size * planes * (3 if cog else 2)),
         features=_feature_bytes(info, rows, fine),
+        objects=_object_bytes(info, size),
     )
 
 
@@ -90,6 +112,10 @@ def _feature_bytes(info: KernelInfo, rows: int, cols: int) -> int:
     across = math.ceil(info.window.touching(cols))
     down = math.ceil(info.window.touching(rows))
     return info.features.tokens * info.features.channels * across * (4 * down + 4)
+
+
+def _object_bytes(info: KernelInfo, size: int) -> int:
+    return 0 if info.objects is None else _DRAWING + size * size * OBJECT_BYTES // OBJECT_PIXELS
 
 
 def choose_tile(*, peak: Callable[[int], int], tiles: Callable[[int], int], limit: int | None, workers: int) -> int:

@@ -1,7 +1,7 @@
 """What one task does: read, composite, map, write, record. It never raises for a tile's fault.
 
-The order matters: window features (where they are kept), the mosaic's shards, the COG, and last the ledger's
-record, which vouches for them.
+The order matters: window features (where they are kept), the mosaic's shards, the COG, the objects, and last the
+ledger's record, which vouches for them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from eopipe.engine.faults import fault_of
 from eopipe.engine.folder import cog as cog_path
 from eopipe.engine.ledger import Failure, FileInfo, Record, Status
 from eopipe.engine.mapping import Stopwatch, map_box
+from eopipe.engine.objects import TileObjects
 from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
 from eopipe.mosaic.features import FEATURES
@@ -103,6 +104,7 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
     kernel = state.kernel if any(scenes) else state.context.kernel
     keep, figures = state.keeper(planned.tile), Figures()
     inside = None if planned.part == "full" else state.context.region.mask(box)
+    objects = TileObjects.of(state.context, planned.tile, inside)
     arrays, reads = map_box(
         kernel,
         scenes,
@@ -114,6 +116,7 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         keep=keep,
         statistics=state.statistics,
         tell=figures.add,
+        found=objects.add if objects is not None else None,
     )
     status = _status(arrays, covered=planned.covered)
     counts = _histogram(state, arrays, inside)
@@ -123,6 +126,9 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
             checksums[FEATURES] = keep.checksum
     with watch("cog"):
         files = _cog(state, planned, arrays) if status == "done" else {}
+    if objects is not None:
+        with watch("objects"):
+            files |= objects.write(state.context.storage, planned.tile, planned.inputs)
     record = Record(
         tile=planned.tile.name,
         inputs=planned.inputs,
@@ -187,7 +193,7 @@ def _record(state: WorkerState, planned: PlannedTile, record: Record) -> tuple[s
     if state.ledger.create(record):
         return ()
     other = state.ledger.get(*planned.key)
-    if other is None or other.checksums == record.checksums:
+    if other is None or (other.checksums == record.checksums and other.files == record.files):
         return ()
     return (f"write.nondeterministic: {planned.tile.name} was recorded with other bytes by {other.device}",)
 

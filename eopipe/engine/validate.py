@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import folder, frozen
 from eopipe.engine.ledger import Ledger, Record
+from eopipe.engine.objects import merged_problem
 from eopipe.engine.opened import open_frozen
 from eopipe.engine.products import feature_layout, mosaic_layout
 from eopipe.engine.statistics.planning import plan_statistics
@@ -198,7 +199,10 @@ def _stac(storage: Storage, records: dict[Key, Record]) -> Iterator[str]:
     done = {record.tile for record in records.values()}
     for path in paths:
         try:
-            yield from _document(storage, path, json.loads(storage.get(path)), done, len(paths) - 1)
+            document = json.loads(storage.get(path))
+            yield from _document(storage, path, document, done, len(paths) - 1)
+            if path == folder.COLLECTION and (said := merged_problem(storage, document["assets"], records.values())):
+                yield f"{said}; {_PUBLISH}"
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             yield f"{path} is damaged ({type(error).__name__}: {_short(error)}); {_PUBLISH}"
 

@@ -73,7 +73,8 @@ class Result:
         arrays: ``[y, x]`` (or ``[plane, y, x]``) of the strip's shape.
         objects: What it found and no other strip of the tile hands over; only where ``KernelInfo.objects`` is set.
             Objects that lie partly, or wholly, outside the strip belong here too: the engine keeps those whose
-            first pixel in row order that the area holds is the tile's, and drops the others.
+            first pixel in row order that the area holds is the tile's, and drops the others. Each pixel of an object
+            is valid in every epoch, else the tile that it belongs to may never be mapped; no two objects are equal.
         carry: Whatever the strip below can use; stays in this process.
         windows: Features ``[token, channel]`` of the windows that were encoded for this strip, by their index
             ``(row, col)`` on the lattice of the stride; only where ``KernelInfo.features`` is set. Windows of

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 from eopipe.errors import SpecError
 from eopipe.kernels import land_cover
 from eopipe.kernels.change import kernel as change
+from eopipe.kernels.change.instantiations import INSTANTIATIONS
 from eopipe.kernels.change.options import Options as ChangeOptions
+from eopipe.kernels.change.stage_options import StageOptions
 from eopipe.kernels.ovss import kernel as ovss
 from eopipe.kernels.ovss.dense_options import DenseOptions
 from eopipe.kernels.ovss.options import Options as OvssOptions
@@ -43,6 +45,13 @@ _LONGEST = 80
 """Characters of a wrong value that an error repeats."""
 
 
+def _create_staged(options: StageOptions, *, resolution: float) -> Kernel:
+    """Only who names stages loads their code."""
+    from eopipe.kernels.change import staged  # noqa: PLC0415
+
+    return staged.create(options, resolution=resolution)
+
+
 def _create_dense(options: DenseOptions, *, resolution: float) -> Kernel:
     """Only who names such a model loads its code."""
     from eopipe.kernels.ovss import dense  # noqa: PLC0415
@@ -57,6 +66,8 @@ _KERNELS = {
 }
 _DENSE = _Entry(DenseOptions, _create_dense, owner="model")
 """``ovss`` with a model that looks at pixels, which has few options of the others."""
+_STAGED = _Entry(StageOptions, _create_staged, owner="instantiation")
+"""``change`` with a combination of stages."""
 
 
 def names() -> list[str]:
@@ -93,6 +104,8 @@ def _entry(name: str, options: Mapping[str, Any]) -> _Entry | None:
     model = options.get("model")
     if name == "ovss" and isinstance(model, str) and isinstance(MODELS.get(model), DenseEntry):
         return _DENSE
+    if name == "change" and options.get("instantiation") in INSTANTIATIONS:
+        return _STAGED
     return _KERNELS.get(name)
 
 

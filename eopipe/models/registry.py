@@ -179,7 +179,10 @@ def mini_entry(bands: tuple[str, ...]) -> DenseEntry:
 
 
 MODELS: Mapping[str, ModelEntry] = MappingProxyType(
-    {entry.name: entry for entry in (DYNAMIC_WORLD, MINI, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE, *FOUNDATION_ENTRIES)}
+    {
+        entry.name: entry
+        for entry in (DYNAMIC_WORLD, MINI, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE, *FOUNDATION_ENTRIES)
+    }
 )
 """Every model by name."""
 

@@ -115,6 +115,17 @@ def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
             "roles": ["collection-mirror"],
             "title": "All Items (stac-geoparquet)",
         }
+    if info.objects is not None:
+        found["objects"] = {
+            "href": href(info.objects.file.path, COLLECTION),
+            "type": ext.PARQUET,
+            "roles": ["data"],
+            "title": "All objects (GeoParquet)",
+            **ext.crs_fields(info.region.grid),
+            **ext.file_fields(info.objects.file),
+            "eopipe:objects": info.objects.count,
+            "eopipe:sources": info.objects.sources,
+        }
     if info.quicklook is not None:
         found["quicklook"] = {
             "href": href(info.quicklook.path, COLLECTION),

@@ -121,9 +121,10 @@ def _links(info: PublishInfo, output: TileOutput) -> list[dict[str, Any]]:
 
 
 def _assets(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
-    if not output.files:
-        return {"mosaic": _shard(info, output)}
-    return {name: _asset(info, output, name, file) for name, file in output.files.items()}
+    found = {name: _asset(info, output, name, file) for name, file in output.files.items()}
+    if any(asset["type"] == ext.COG for asset in found.values()):
+        return found
+    return {"mosaic": _shard(info, output), **found}
 
 
 def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile) -> dict[str, Any]:

@@ -53,6 +53,21 @@ class OutputFile:
 
 
 @dataclass(frozen=True)
+class ObjectsFile:
+    """All objects that a run found.
+
+    Args:
+        file: GeoParquet.
+        count: Objects in it.
+        sources: A hash over the tiles' files that it was made of.
+    """
+
+    file: OutputFile
+    count: int
+    sources: str
+
+
+@dataclass(frozen=True)
 class TileOutput:
     """One tile that was produced; a failed tile has none, and so no Item.
 
@@ -96,6 +111,7 @@ class PublishInfo:
         levels: Number of pyramid levels in the store.
         run_file: The run's own description.
         quicklook: Picture of the whole, if one was made.
+        objects: All objects, where the kernel finds any.
         licence: SPDX id, or ``other``.
         providers: STAC providers beside eopipe (who made the input, who hosts).
         keywords: For search.
@@ -118,6 +134,7 @@ class PublishInfo:
     levels: int = 1
     run_file: str = "run.json"
     quicklook: OutputFile | None = None
+    objects: ObjectsFile | None = None
     licence: str = "other"
     providers: tuple[Mapping[str, Any], ...] = ()
     keywords: tuple[str, ...] = ()

@@ -9,7 +9,14 @@ from eopipe.errors import WeightsError
 from eopipe.models import weights
 from eopipe.models.clip.entries import CLIP_ENTRIES
 from eopipe.models.clip.load import resolve_model
-from eopipe.models.entry import NO_LICENCE, ClassifierEntry, ClipEntry, DenseEntry, UpsamplerEntry
+from eopipe.models.entry import (
+    NO_LICENCE,
+    ClassifierEntry,
+    ClipEntry,
+    DenseEntry,
+    FoundationEntry,
+    UpsamplerEntry,
+)
 from eopipe.models.registry import ANYUP, JBU_ONE, JBU_STACK, MODELS, get_model, listing
 from eopipe.models.weights import WeightsEntry, find, locate
 from tests.support.paths import needs_shared, shared
@@ -25,7 +32,8 @@ def test_every_model_is_complete():
         if isinstance(entry, ClassifierEntry | DenseEntry):
             assert len(entry.bands) == len(entry.mean) == len(entry.std)
     assert len(MODELS) == len({entry.name for entry in MODELS.values()})
-    assert {type(entry) for entry in MODELS.values()} == {ClassifierEntry, ClipEntry, DenseEntry, UpsamplerEntry}
+    kinds = {ClassifierEntry, ClipEntry, DenseEntry, FoundationEntry, UpsamplerEntry}
+    assert {type(entry) for entry in MODELS.values()} == kinds
     assert get_model("dynamic-world").weights.sha256
     with pytest.raises(WeightsError, match="dynamic-world"):
         get_model("dynamic-word")

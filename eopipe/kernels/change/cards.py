@@ -162,7 +162,7 @@ def cards() -> Iterator[Card]:
 def _card_of_buildings(method: Instantiation, dataset: str) -> Card:
     masks_first = method.order == "M-C-I"
     small = dataset == "WHU-CD"  # tiles of 256, on which SAM is asked coarsely and the identifier sees one window
-    sam = method.proposer is SAM
+    sam = method.generator is SAM
     return Card(
         instantiation=method,
         dataset=dataset,
@@ -186,7 +186,7 @@ def _card_of_second(method: Instantiation, category: str) -> Card:
         category=category,
         beta=row.beta[method.name],
         # the scripts with SAM take the stuff rule for every class, building too; those with SAM2 the other
-        rule=("stuff" if method.proposer is SAM else "instance") if masks_first else None,
+        rule=("stuff" if method.generator is SAM else "instance") if masks_first else None,
         points=(16 if category == "water" else 32) if masks_first else None,
         resize=448 if masks_first else None,
         background=row.background if masks_first else (),
@@ -197,4 +197,4 @@ def _card_of_second(method: Instantiation, category: str) -> Card:
 
 def _building_names(method: Instantiation) -> tuple[str, ...]:
     """What a detector is asked for buildings by; for SECOND none are told, and they are taken to be the same."""
-    return _MMGD_BUILDING if method.identifier is MMGD else _APE_BUILDING
+    return _MMGD_BUILDING if method.detector is MMGD else _APE_BUILDING

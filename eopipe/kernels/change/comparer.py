@@ -54,6 +54,15 @@ class Comparison:
         """The limit as the paper's confidence threshold, degrees."""
         return math.degrees(math.acos(self.limit))
 
+    @property
+    def ratio(self) -> NDArray[np.float64]:
+        """`angle` over the least angle of a change: above 1 where something changed."""
+        least = 180 - self.beta
+        found: NDArray[np.float64] = np.divide(
+            self.angle, least, out=np.full(self.score.shape, np.inf), where=least > 0
+        )
+        return found
+
 
 def limit_of(beta: float) -> float:
     """The least score of a change.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from eopipe.grid import CELL
 from eopipe.kernels.change.filters import REACH, move
 from eopipe.kernels.change.registration import LIMIT
 from eopipe.kernels.change.spectral import MARGIN, Level, compare
@@ -39,6 +40,10 @@ SHIFT, LEVELS, SCORES = "shift", "levels", "scores"
 
 VISIBLE = 3
 """Blue, green and red come first of the bands."""
+
+CELL_BYTES = 450 * (CELL + 2 * HALO) ** 2
+"""Peak of comparing a cell; a pixel of its window takes 213 bytes as allocated in Python, and what Dynamic World's
+compiled loops take beside it (`eopipe.kernels.land_cover`), rounded up."""
 
 assert HALO % 2 == 0
 assert NET_HALO <= MARGIN
@@ -81,8 +86,7 @@ def compare_cell(
         meaning: What was asked for.
     """
     around = box.pad(MARGIN)
-    first, first_seen = inner(pixels[0], SHIFTED), inner(valid[0], SHIFTED)
-    second, second_seen = _moved(pixels[1], valid[1], around, statistics.get(SHIFT))
+    (first, second), (first_seen, second_seen) = registered(pixels, valid, around, statistics.get(SHIFT))
     both = first_seen & second_seen
     before, after = (_level(statistics[LEVELS], around, epoch) for epoch in (0, 1))
     changed = compare(before.of(first[:VISIBLE], both), after.of(second[:VISIBLE], both), both)
@@ -103,12 +107,25 @@ def inner(array: NDArray[Value], margin: int) -> NDArray[Value]:
     return array[..., margin : array.shape[-2] - margin, margin : array.shape[-1] - margin]
 
 
-def _moved(
-    pixels: NDArray[np.float32], valid: NDArray[np.bool_], around: PixelBox, shift: Field | None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def registered(
+    pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, shift: Field | None
+) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]], tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Both dates on the first one's pixels.
+
+    Args:
+        pixels: ``[2, band, y, x]`` over ``box.pad(SHIFTED)``.
+        valid: ``[2, y, x]``, likewise.
+        box: Any.
+        shift: The stage `SHIFT`; None: the dates stay where they are.
+
+    Returns:
+        ``[band, y, x]`` of each date over the box, and its validity ``[y, x]``.
+    """
+    first, first_seen = inner(pixels[0], SHIFTED), inner(valid[0], SHIFTED)
     if shift is None:
-        return inner(pixels, SHIFTED), inner(valid, SHIFTED)
-    return move(pixels, valid, shift.at("down", around), shift.at("right", around), SHIFTED)
+        return (first, inner(pixels[1], SHIFTED)), (first_seen, inner(valid[1], SHIFTED))
+    second, seen = move(pixels[1], valid[1], shift.at("down", box), shift.at("right", box), SHIFTED)
+    return (first, second), (first_seen, seen)
 
 
 def _level(levels: Field, around: PixelBox, epoch: int) -> Level:

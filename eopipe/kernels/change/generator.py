@@ -51,6 +51,9 @@ SAM = GeneratorSettings(weights="sam_vit_h_4b8939", stability=0.95, offset=0.9)
 SAM2 = GeneratorSettings(weights="sam2.1_hiera_large", stability=0.9, offset=0.7)
 """Built without its post-processing."""
 
+GENERATORS = {"sam": SAM, "sam2": SAM2}
+"""By the kind of net."""
+
 
 def point_grid(points: int, shape: tuple[int, int]) -> NDArray[np.float64]:
     """Where the net is asked: the middles of a grid's fields.

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from eopipe.kernels.change.masks import Masks
 
-Rule = Literal["instance", "stuff"]
-"""When a change of class counts: ``instance`` asks that the object be foreground when seen, ``stuff`` does not."""
+Rule = Literal["instance", "stuff", "likely"]
+"""When a change counts. ``instance``: the class differs, and the object is foreground when seen. ``stuff``: the class
+differs. ``likely`` (ours): no class need differ, for the comparer's score holds already how likely the object is what
+was asked for; a building site's most likely class is the same before and after."""
 
 BEFORE, AFTER = 1, 2
 """The date on which an object was seen, as bits: 3 is an object of both."""
@@ -68,7 +70,7 @@ def keep(
         after: On the second.
         origin: The date on which each was seen: `BEFORE`, `AFTER` or both.
         rule: ``instance``: the class differs, and on the date the object was seen it is no background (of both dates:
-            on either, which any difference means). ``stuff``: the class differs.
+            on either, which any difference means). ``stuff``: the class differs. ``likely``: all that differ enough.
 
     Raises:
         SpecError: There is no such rule.
@@ -76,8 +78,10 @@ def keep(
     differs: NDArray[np.bool_] = before != after
     if rule == "stuff":
         return differs
+    if rule == "likely":
+        return np.ones(differs.shape, bool)
     if rule != "instance":
-        raise SpecError(f"kernel.rule: there is no rule {rule!r}; it is instance or stuff")
+        raise SpecError(f"kernel.rule: there is no rule {rule!r}; it is instance, stuff or likely")
     seen = ((origin & BEFORE) > 0) & (before != 0) | ((origin & AFTER) > 0) & (after != 0)
     found: NDArray[np.bool_] = differs & seen
     return found

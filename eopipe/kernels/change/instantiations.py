@@ -1,61 +1,47 @@
-"""DynamicEarth's combinations of stages, with what each stage is (spec 03 §1 and §2)."""
+"""Combinations of stages by name: DynamicEarth's (spec 03 §1 and §2), and two that need no heavy weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.detections import APE, MMGD, SAM2_BOXES, BoxMaskSettings, DetectorSettings
+from eopipe.kernels.change.detections import APE, MMGD, DetectorSettings
 from eopipe.kernels.change.generator import SAM, SAM2, GeneratorSettings
-from eopipe.kernels.change.proposers import FelzenszwalbSettings
+
+if TYPE_CHECKING:
+    from eopipe.kernels.change.identifier import Rule
+
+PIXELS, FELZENSZWALB, OWN = "pixels", "felzenszwalb", "own"
+"""Proposers that are no model: none (each pixel by itself), segments of equal colour, the detector's own masks."""
+SPECTRAL, DYNAMIC_WORLD, MINI, NONE = "spectral", "dynamic-world", "mini", "none"
+"""Comparers and identifiers without heavy weights; no identifier at all takes every change for one."""
+CLIP = "ViT-B-16/openai"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderCard:
-    """What the published comparers see features with.
-
-    Attributes:
-        weights: The net.
-        patch: Side of a patch; features are ``[width, H // patch, W // patch]``: last block, after the norm, no CLS.
-        width: Channels.
-        mean: Of the picture in 0-1, at its own size (ImageNet's).
-        std: Likewise.
-    """
-
-    weights: str
-    patch: int
-    width: int = 768
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-
-DINO = EncoderCard(weights="dino_vitb16", patch=16)
-DINOV2 = EncoderCard(weights="facebook/dinov2-base", patch=14)
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdentifierCard:
+class IdentifierSettings:
     """What the published M-C-I asks SegEarth-OV.
 
     Attributes:
-        model: As ``eopipe models`` lists it.
         upsampler: From patches to pixels; the authors ran it with its dropout on, so that their figures are one draw.
         bias: Lambda of the global bias alleviation.
         scale: Of the logits.
         crop: Side of a window.
         stride: Distance of windows.
-        threshold: Of the best class; 0: none.
+        resize: Side of the square that a picture is brought to.
     """
 
-    model: str = "ViT-B-16/openai"
-    upsampler: str = "jbu_one"
+    upsampler: Literal["jbu_one"] = "jbu_one"
     bias: float = -0.3
     scale: float = 50.0
     crop: int = 224
     stride: int = 112
-    threshold: float = 0.0
+    resize: int = 448
+
+
+SEGEARTH_OV = IdentifierSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,48 +51,68 @@ class Instantiation:
     Attributes:
         name: As the paper writes it.
         order: ``M-C-I`` or ``I-M-C``.
-        proposer: What makes masks: of a grid of points (M-C-I), of boxes (I-M-C), of colours, of nothing
-            (``pixels``), or the detector itself (``own``).
-        comparer: The encoder; None: whichever a spec names.
-        identifier: ``ovss``, a detector, or None: whichever a spec names.
-        published: Whether it is the paper's; the others run without heavy weights.
+        proposer: What makes masks, as a spec names it: of a grid of points (M-C-I), of boxes (I-M-C), or one of
+            `PIXELS`, `FELZENSZWALB`, `OWN`.
+        comparer: An encoder, or `SPECTRAL`.
+        identifier: A model of words, a detector (I-M-C), or a classifier.
+        rule: What makes a change of a change of class; None in I-M-C, which identifies first.
+        beta: Degrees of the comparer's confidence threshold: LEVIR-CD's; None where it takes none.
+        window: Side of the pictures: what the paper cuts its sets to; at 10 m objects are small, and half will do.
+        generator: How SAM's masks are made and judged; None where none are.
+        detector: How the detector is asked; None where there is none.
+        published: Whether it is the paper's.
     """
 
     name: str
     order: Literal["M-C-I", "I-M-C"]
-    proposer: GeneratorSettings | BoxMaskSettings | FelzenszwalbSettings | Literal["pixels", "own"]
-    comparer: EncoderCard | None
-    identifier: IdentifierCard | DetectorSettings | None
+    proposer: str
+    comparer: str
+    identifier: str
+    rule: Rule | None
+    beta: float | None
+    window: Literal[256, 512, 1024]
+    generator: GeneratorSettings | None = None
+    detector: DetectorSettings | None = None
     published: bool = True
 
 
-SEGEARTH_OV = IdentifierCard()
-FELZENSZWALB = FelzenszwalbSettings()
-"""Where the search began on Sentinel-2 pairs of 10 m: a scale of 30, a sigma of 0.8, at least 10 pixels."""
+def _mci(name: str, proposer: str, comparer: str, generator: GeneratorSettings) -> Instantiation:
+    return Instantiation(
+        name=name, order="M-C-I", proposer=proposer, comparer=comparer, identifier=CLIP, rule="instance", beta=145,
+        window=1024, generator=generator,
+    )  # fmt: skip
+
+
+def _imc(
+    name: str, proposer: str, comparer: str, identifier: str, detector: DetectorSettings, beta: float
+) -> Instantiation:
+    return Instantiation(
+        name=name, order="I-M-C", proposer=proposer, comparer=comparer, identifier=identifier, rule=None, beta=beta,
+        window=256, detector=detector,
+    )  # fmt: skip
+
+
+_DINO, _DINOV2, _SAM, _SAM2 = "dino-vitb16", "dinov2-base", "sam-vit-h", "sam2.1-hiera-l"
 
 INSTANTIATIONS = {
     each.name: each
     for each in (
+        _mci("SAM-DINO-SegEarth-OV", _SAM, _DINO, SAM),
+        _mci("SAM-DINOv2-SegEarth-OV", _SAM, _DINOV2, SAM),
+        _mci("SAM2-DINOv2-SegEarth-OV", _SAM2, _DINOV2, SAM2),
+        _imc("MMGD-SAM2-DINO", _SAM2, _DINO, "mm-grounding-dino-l", MMGD, 130),
+        _imc("APE-DINO", OWN, _DINO, "APE", APE, 135),
+        _imc("APE-DINOv2", OWN, _DINOV2, "APE", APE, 135),
         Instantiation(
-            name="SAM-DINO-SegEarth-OV", order="M-C-I", proposer=SAM, comparer=DINO, identifier=SEGEARTH_OV
+            name="felzenszwalb-spectral", order="M-C-I", proposer=FELZENSZWALB, comparer=SPECTRAL,
+            identifier=DYNAMIC_WORLD, rule="likely", beta=None, window=512, published=False,
         ),
         Instantiation(
-            name="SAM-DINOv2-SegEarth-OV", order="M-C-I", proposer=SAM, comparer=DINOV2, identifier=SEGEARTH_OV
-        ),
-        Instantiation(
-            name="SAM2-DINOv2-SegEarth-OV", order="M-C-I", proposer=SAM2, comparer=DINOV2, identifier=SEGEARTH_OV
-        ),
-        Instantiation(name="MMGD-SAM2-DINO", order="I-M-C", proposer=SAM2_BOXES, comparer=DINO, identifier=MMGD),
-        Instantiation(name="APE-DINO", order="I-M-C", proposer="own", comparer=DINO, identifier=APE),
-        Instantiation(name="APE-DINOv2", order="I-M-C", proposer="own", comparer=DINOV2, identifier=APE),
-        Instantiation(
-            name="felzenszwalb", order="M-C-I", proposer=FELZENSZWALB, comparer=None, identifier=None, published=False
-        ),
-        Instantiation(
-            name="pixels", order="M-C-I", proposer="pixels", comparer=None, identifier=None, published=False
+            name="pixels-mini", order="M-C-I", proposer=PIXELS, comparer=MINI, identifier=MINI, rule="instance",
+            beta=145, window=512, published=False,
         ),
     )
-}
+}  # fmt: skip
 """By name."""
 
 

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eopipe.grid import CELL
-from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
-from eopipe.kernels.change.comparing import HALO, SCORES, SHIFT, compare_cell
+from eopipe.kernelinfo import Inputs, KernelInfo, Window
+from eopipe.kernels.change.arrays import change_arrays, of_sentinel_2
+from eopipe.kernels.change.comparing import CELL_BYTES, HALO, SCORES, SHIFT, compare_cell
 from eopipe.kernels.change.meaning import meaning
 from eopipe.kernels.change.misplaced import Misplaced
+from eopipe.kernels.change.scoring import AT, NOT_SEEN, hundredths
 from eopipe.kernels.change.statistics import LevelStage, ScoreStage, ShiftStage
+from eopipe.kernels.change.vectors import changed_regions, object_spec
+from eopipe.kernels.found import FoundObjects
 from eopipe.kernels.land_cover import BANDS, CLASSES
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.models.dynamicworld import load_dynamic_world
@@ -38,25 +42,14 @@ if TYPE_CHECKING:
     from eopipe.kernels.words import WordNote
     from eopipe.models.dynamicworld import DynamicWorldRunner
 
-VERSION = "1"
-
-AT = 100
-"""``change_score`` from which on a pixel counts as changed: the threshold of its place."""
-
-HIGHEST = 250
-"""Of ``change_score``: two and a half times the threshold, or more."""
-
-NOT_SEEN = 254
-"""In ``change`` and ``change_score``: no valid observation in an epoch."""
-
-_LOSERS = (254, 255)
+VERSION = "2"
 
 
 def create(options: Options, *, resolution: float) -> Change:  # noqa: ARG001  (the kernel's pixels are the grid's)
     """Make the kernel; see :func:`eopipe.kernels.registry.create`."""
     if options.precision == "auto":  # as for land-cover: bfloat16 changes labels
         options = options.model_copy(update={"precision": "float32"})
-    return Change(options, meaning(options))
+    return Change(options, meaning(options.prompts, options.teacher_classes))
 
 
 class Change:
@@ -75,18 +68,7 @@ class Change:
 
     def check(self, levels: Sequence[str], resolution: float) -> list[str]:
         """Warn of Level-2A input and of a ground sample distance far from 10 m."""
-        found = []
-        others = sorted({level for level in levels if level not in self._info.inputs.levels})
-        if others:
-            found.append(
-                f"change was made for Sentinel-2 L1C; the scenes are {', '.join(others)}, for which no figure exists "
-                f"yet: check the map before you rely on it"
-            )
-        if not 5 <= resolution <= 20:
-            found.append(
-                f"change was made for 10 m pixels; it will see {resolution:g} (CRS units): set grid.resolution"
-            )
-        return found
+        return of_sentinel_2(levels, self._info.inputs.levels, resolution)
 
     def words(self) -> Sequence[WordNote]:
         """How near each phrase is to what was taught; see :class:`eopipe.kernels.words.KnowsWords`."""
@@ -105,8 +87,7 @@ class Change:
 
     def memory(self, shape: tuple[int, int]) -> int:  # noqa: ARG002  (cells are finished one by one)
         """Peak bytes beside a strip's pixels and results: one cell's work."""
-        side = self._info.window.size
-        return _BYTES_A_PIXEL * side * side
+        return CELL_BYTES
 
     def __call__(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext = ALONE
@@ -114,7 +95,7 @@ class Change:
         """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
         outer = box.pad(HALO)
         out = {spec.name: np.full(box.shape, spec.nodata, np.uint8) for spec in self._info.arrays}
-        figures = Misplaced()
+        figures, objects = Misplaced(), []
         look = valid[0] if context.wanted is None else valid[0] & context.wanted
         for cell in box.blocks(CELL):
             near = cell.pad(HALO).slices(outer)
@@ -125,9 +106,12 @@ class Change:
                 runner=self._net(), meaning=self._meaning,
             )  # fmt: skip
             limit = context.statistics[SCORES].at("threshold", cell)
-            figures.add(cell, found, context.statistics.get(SHIFT))
-            _write(found, limit, {name: array[cell.slices(box)] for name, array in out.items()})
-        return Result(out, figures=figures.sums)
+            figures.add(cell, found.visible, found.seen, context.statistics.get(SHIFT))
+            mine = {name: array[cell.slices(box)] for name, array in out.items()}
+            _write(found, limit, mine)
+            shown = None if context.wanted is None else context.wanted[cell.slices(outer)]
+            objects.append(changed_regions(mine, cell, shown))
+        return Result(out, FoundObjects.concatenate(objects), figures=figures.sums)
 
     def _net(self) -> DynamicWorldRunner:
         assert self._runner is not None, "load() comes before the first strip"
@@ -140,25 +124,10 @@ class Change:
 
 def _write(found: Compared, limit: NDArray[np.float64], out: dict[str, NDArray[Any]]) -> None:
     """A cell's arrays, in place; ``change`` follows from ``change_score`` as it is stored."""
-    score = np.minimum(np.rint(found.score / limit * AT), HIGHEST).astype(np.uint8)
+    score = hundredths(found.score / limit)
     out["change_score"][...] = np.where(found.seen, score, NOT_SEEN)
     out["change"][...] = np.where(found.seen, score >= AT, NOT_SEEN)
     out["label_before"][...], out["label_after"][...] = found.labels
-
-
-def _arrays(found: Meaning) -> tuple[ArraySpec, ...]:
-    classes = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f", found.phrases))
-    words = f"change of {', '.join(found.names)}"
-    change = ArraySpec("change", "uint8", 255, NOT_SEEN, classes, losers=_LOSERS, long_name=words)
-    score = ArraySpec(
-        "change_score", "uint8", 255, NOT_SEEN, losers=_LOSERS,
-        long_name=f"score of change, {AT} for the threshold, {HIGHEST} for {HIGHEST / AT:g} times it or more",
-    )  # fmt: skip
-    labels = (
-        ArraySpec(f"label_{when}", "uint8", 255, 0, CLASSES, losers=(0, 255), long_name=f"land cover {when}")
-        for when in ("before", "after")
-    )
-    return (change, score, *labels)
 
 
 def _describe(options: Options, found: Meaning) -> KernelInfo:
@@ -168,8 +137,9 @@ def _describe(options: Options, found: Meaning) -> KernelInfo:
         version=VERSION,
         inputs=Inputs("optical", BANDS, gsd=10.0, epochs=2, levels=("L1C",)),
         window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
-        arrays=_arrays(found),
+        arrays=change_arrays(found.names, found.phrases, CLASSES, kinds="land cover"),
         options=options.complete(),
+        objects=object_spec(CLASSES, seams="touching"),
         weights={model.weights.file: sha256_of(locate(model.weights)), **found.weights},
         provenance={
             "model": model.name,
@@ -180,8 +150,3 @@ def _describe(options: Options, found: Meaning) -> KernelInfo:
             "teacher_classes": found.told,
         },
     )
-
-
-_BYTES_A_PIXEL = 450
-"""Peak bytes of a cell's work a pixel of its window: 213 as allocated in Python, and what Dynamic World's compiled
-loops take beside it (`eopipe.kernels.land_cover`), rounded up."""

@@ -162,6 +162,19 @@ class Masks:
             found[number, top:bottom, left:right] = self.crop(number)
         return found
 
+    def within(self, seen: NDArray[np.bool_]) -> Masks:
+        """Each mask less the pixels where ``seen`` ``[H, W]`` is false; as many masks, some perhaps empty."""
+        found = []
+        for number, (top, left, bottom, right) in enumerate(self.boxes.tolist()):
+            runs, inside = value_runs(self.crop(number) & seen[top:bottom, left:right])
+            found.append(runs[inside] + np.array([top, left, left], np.int32))
+        counts = [len(runs) for runs in found]
+        return Masks(
+            self.shape,
+            np.concatenate([np.zeros((0, 3), np.int32), *found]),
+            np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
+        )
+
     def count(self) -> NDArray[np.int32]:
         """How many masks cover each pixel, ``[H, W]``."""
         return _draw(self.runs, self.shape)

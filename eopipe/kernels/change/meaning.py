@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernels.change.options import Options
+    from eopipe.kernels.ovss.asking import Prompts
     from eopipe.kernels.words import WordNote
 
 BUILDING_SITE = ("built", "bare", "snow")
@@ -58,8 +58,12 @@ class Meaning:
         return found
 
 
-def meaning(options: Options) -> Meaning:
+def meaning(prompts: Prompts, teacher_classes: Mapping[str, tuple[str, ...]]) -> Meaning:
     """Read the prompts.
+
+    Args:
+        prompts: Names with their phrases.
+        teacher_classes: Land-cover classes of some of them, by name; the others' are read from their phrases.
 
     Raises:
         WeightsError: A phrase is not in the shipped table, and the sentence encoder is not installed.
@@ -67,17 +71,17 @@ def meaning(options: Options) -> Meaning:
     """
     asked: list[str] = []
     classes = []
-    for name, phrases in options.prompts:
-        found = set(options.teacher_classes.get(name, ()))
+    for name, phrases in prompts:
+        found = set(teacher_classes.get(name, ()))
         if not found:
             asked += [phrase for phrase in phrases if words.plain(phrase) not in BUILDING_SITES]
             for phrase in phrases:
                 found |= _read(phrase)
         classes.append(tuple(each for each in TEACHER_CLASSES if each in found))
     notes = notes_of(asked) if asked else ()
-    names = tuple(name for name, _ in options.prompts)
-    phrases = tuple(phrase for _, said in options.prompts for phrase in said)
-    return Meaning(names, phrases, tuple(classes), notes, words.weights(asked) if asked else {})
+    names = tuple(name for name, _ in prompts)
+    said = tuple(phrase for _, phrases in prompts for phrase in phrases)
+    return Meaning(names, said, tuple(classes), notes, words.weights(asked) if asked else {})
 
 
 def _read(phrase: str) -> set[str]:

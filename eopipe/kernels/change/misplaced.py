@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from eopipe.kernels.change.registration import find, surface
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from eopipe.grid import PixelBox
-    from eopipe.kernels.change.comparing import Compared
     from eopipe.kernels.measure import Field
 
 
@@ -23,14 +25,21 @@ class Misplaced:
     def __init__(self) -> None:
         self.sums: dict[str, tuple[float, float]] = {}
 
-    def add(self, cell: PixelBox, found: Compared, shift: Field | None) -> None:
-        """Add a cell."""
-        weight = float(found.seen.sum())
+    def add(self, cell: PixelBox, visible: NDArray[np.float32], seen: NDArray[np.bool_], shift: Field | None) -> None:
+        """Add a cell.
+
+        Args:
+            cell: Of the lattice.
+            visible: ``[2, y, x]``: both dates' brightness over it, registered.
+            seen: ``[y, x]``: in both.
+            shift: What the second date was moved by; None: nothing.
+        """
+        weight = float(seen.sum())
         if shift is not None:
             for name in ("down", "right"):
                 self._add(f"shift_{name}", float(shift.middle(name, cell)), weight)
-        before, after = found.visible
-        left = find(surface(before, after, found.seen))
+        before, after = visible
+        left = find(surface(before, after, seen))
         if left is not None:
             self._add("residual", math.hypot(*left), weight)
 

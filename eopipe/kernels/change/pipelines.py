@@ -10,16 +10,16 @@ import numpy as np
 from eopipe.kernels.change.identifier import AFTER, BEFORE, Rule, class_means, classes_of, keep, pixel_classes
 from eopipe.kernels.change.instances import COUNTERPART, regions, unmatched
 from eopipe.kernels.change.proposals import Proposals, joined
+from eopipe.kernels.change.scoring import AT, judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from eopipe.kernels.change.comparer import Comparison
     from eopipe.kernels.change.detections import OneSided
     from eopipe.kernels.change.masks import Masks
-    from eopipe.kernels.change.stages import Comparer, Detector, Identifier, Pair, Proposer
+    from eopipe.kernels.change.stages import Compared, Comparer, Detector, Identifier, Pair, Proposer
 
 UNKNOWN = -1
 """The class of an object of I-M-C on the date when it was not there."""
@@ -35,6 +35,7 @@ class Objects:
         before: ``[N]``: class on the first date, 0 background, `UNKNOWN` where nobody says.
         after: Likewise on the second.
         kept: ``[N]``: whether it changed.
+        hundredths: uint8 ``[N]``: the same as a map holds it, 100 or more for what was kept; see `scoring.judged`.
     """
 
     proposals: Proposals
@@ -42,6 +43,7 @@ class Objects:
     before: NDArray[np.int64]
     after: NDArray[np.int64]
     kept: NDArray[np.bool_]
+    hundredths: NDArray[np.uint8]
 
     def change(self) -> NDArray[np.bool_]:
         """The map, ``[H, W]``: pixels of any object that changed; no filter and no least area, as published."""
@@ -56,6 +58,7 @@ class Pixels:
     before: NDArray[np.int64]
     after: NDArray[np.int64]
     kept: NDArray[np.bool_]
+    hundredths: NDArray[np.uint8]
 
     def change(self) -> NDArray[np.bool_]:
         """The map."""
@@ -80,13 +83,13 @@ def mask_compare_identify(
     proposals = proposer(pair)
     probabilities = identifier(pair, 0), identifier(pair, 1)
     if proposals is None:
-        return judge_pixels(comparer.pixels(pair), *probabilities, valid=pair.seen)
+        return judge_pixels(comparer.pixels(pair), *probabilities, valid=pair.seen, rule=rule)
     return judge_objects(proposals, comparer.objects(pair, proposals.masks), *probabilities, rule=rule)
 
 
 def judge_objects(
     proposals: Proposals,
-    comparison: Comparison,
+    comparison: Compared,
     before: NDArray[np.floating],
     after: NDArray[np.floating],
     *,
@@ -102,23 +105,32 @@ def judge_objects(
         rule: See `identifier.keep`.
     """
     first, second = (classes_of(class_means(proposals.masks, each)) for each in (before, after))
-    kept = comparison.changed & keep(first, second, proposals.origin, rule=rule)
-    return Objects(proposals, comparison.score, first, second, kept)
+    eligible = keep(first, second, proposals.origin, rule=rule)
+    kept = comparison.changed & eligible
+    return Objects(proposals, comparison.score, first, second, kept, judged(comparison, kept, eligible))
 
 
 def judge_pixels(
-    comparison: Comparison, before: NDArray[np.floating], after: NDArray[np.floating], *, valid: NDArray[np.bool_]
+    comparison: Compared,
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    *,
+    valid: NDArray[np.bool_],
+    rule: Rule = "instance",
 ) -> Pixels:
-    """Identify pixels; each was seen on both dates, so that both rules say the same: its class differs.
+    """Identify pixels; each was seen on both dates, so ``instance`` and ``stuff`` say the same: its class differs.
 
     Args:
         comparison: Of the pixels, ``[H, W]``.
         before: Class probabilities ``[K, h, w]`` of the first date.
         after: Of the second.
         valid: ``[H, W]``; where false nothing is kept.
+        rule: See `identifier.keep`.
     """
     first, second = (pixel_classes(each, valid.shape) for each in (before, after))
-    return Pixels(comparison.score, first, second, comparison.changed & (first != second) & valid)
+    eligible = valid & keep(first, second, np.array(BEFORE | AFTER), rule=rule)
+    kept = comparison.changed & eligible
+    return Pixels(comparison.score, first, second, kept, judged(comparison, kept, eligible))
 
 
 def identify_mask_compare(
@@ -142,7 +154,7 @@ def identify_mask_compare(
 def compare_instances(
     before: Proposals,
     after: Proposals,
-    compare: Callable[[Masks], Comparison],
+    compare: Callable[[Masks], Compared],
     *,
     one_sided: OneSided,
     counterpart: float = COUNTERPART,
@@ -165,15 +177,16 @@ def compare_instances(
     origin = np.repeat(np.array([BEFORE, AFTER], np.uint8), [len(before), len(after)])
     objects = Proposals(objects.masks, objects.scores, origin, objects.boxes)
     kept = unmatched(before.masks, after.masks, limit=counterpart)
-    score = np.full(len(objects), np.nan)
+    score, hundredths = np.full(len(objects), np.nan), np.where(kept, AT, 0).astype(np.uint8)
     alone = one_sided == "keep" and (len(before) == 0) != (len(after) == 0)
     if kept.any() and not alone:
         asked = np.flatnonzero(kept)
         comparison = compare(objects.masks.take(asked))
         score[asked] = comparison.score
         kept[asked] = comparison.changed
+        hundredths[asked] = judged(comparison, comparison.changed, np.ones(len(asked), bool))
     seen = [np.where(objects.origin == date, 1, UNKNOWN) for date in (BEFORE, AFTER)]
-    return Objects(objects, score, seen[0], seen[1], kept)
+    return Objects(objects, score, seen[0], seen[1], kept, hundredths)
 
 
 def from_class_maps(

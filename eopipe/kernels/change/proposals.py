@@ -78,6 +78,13 @@ class Proposals:
             None if self.boxes is None else self.boxes[index],
         )
 
+    def within(self, seen: NDArray[np.bool_]) -> Proposals:
+        """Less the pixels that nobody saw, ``[H, W]``, and the objects of which none is left; boxes stay."""
+        if seen.all():
+            return self
+        masks = self.masks.within(seen)
+        return replace(self, masks=masks).take(masks.areas > 0)
+
     def without_doubles(self, limit: float = DOUBLE, *, by_mask: bool = False) -> Proposals:
         """Less those that a better one covers, in their own order.
 

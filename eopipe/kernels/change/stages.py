@@ -54,15 +54,34 @@ class Proposer(Protocol):
         ...
 
 
+class Compared(Protocol):
+    """What a comparer says of objects ``[N]`` or pixels ``[H, W]``; nan where there was nothing to compare."""
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """The comparer's own number; more is more change."""
+        ...
+
+    @property
+    def ratio(self) -> NDArray[np.float64]:
+        """How far each is on the way to a change: 1 is the least that counts."""
+        ...
+
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        """Which of them look different; nan does not."""
+        ...
+
+
 class Comparer(Protocol):
     """Says which objects, or pixels, look different."""
 
-    def objects(self, pair: Pair, masks: Masks) -> Comparison:
-        """Scores ``[N]``."""
+    def objects(self, pair: Pair, masks: Masks) -> Compared:
+        """Of N objects."""
         ...
 
-    def pixels(self, pair: Pair) -> Comparison:
-        """Scores ``[H, W]``."""
+    def pixels(self, pair: Pair) -> Compared:
+        """Of each pixel."""
         ...
 
 

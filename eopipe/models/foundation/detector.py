@@ -18,17 +18,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from eopipe.errors import SpecError, WeightsError
 from eopipe.models.foundation.folder import TOKENS
 from eopipe.models.foundation.net import Net
 from eopipe.models.foundation.picture import check_picture, normalised, resized
+from eopipe.models.foundation.sizes import detector_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -111,24 +112,6 @@ class BoxDetector:
             raise SpecError(
                 f"{len(names)} names are {len(ids)} tokens, and {self._net.model.name} reads {most}: name fewer"
             )
-
-
-def detector_shape(shape: tuple[int, int], sides: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns that a detector sees a picture at.
-
-    Args:
-        shape: Of the picture.
-        sides: What the short side becomes, and the most that the long one may be.
-    """
-    short, long = min(shape), max(shape)
-    exact = float(sides[0])
-    if long / short * exact > sides[1]:
-        exact = sides[1] * short / long
-    became = round(exact)
-    if became == short:
-        return shape
-    other = int(exact * long / short)
-    return (became, other) if shape[0] <= shape[1] else (other, became)
 
 
 def _caption(names: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:

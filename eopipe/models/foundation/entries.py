@@ -41,7 +41,7 @@ RAVI = "Ravi et al. 2024, SAM 2: segment anything in images and videos, arXiv:24
 CARON = "Caron et al. 2021, Emerging properties in self-supervised vision transformers, ICCV, arXiv:2104.14294"
 OQUAB = "Oquab et al. 2023, DINOv2: learning robust visual features without supervision, arXiv:2304.07193"
 LIU = "Liu et al. 2023, Grounding DINO, arXiv:2303.05499"
-ZHAO = "Zhao et al. 2024, An open and comprehensive pipeline for unified object grounding and detection, arXiv:2401.02361"
+ZHAO = "Zhao et al. 2024, MM-Grounding-DINO, arXiv:2401.02361"
 
 
 class _Row(NamedTuple):

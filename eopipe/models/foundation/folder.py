@@ -9,6 +9,8 @@ revision: safetensors and json, never a pickle and never code.
 from __future__ import annotations
 
 import json
+import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ PICTURES = "preprocessor_config.json", "processor_config.json"
 """What says how pictures are prepared, first choice first."""
 
 _PICKLED = "pytorch_model.bin"
+_HEADER = 100 << 20
+"""Bytes that a safetensors file's header may be."""
 _CODE = "auto_map", "quantization_config", "use_timm_backbone", "use_pretrained_backbone"
 """Keys of a configuration that would have code or other weights fetched, unless they are empty."""
 
@@ -38,6 +42,7 @@ class Folder:
         config: Its ``config.json``.
         tensors: Its safetensors files, in order.
         others: The other files that decide the result.
+        numbers: In its tensors.
         revision: The hub's name of this state, where the hub's cache holds it.
     """
 
@@ -45,6 +50,7 @@ class Folder:
     config: Mapping[str, Any]
     tensors: tuple[str, ...]
     others: tuple[str, ...]
+    numbers: int
     revision: str | None = None
 
     @property
@@ -75,7 +81,7 @@ def open_folder(path: Path, name: str, *, revision: str | None = None) -> Folder
         revision: As the hub calls it.
 
     Raises:
-        WeightsError: A file is missing or no JSON, tensors are there as a pickle only, or the configuration names
+        WeightsError: A file is missing or damaged, tensors are there as a pickle only, or the configuration names
             code or other weights.
     """
     if not (path / CONFIG).is_file():
@@ -93,7 +99,8 @@ def open_folder(path: Path, name: str, *, revision: str | None = None) -> Folder
         if not (path / TOKENS).is_file():
             raise WeightsError(f"model {name!r}: there is no {path / TOKENS}; a detector reads names with it")
         others = (*others, TOKENS)
-    return Folder(path, config, tensors, others, revision)
+    numbers = sum(_numbers(path / file) for file in tensors)
+    return Folder(path, config, tensors, others, numbers, revision)
 
 
 def find_repository(hub: str, name: str) -> Folder | None:
@@ -198,6 +205,17 @@ def _parts(index: Path, name: str) -> tuple[str, ...]:
     if any(Path(part).name != part or not part.endswith(".safetensors") for part in parts):
         raise WeightsError(f"model {name!r}: {index} names files that are no safetensors beside it; refused")
     return parts
+
+
+def _numbers(file: Path) -> int:
+    """Numbers in a safetensors file, by its header."""
+    try:
+        with file.open("rb") as opened:
+            (length,) = struct.unpack("<Q", opened.read(8))
+            header = json.loads(opened.read(min(length, _HEADER)))
+        return sum(math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, struct.error) as error:
+        raise WeightsError(f"weights {file} are damaged or no safetensors file ({error}); get it again") from error
 
 
 def _converted(remedy: str) -> str:

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from eopipe.models.foundation.net import Net
 from eopipe.models.foundation.picture import check_picture, coloured, normalised, resized
+from eopipe.models.foundation.sizes import BATCH, PIECE_BYTES, encoder_side
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,17 +33,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eopipe.models.foundation.resolve import Resolved
-
-BATCH = 64
-"""Prompts that are decoded at once, as published."""
-PIECE_BYTES = 64 << 20
-"""Of logits on the picture that are handed over at once, or those of one prompt where they are more."""
-
-
-def encoder_side(model: Resolved) -> int:
-    """Side of the square that the encoder sees, pixels."""
-    within = "vision_config" if model.entry.model_type == "sam" else "prompt_encoder_config"
-    return int((model.config.get(within) or {}).get("image_size", 1024))
 
 
 @dataclass(frozen=True)

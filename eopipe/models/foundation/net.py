@@ -110,7 +110,7 @@ def _tensors(model: Resolved) -> dict[str, Tensor]:
 
 
 def _must_fit(model: Resolved, kind: str, told: dict[str, Any]) -> None:
-    """transformers fills what is missing at random and goes on; that is never a map.
+    """The library fills what is missing at random and goes on; that is never a map.
 
     Raises:
         WeightsError: A tensor is missing, unknown or misshapen.

@@ -59,8 +59,8 @@ class Resolved:
 
     @property
     def size(self) -> int:
-        """Bytes of its tensors in memory, float32: those of its files, which none here holds in fewer bits."""
-        return sum((self.folder.path / name).stat().st_size for name in self.folder.tensors)
+        """Bytes of its tensors as float32."""
+        return 4 * self.folder.numbers
 
     @property
     def weights(self) -> dict[str, str]:
@@ -94,8 +94,7 @@ class Resolved:
         Raises:
             WeightsError: It cannot; which can.
         """
-        if kind not in self.entry.kinds:
-            raise WeightsError(f"model {self.name!r} gives {', '.join(self.entry.kinds)}, no {kind}: {_choice(kind)}")
+        _must_give(self.name, self.entry, kind)
 
 
 def resolve(name: str, kind: Kind | None = None) -> Resolved:
@@ -112,11 +111,18 @@ def resolve(name: str, kind: Kind | None = None) -> Resolved:
     """
     if find_spec("transformers") is None:
         raise PlanError(f"model {name!r} needs the transformers library: pip install 'eopipe[change]'")
+    if kind is not None and isinstance(known := MODELS.get(name), FoundationEntry):
+        _must_give(name, known, kind)  # before anything is fetched
     entry, folder = _known(name)
     found = _described(name, entry, folder)
     if kind is not None:
         found.must_be(kind)
     return found
+
+
+def _must_give(name: str, entry: FoundationEntry, kind: Kind) -> None:
+    if kind not in entry.kinds:
+        raise WeightsError(f"model {name!r} gives {', '.join(entry.kinds)}, no {kind}: {_choice(kind)}")
 
 
 def is_foundation(name: str) -> bool:
@@ -179,7 +185,9 @@ def _own_entry(name: str, model_type: str, folder: Folder) -> FoundationEntry:
     if "features" in KINDS[model_type]:
         patch, width = folder.config.get("patch_size", 16), folder.config.get("hidden_size", 768)
         if not isinstance(patch, int) or not isinstance(width, int):
-            raise WeightsError(f"model {name!r}: patch_size {patch!r} and hidden_size {width!r} must be whole numbers")
+            raise WeightsError(
+                f"model {name!r}: patch_size {patch!r} and hidden_size {width!r} must be whole numbers"
+            )
     return foundation_entry(name, model_type, weights, patch=patch, width=width)
 
 
@@ -200,7 +208,9 @@ def _sides(name: str, size: Any) -> tuple[int, int]:
     try:
         return int(size["shortest_edge"]), int(size["longest_edge"])
     except (TypeError, KeyError, ValueError) as error:
-        raise WeightsError(f"model {name!r}: size {size!r} of its pictures has no shortest_edge, longest_edge") from error
+        raise WeightsError(
+            f"model {name!r}: size {size!r} of its pictures has no shortest_edge, longest_edge"
+        ) from error
 
 
 def _choice(kind: Kind | None) -> str:

@@ -4,8 +4,9 @@ import pytest
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.cards import cards, find_card
+from eopipe.kernels.change.detections import SAM2_BOXES
 from eopipe.kernels.change.generator import SAM, SAM2
-from eopipe.kernels.change.instantiations import DINO, DINOV2, INSTANTIATIONS, instantiation
+from eopipe.kernels.change.instantiations import INSTANTIATIONS, instantiation
 
 
 def test_every_card():
@@ -61,9 +62,11 @@ def test_words():
 
 
 def test_combinations():
-    assert instantiation("SAM2-DINOv2-SegEarth-OV").proposer == SAM2
-    assert instantiation("MMGD-SAM2-DINO").proposer.masks_per_box == 1
-    assert (instantiation("APE-DINO").comparer, instantiation("APE-DINOv2").comparer) == (DINO, DINOV2)
+    assert instantiation("SAM2-DINOv2-SegEarth-OV").generator == SAM2
+    assert instantiation("MMGD-SAM2-DINO").proposer == "sam2.1-hiera-l"
+    assert SAM2_BOXES.masks_per_box == 1
+    two = (instantiation("APE-DINO").comparer, instantiation("APE-DINOv2").comparer)
+    assert two == ("dino-vitb16", "dinov2-base")
     assert (SAM.stability, SAM.offset, SAM2.stability, SAM2.offset) == (0.95, 0.9, 0.9, 0.7)
     assert {each.order for each in INSTANTIATIONS.values()} == {"M-C-I", "I-M-C"}
 
@@ -80,7 +83,7 @@ def test_combinations():
         ("x", "LEVIR-CD", "building", "no 'x'; there are SAM-DINO-SegEarth-OV"),
         ("APE-DINO", "OSCD", "building", "no settings of APE-DINO for building on OSCD"),
         ("APE-DINO", "LEVIR-CD", "tree", "no settings of APE-DINO for tree on LEVIR-CD"),
-        ("pixels", "LEVIR-CD", "building", "no settings of pixels"),
+        ("pixels-mini", "LEVIR-CD", "building", "no settings of pixels-mini"),
     ],
 )
 def test_what_was_not_published_is_told(name, dataset, category, said):

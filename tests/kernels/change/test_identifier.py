@@ -45,7 +45,7 @@ def test_an_object_of_both_dates_need_be_foreground_on_one():
 
 
 def test_another_rule_is_told():
-    with pytest.raises(SpecError, match="'thing'; it is instance or stuff"):
+    with pytest.raises(SpecError, match="'thing'; it is instance, stuff or likely"):
         keep(np.zeros(1, int), np.zeros(1, int), np.ones(1, int), rule="thing")
 
 

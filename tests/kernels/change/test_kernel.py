@@ -164,8 +164,8 @@ def test_what_prompts_stand_for():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"instantiation": "SAM-DINOv2-SegEarth-OV"}, "M-C-I stages that SAM-DINOv2-SegEarth-OV names need weights"),
-        ({"instantiation": "pixels"}, "needs a comparer and an identifier"),
+        ({"instantiation": "pixels"}, "did you mean 'pixels-mini'?"),
+        ({"instantiation": "x"}, "there are spectral-land-cover, SAM-DINO-SegEarth-OV"),
         ({"instantiation": "spectral-landcover"}, "did you mean 'spectral-land-cover'?"),
         (
             {"teacher_classes": {"construction": ["roof"]}},

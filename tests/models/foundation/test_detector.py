@@ -6,8 +6,9 @@ import torch
 
 from eopipe.errors import SpecError
 from eopipe.models.foundation import detector as module
-from eopipe.models.foundation.detector import BoxDetector, detector_shape
+from eopipe.models.foundation.detector import BoxDetector
 from eopipe.models.foundation.resolve import resolve
+from eopipe.models.foundation.sizes import detector_shape
 from tests.models.foundation import tiny
 
 NAMES = ("Roof", "rooftop", "football field", "sea")

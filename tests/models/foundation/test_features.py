@@ -67,7 +67,8 @@ def state_of(names):
 @pytest.fixture(scope="module")
 def models(names):
     return {
-        name: FeatureModel.load(resolve(names[name], "features"), device="cpu", threads=1) for name in ("vit", "dinov2")
+        name: FeatureModel.load(resolve(names[name], "features"), device="cpu", threads=1)
+        for name in ("vit", "dinov2")
     }
 
 

@@ -1,0 +1,52 @@
+"""The arrays of a change run, whatever makes them, and what is said of its inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eopipe.kernelinfo import ArraySpec, ClassInfo
+from eopipe.kernels.change.scoring import AT, HIGHEST, NOT_SEEN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LOSERS = (254, 255)
+
+
+def change_arrays(
+    names: Sequence[str], phrases: Sequence[str], classes: tuple[ClassInfo, ...], *, kinds: str
+) -> tuple[ArraySpec, ...]:
+    """``change``, ``change_score``, ``label_before``, ``label_after``.
+
+    Args:
+        names: Of the prompts.
+        phrases: Of all of them.
+        classes: Of the labels.
+        kinds: What these are, such as ``land cover``.
+    """
+    table = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f", tuple(phrases)))
+    words = f"change of {', '.join(names)}"
+    change = ArraySpec("change", "uint8", 255, NOT_SEEN, table, losers=LOSERS, long_name=words)
+    score = ArraySpec(
+        "change_score", "uint8", 255, NOT_SEEN, losers=LOSERS,
+        long_name=f"score of change, {AT} for the threshold, {HIGHEST} for {HIGHEST / AT:g} times it or more",
+    )  # fmt: skip
+    labels = (
+        ArraySpec(f"label_{when}", "uint8", 255, 0, classes, losers=(0, 255), long_name=f"{kinds} {when}")
+        for when in ("before", "after")
+    )
+    return (change, score, *labels)
+
+
+def of_sentinel_2(levels: Sequence[str], known: Sequence[str], resolution: float) -> list[str]:
+    """Warnings of inputs that Dynamic World was not made for: Level 2A, and pixels far from 10 m."""
+    found = []
+    others = sorted({level for level in levels if level not in known})
+    if others:
+        found.append(
+            f"change was made for Sentinel-2 L1C; the scenes are {', '.join(others)}, for which no figure exists "
+            f"yet: check the map before you rely on it"
+        )
+    if not 5 <= resolution <= 20:
+        found.append(f"change was made for 10 m pixels; it will see {resolution:g} (CRS units): set grid.resolution")
+    return found

@@ -1,0 +1,110 @@
+"""One picture of the lattice: what is seen, what its stages find, and what of that it decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eopipe.kernels.change.comparing import SHIFT, SHIFTED, registered
+from eopipe.kernels.change.lattice import beyond_core, core_of, decided
+from eopipe.kernels.change.pipelines import Objects
+from eopipe.kernels.change.scoring import AT
+from eopipe.kernels.change.stages import Pair
+from eopipe.kernels.change.vectors import found_objects, most_frequent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from eopipe.grid import PixelBox
+    from eopipe.kernels.change.assembly import Detection
+    from eopipe.kernels.change.cells import Cells
+    from eopipe.kernels.change.masks import Masks
+    from eopipe.kernels.found import FoundObjects
+    from eopipe.kernels.measure import Field
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What a picture says of the map.
+
+    Args:
+        picture: Where it lies.
+        masks: N of its objects, those that it decides and that score; None where pixels are judged by themselves.
+        score: uint8 ``[N]``, 0-250; of pixels ``[y, x]`` over the core.
+        labels: uint8 ``[2, y, x]`` over the core: codes of both dates, 0 where nothing was seen.
+        seen: ``[y, x]`` over the core: in both dates.
+    """
+
+    picture: PixelBox
+    masks: Masks | None
+    score: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    seen: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Looker:
+    """A strip's pixels, and the stages that look at pictures of them.
+
+    Args:
+        detection: The stages.
+        pixels: ``[2, band, y, x]`` over ``outer``.
+        valid: ``[2, y, x]``, likewise.
+        outer: The strip with its halo.
+        statistics: The kernel's.
+        cells: Scores and labels by cell, where colours are compared; None where features are.
+    """
+
+    detection: Detection
+    pixels: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    outer: PixelBox
+    statistics: Mapping[str, Field]
+    cells: Cells | None
+
+    def pair(self, box: PixelBox) -> Pair:
+        """Both dates over a box, registered."""
+        rows, cols = box.pad(SHIFTED).slices(self.outer)
+        dates, seen = registered(
+            self.pixels[:, :, rows, cols], self.valid[:, rows, cols], box, self.statistics.get(SHIFT)
+        )
+        return Pair(np.stack(dates), np.stack(seen))
+
+    def look(self, picture: PixelBox) -> tuple[Decided, FoundObjects | None] | None:
+        """What a picture decides, and its objects that changed; None where the dates share no pixel of it."""
+        pair = self.pair(picture)
+        if not pair.seen.any():
+            return None
+        ratio = None if self.cells is None else self.cells.ratio(picture)
+        detected = self.detection(pair, ratio=ratio)
+        labels = (detected.labels + 1) * pair.seen if self.cells is None else self.cells.labels(picture)
+        core = core_of(picture).slices(picture)
+        shown, seen = labels[:, *core], pair.seen[core]
+        if not isinstance(detected.found, Objects):
+            return Decided(picture, None, detected.found.hundredths[core], shown, seen), None
+        return self._objects(detected.found, picture, labels, shown, seen)
+
+    def _objects(
+        self,
+        found: Objects,
+        picture: PixelBox,
+        labels: NDArray[np.uint8],
+        shown: NDArray[np.uint8],
+        seen: NDArray[np.bool_],
+    ) -> tuple[Decided, FoundObjects]:
+        mine = np.flatnonzero(decided(found.proposals.masks) & (found.hundredths > 0))
+        masks, score = found.proposals.masks.take(mine), found.hundredths[mine]
+        kept = np.flatnonzero(score >= AT)
+        changed = masks.take(kept)
+        if self.cells is None:  # a class that nobody says is background: the object was not there
+            before, after = (np.maximum(each[mine][kept], 0) + 1 for each in (found.before, found.after))
+        else:
+            before, after = (most_frequent(changed, date) for date in labels)
+        objects = found_objects(
+            changed, picture, seam=beyond_core(changed), score=score[kept], before=before, after=after
+        )
+        return Decided(picture, masks, score, shown, seen), objects
