@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, rescore, run, search
+    from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, rescore, rethreshold, run, search
     from eopipe.spec import RunSpec, load_spec
 
 __version__ = "0.1.0"
@@ -21,6 +21,7 @@ __all__ = [
     "map_kernel",
     "open_cube",
     "rescore",
+    "rethreshold",
     "run",
     "search",
 ]

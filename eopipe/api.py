@@ -31,6 +31,7 @@ from eopipe.engine.opened import read_settings
 from eopipe.engine.products import OBSERVATIONS
 from eopipe.engine.rescore import open_source
 from eopipe.engine.rescore import rescore as rescore_run
+from eopipe.engine.rethreshold import rethreshold
 from eopipe.engine.run import execute
 from eopipe.engine.settle import settled
 from eopipe.engine.statistics.borrowed import statistics_for
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.protocol import FeatureSource, Kernel
     from eopipe.snapshot import Snapshot
 
-__all__ = ["BoundKernel", "Cube", "kernel", "map_kernel", "open_cube", "rescore", "run", "search"]
+__all__ = ["BoundKernel", "Cube", "kernel", "map_kernel", "open_cube", "rescore", "rethreshold", "run", "search"]
 
 
 def search(

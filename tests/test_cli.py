@@ -14,7 +14,7 @@ from tests.support.command import eopipe
 from tests.support.paths import needs_shared
 from tests.support.runs import CALIBRATION, pisa
 
-COMMANDS = ("plan", "run", "rescore", "status", "validate", "models", "eval", "bench", "demo")
+COMMANDS = ("plan", "run", "rescore", "rethreshold", "status", "validate", "models", "eval", "bench", "demo")
 ONE_TILE = (10.38, 43.7, 10.385, 43.705)
 
 

@@ -1,4 +1,4 @@
-"""``plan``, ``run``, ``rescore``, ``status``, ``validate``: a run from its spec to its output."""
+"""``plan``, ``run``, ``rescore``, ``rethreshold``, ``status``, ``validate``: a run from its spec to its output."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ from eopipe.cli.app import (
     progress,
 )
 from eopipe.errors import SpecError
-from eopipe.spec import load_spec, parse_yaml, resolve_now
+from eopipe.spec import ClusterSpec, load_spec, parse_yaml, resolve_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+LocalWorkers = Annotated[int | None, typer.Option(min=1, help="Local workers.")]
+Address = Annotated[str | None, typer.Option(help="A scheduler's address, instead of local workers.")]
 
 
 class Shape(StrEnum):
@@ -113,8 +117,8 @@ def rescore(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Another option, such as scale=40; repeatable."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Local workers.")] = None,
-    address: Annotated[str | None, typer.Option(help="A scheduler's address, instead of local workers.")] = None,
+    workers: LocalWorkers = None,
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Map other words from the window features that a run kept; nothing is encoded. The same command resumes."""
@@ -127,11 +131,45 @@ def rescore(
     display = choose_display(quiet=as_json)
     display.phase("load")
     from eopipe.engine.rescore import rescore as again  # noqa: PLC0415
-    from eopipe.spec import ClusterSpec  # noqa: PLC0415
 
-    asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
-    cluster = ClusterSpec.model_validate(asked) if address or workers else None
+    cluster = _cluster(workers, address)
     _see_through(partial(again, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
+
+
+@app.command()
+def rethreshold(
+    out: OutUri,
+    *,
+    to: Annotated[str, typer.Option("--to", metavar="NEW", help="The new output.", show_default=False)],
+    at: Annotated[
+        int,
+        typer.Option(
+            "--at",
+            metavar="N",
+            show_default=False,
+            help="From which change_score on a pixel counts as changed: 1 to 250, in hundredths of the threshold of "
+            "its place. 100 is the map as it is, 50 finds more, 200 only what is twice as clear.",
+        ),
+    ],
+    workers: LocalWorkers = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Cut a change map elsewhere, from the scores that a run stored; nothing is mapped. The same command resumes."""
+    from eopipe.engine.display import choose_display  # noqa: PLC0415
+
+    display = choose_display(quiet=as_json)
+    display.phase("load")
+    from eopipe.engine.rethreshold import rethreshold as again  # noqa: PLC0415
+
+    cluster = _cluster(workers, address)
+    _see_through(partial(again, out, to=to, at=at, display=display, cluster=cluster), display, as_json=as_json)
+
+
+def _cluster(workers: int | None, address: str | None) -> ClusterSpec | None:
+    """What computes, as the command line says it; None where it says nothing."""
+    asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
+    return ClusterSpec.model_validate(asked) if address or workers else None
 
 
 def _see_through(work: Callable[[], dict[str, Any]], display: Any, *, as_json: bool) -> NoReturn:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import Scene
     from eopipe.engine.features import KeptFeatures
     from eopipe.engine.folder import Key
+    from eopipe.engine.scored import ScoredRun
     from eopipe.engine.statistics.planning import StatisticsPlan
     from eopipe.engine.tiles import PlannedTile
     from eopipe.grid import Tile
@@ -57,6 +58,7 @@ class RunContext:
         features: Where window features are kept, or None where they are not.
         kept: Another run's window features, which are scored instead of encoding.
         statistics: What the kernel's stages measure, or None where it declares none.
+        scored: Another run, whose stored scores are cut again instead of mapping scenes.
     """
 
     run_id: str
@@ -74,6 +76,7 @@ class RunContext:
     features: FeatureLayout | None = None
     kept: KeptFeatures | None = None
     statistics: StatisticsPlan | None = None
+    scored: ScoredRun | None = None
 
 
 class WorkerState:

@@ -31,6 +31,7 @@ TELL = 5
 PHASES = {
     "load": "loading",
     "search": "searching",
+    "open": "opening the other run",
     "calibrate": "calibrating the kernel on this machine",
     "basis": "fitting the basis of the window features",
     "cluster": "starting the workers",
@@ -295,6 +296,9 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
         lines.append(Text(f"scored kept features in {spent:,.1f} s of work; encoding them took {full:,.1f} s"))
     if (objects := summary.get("objects")) is not None:
         lines.append(Text(f"found {some(objects, 'object')}"))
+    if (cut := summary.get("rethresholded")) is not None:
+        before = ", ".join(f"{name} {km2:,.2f} km²" for name, km2, _ in cut["classes_of_source"])
+        lines.append(Text(f"cut at {cut['at']}; {cut['from']} has, on the same tiles, {before or 'nothing'}"))
     classes = sorted(summary.get("classes", []), key=lambda found: -found[1])
     width = max((len(name) for name, _, _ in classes), default=0)
     lines += [Text(f"  {name:{width}} {share:7.1%} {km2:13,.2f} km²") for name, km2, share in classes]

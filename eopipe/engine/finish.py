@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eopipe.engine import folder, frozen
+from eopipe.engine.folder import Key
 from eopipe.engine.ledger import Failure, Ledger, Record
 from eopipe.engine.objects import merge_objects
 from eopipe.engine.products import array_specs, mosaic_layout
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-    from eopipe.engine.folder import Key
     from eopipe.engine.opened import Opened
     from eopipe.engine.plan import Plan
     from eopipe.mosaic.layout import Layout
@@ -96,6 +96,7 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
         **found,
         **_feature_figures(opened, plan, outcome),
         **({"objects": objects.count, "vectors": storage.url(objects.file.path)} if objects is not None else {}),
+        **_cut_figures(opened, plan, outcome),
         "classes": [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels],
         "cogs": storage.url(folder.COGS) if opened.job.spec.output.cog else None,
         "stac": storage.url(folder.COLLECTION),
@@ -132,6 +133,19 @@ def _feature_figures(opened: Opened, plan: Plan, outcome: Outcome) -> dict[str, 
     return found
 
 
+def _cut_figures(opened: Opened, plan: Plan, outcome: Outcome) -> dict[str, Any]:
+    """What the run whose scores were cut says on the same tiles."""
+    if (scored := opened.scored) is None:
+        return {}
+    keys = {Key(tile.tile.name, tile.source or "") for tile in plan.tiles if tile.key in outcome.records}
+    total: Counter[int] = Counter()
+    for record in Ledger(scored.storage).load_all(keys):
+        total.update(record.histogram)
+    areas = class_areas(scored.storage, scored.layout, histogram=total)
+    classes = [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels]
+    return {"rethresholded": {"from": scored.storage.url(), "at": scored.at, "classes_of_source": classes}}
+
+
 def _build_coarse(storage: Storage, layout: Layout, client: Client) -> None:
     """Level by level, for a level reads the one below; one task a parent shard."""
     for parents in coarse_tasks(layout):
@@ -156,9 +170,11 @@ def _words(opened: Opened, total: Counter[int]) -> QuicklookInfo:
     days = sorted({time.date().isoformat() for time in index.column("datetime").to_pylist()})
     when = " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "no scene"
     source = ", ".join(sorted({name for name in index.column("collection").to_pylist() if name})) or "a catalogue"
+    name = opened.job.kernel.info.name
+    made = name if opened.scored is None else f"{name}, from {opened.scored.at} hundredths of the threshold on"
     return QuicklookInfo(
         title=spec.name,
-        subtitle=" · ".join([opened.job.kernel.info.name, when, f"{_scenes(len(opened.snapshot))} of {source}"]),
+        subtitle=" · ".join([made, when, f"{_scenes(len(opened.snapshot))} of {source}"]),
         attribution=f"made with eopipe · {opened.job.kernel.info.provenance.get('model', '')}",
         histogram=total,
         extent=opened.job.region.box,

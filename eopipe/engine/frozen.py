@@ -20,11 +20,34 @@ from eopipe.spec import RunSpec
 from eopipe.stac.signing import unsign_item
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from eopipe.kernelinfo import KernelInfo
     from eopipe.storage import Storage
 
 _VERSION = re.compile(r"/(\d+)\.json$")
 _PACKAGES = ("dask", "distributed", "numpy", "torch", "zarr", "rasterio", "xarray", "odc-geo", "pystac-client")
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What a run was made of instead of scenes.
+
+    Args:
+        by: The command that made it: ``rescore`` or ``rethreshold``.
+        source: The output that it was made of.
+    """
+
+    by: str
+    source: str
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Derived | None:
+        """As ``run.json`` says it; ``rescored`` is how it said so before there was another command."""
+        if "rescored" in document:
+            return cls("rescore", document["rescored"])
+        found = document.get("derived")
+        return None if found is None else cls(found["by"], found["from"])
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,7 @@ class Frozen:
         versions: Packages.
         warnings: What was said at the start.
         words: How near each prompt was to what the kernel was taught, where it can tell.
-        rescored: The output whose window features are scored, None where a run encodes.
+        derived: What it was made of, None where it maps scenes.
     """
 
     spec: dict[str, Any]
@@ -55,7 +78,7 @@ class Frozen:
     versions: dict[str, str]
     warnings: tuple[str, ...] = ()
     words: tuple[dict[str, Any], ...] = ()
-    rescored: str | None = None
+    derived: Derived | None = None
 
     def to_bytes(self) -> bytes:
         """JSON, indented for people."""
@@ -69,7 +92,7 @@ class Frozen:
             "versions": self.versions,
             "warnings": list(self.warnings),
             **({"words": list(self.words)} if self.words else {}),
-            **({"rescored": self.rescored} if self.rescored is not None else {}),
+            **({"derived": {"by": self.derived.by, "from": self.derived.source}} if self.derived is not None else {}),
         }
         return json.dumps(document, indent=1, ensure_ascii=False).encode()
 
@@ -94,7 +117,7 @@ class Frozen:
                 versions=found["versions"],
                 warnings=tuple(found["warnings"]),
                 words=tuple(found.get("words", ())),
-                rescored=found.get("rescored"),
+                derived=Derived.of(found),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DamageError(
@@ -178,6 +201,16 @@ def refuse_other_weights(frozen: Frozen, info: KernelInfo, where: str) -> None:
                 f"output {where} was made with {was}, and {name} now has sha256 {found}; "
                 f"put the former file back, or give another output"
             )
+    refuse_other_version(frozen, info, where)
+
+
+def refuse_other_version(frozen: Frozen, info: KernelInfo, where: str) -> None:
+    """Another version of a kernel may give other bytes.
+
+    Raises:
+        SpecError: It has another.
+    """
+    before = frozen.recipe["kernel"]
     if before["version"] != info.version:
         raise SpecError(
             f"output {where} was made by version {before['version']} of {info.name}, and this is {info.version}; "

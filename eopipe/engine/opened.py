@@ -10,9 +10,8 @@ from eopipe.cube.reader import ReadSettings
 from eopipe.engine import folder, frozen, vocabulary
 from eopipe.engine.job import Job, resolve, warnings_of
 from eopipe.engine.products import feature_layout, mosaic_layout, store_attributes
+from eopipe.engine.scored import all_tiles, as_cut, at_of
 from eopipe.engine.settle import settled
-from eopipe.engine.statistics.planning import StatisticsPlan, plan_statistics
-from eopipe.engine.tiles import PlannedTile, planned_tiles
 from eopipe.errors import NoItemsError, OutputError, SpecError
 from eopipe.grid import Grid
 from eopipe.kernelinfo import Inputs, KernelInfo, Window
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 
     from eopipe.engine.features import KeptFeatures
     from eopipe.engine.plan import Plan
+    from eopipe.engine.scored import ScoredRun
+    from eopipe.engine.statistics.planning import StatisticsPlan
+    from eopipe.engine.tiles import PlannedTile
     from eopipe.mosaic.basis import Basis
     from eopipe.spec import RunSpec
 
@@ -46,6 +48,7 @@ class Opened:
         warnings: To be shown with the plan.
         kept: Another run's window features, which are scored instead of encoding.
         tile: Side of a tile where it is given: frozen, or the other run's.
+        scored: Another run, whose stored scores are cut again instead of mapping scenes.
     """
 
     storage: Storage
@@ -56,6 +59,14 @@ class Opened:
     warnings: tuple[str, ...]
     kept: KeptFeatures | None = None
     tile: int | None = None
+    scored: ScoredRun | None = None
+
+    @property
+    def derived(self) -> frozen.Derived | None:
+        """What the run is made of, where it maps no scenes."""
+        if self.scored is not None:
+            return frozen.Derived("rethreshold", self.scored.storage.url())
+        return frozen.Derived("rescore", self.kept.storage.url()) if self.kept is not None else None
 
     @property
     def features(self) -> Mapping[str, Any] | None:
@@ -89,18 +100,15 @@ def open_run(
         NoItemsError: The search matched nothing and ``allow_empty`` is false.
         PlanError: The scenes' sensors need different values of an option.
     """
-    _refuse_memory(spec, now)
+    refuse_memory(spec, now)
     storage = Storage.open(spec.output_uri(now))
     before = frozen.load(storage)
     if before is not None:
+        _refuse_derived(before, storage.url())
         frozen.refuse_another(before, spec, storage.url())
         job = _resolve(spec, before.now, strict=strict, kernel_options=before.kernel_options)
         frozen.refuse_other_weights(before, job.kernel.info, storage.url())
         snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
-        if before.rescored is not None:
-            raise SpecError(
-                f"output {storage.url()} scores the features of {before.rescored}; resume it with eopipe rescore"
-            )
         return Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
     job = _resolve(spec, now, strict=strict)
     snapshot, found = search(spec, job.area, now, progress=searching)
@@ -131,17 +139,10 @@ def _settle(job: Job, snapshot: Snapshot) -> tuple[Job, list[str]]:
 
 def open_frozen(storage: Storage, before: frozen.Frozen) -> tuple[Opened, list[PlannedTile]]:
     """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
-    job = resolve(before.run_spec(), before.now, kernel_options=before.kernel_options)
+    job = as_cut(resolve(before.run_spec(), before.now, kernel_options=before.kernel_options), before.recipe)
     snapshot = Snapshot.read(storage, frozen.current_snapshot(storage))
     opened = Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
-    tiles = planned_tiles(
-        job.region,
-        before.tile,
-        info=job.kernel.info,
-        snapshot=snapshot,
-        recipe=before.recipe,
-        statistics=plan_statistics(job.region, recipe=before.recipe, snapshot=snapshot),
-    )
+    tiles, _ = all_tiles(job.region, before.tile, info=job.kernel.info, snapshot=snapshot, recipe=before.recipe)
     return opened, tiles
 
 
@@ -163,11 +164,7 @@ def frozen_tiles(storage: Storage, before: frozen.Frozen) -> tuple[list[PlannedT
         factor=made["factor"],
     )
     region = GridArea.project(Area.parse(spec.area), Grid(before.crs, spec.grid.resolution))
-    measured = plan_statistics(region, recipe=before.recipe, snapshot=snapshot)
-    tiles = planned_tiles(
-        region, before.tile, info=info, snapshot=snapshot, recipe=before.recipe, statistics=measured
-    )
-    return tiles, measured
+    return all_tiles(region, before.tile, info=info, snapshot=snapshot, recipe=before.recipe)
 
 
 def read_settings(job: Job) -> ReadSettings:
@@ -211,13 +208,34 @@ def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
         versions=frozen.versions(),
         warnings=plan.warnings,
         words=tuple(vocabulary.plain(plan.words)),
-        rescored=opened.kept.storage.url() if opened.kept is not None else None,
+        derived=opened.derived,
     )
     if not storage.create(folder.RUN, document.to_bytes()):
         raise OutputError(f"{storage.url(folder.RUN)} appeared while this run was planning; run again to resume it")
 
 
-def _refuse_memory(spec: RunSpec, now: datetime) -> None:
+def _refuse_derived(before: frozen.Frozen, where: str) -> None:
+    """What was made of another run is resumed by the command that made it.
+
+    Raises:
+        SpecError: With that command.
+    """
+    if before.derived is None:
+        return
+    by, source, at = before.derived.by, before.derived.source, at_of(before.recipe)
+    how = f"{source} and its options" if at is None else f"{source} --to {where} --at {at}"
+    raise SpecError(
+        f"output {where} was made of {source}, not of scenes; resume it with eopipe {by} {how}, "
+        f"or give another output"
+    )
+
+
+def refuse_memory(spec: RunSpec, now: datetime) -> None:
+    """Workers share no memory.
+
+    Raises:
+        SpecError: The output is in memory.
+    """
     uri = spec.output_uri(now)
     if uri.startswith("memory:"):
         raise SpecError(f"output.uri: {uri} cannot be shared by worker processes; give a folder or an object store")

@@ -135,16 +135,21 @@ def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerRepor
         storage.put(folder.probe(_probe_name(token, dask_worker.address)), json.dumps({"token": token}).encode())
         stage = "kernel"
         torch.set_num_threads(state.context.threads)
-        loaded = state.kernel
-        if state.context.kept is None:  # kept features are scored in float32, whatever they were made in
-            slower = slowdown(loaded, state.device)
+        if state.context.scored is not None:  # scores are cut again without weights
+            stage = "source"
+            state.context.scored.look()
+        elif state.context.kept is None:  # kept features are scored in float32, whatever they were made in
+            slower = slowdown(state.kernel, state.device)
+        else:
+            _ = state.kernel
         stage = "mosaic"
         _ = state.writer
         stage = "features"
         _ = state.features
         if state.context.kept is not None:
             _ = state.context.kept.store
-        seconds, warning = _open_one_asset(state)
+        if state.context.scored is None:
+            seconds, warning = _open_one_asset(state)
     except FileNotFoundError:
         error = f"it does not see the driver's probe in {state.context.storage.url()}; give a shared output.uri"
     except Exception as found:  # noqa: BLE001  (whatever it is, the driver names the worker and ends the run)

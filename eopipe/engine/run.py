@@ -23,6 +23,7 @@ from eopipe.engine.calibrate import Calibration, calibrate_on_worker
 from eopipe.engine.cluster import open_cluster, wait_for_workers
 from eopipe.engine.cluster.resources import memory_a_worker
 from eopipe.engine.context import ContextPlugin, RunContext
+from eopipe.engine.cut_plan import plan_cut, weigh
 from eopipe.engine.driver import Stop, catching_signals, drive
 from eopipe.engine.features import stand_in
 from eopipe.engine.finish import finish
@@ -97,6 +98,8 @@ def local_workers(spec: RunSpec) -> Workers:
 
 def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration) -> Plan:
     """Plan an opened run; nothing is written."""
+    if opened.scored is not None:
+        return plan_cut(opened, workers=workers, calibration=calibration)
     return make_plan(
         opened.job,
         opened.snapshot,
@@ -139,10 +142,11 @@ def execute(
     moment = now or datetime.now(UTC).replace(microsecond=0)
     stop = Stop()
     search = partial(open_run, spec, now=moment, allow_empty=allow_empty, strict=strict, searching=display.searching)
+    phase = "search" if opening is None else "open"
     opening = opening or search
     with ExitStack() as stack:
         stack.enter_context(catching_signals(stop))
-        display.phase("search")
+        display.phase(phase)
         opened = opening()
         lease = stack.enter_context(Lease(opened.storage))
         if opened.before is None and frozen.load(opened.storage) is not None:
@@ -152,11 +156,7 @@ def execute(
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
         if calibration is None:
-            display.phase("calibrate")
-            features = stand_in(opened.kept)
-            opened, calibration = freeze_precision(
-                opened, partial(calibrate_on_worker, cluster.client, features=features)
-            )
+            opened, calibration = _calibrate(opened, cluster, display)
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
         display.planned(plan)
         if wants_basis(opened):
@@ -166,6 +166,14 @@ def execute(
         else:
             freeze(opened, plan)
         return _map(opened, plan, cluster, display=display, stop=stop, check_lease=lease.check)
+
+
+def _calibrate(opened: Opened, cluster: ClusterHandle, display: Display) -> tuple[Opened, Calibration]:
+    """What a worker weighs and how fast it is, and the precision that follows; of no kernel, what it weighs."""
+    if opened.scored is not None:
+        return opened, weigh(cluster.client, opened.job.kernel.info)
+    display.phase("calibrate")
+    return freeze_precision(opened, partial(calibrate_on_worker, cluster.client, features=stand_in(opened.kept)))
 
 
 def _map(
@@ -246,6 +254,7 @@ def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledg
         features=feature_layout(job, plan.tile),
         kept=opened.kept,
         statistics=plan.statistics.plan if plan.statistics is not None else None,
+        scored=opened.scored,
     )
 
 

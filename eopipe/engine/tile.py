@@ -1,4 +1,6 @@
-"""What one task does: read, composite, map, write, record. It never raises for a tile's fault.
+"""What one task does: read, composite, map (or cut another run's scores again), write, record.
+
+It never raises for a tile's fault.
 
 The order matters: window features (where they are kept), the mosaic's shards, the COG, the objects, and last the
 ledger's record, which vouches for them.
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from eopipe.cube.gdal import ReadStats
 from eopipe.engine.context import state_of
 from eopipe.engine.device import device_label
 from eopipe.engine.faults import fault_of
@@ -21,6 +24,7 @@ from eopipe.engine.folder import cog as cog_path
 from eopipe.engine.ledger import Failure, FileInfo, Record, Status
 from eopipe.engine.mapping import Stopwatch, map_box
 from eopipe.engine.objects import TileObjects
+from eopipe.engine.scored import cut_tile
 from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
 from eopipe.mosaic.features import FEATURES
@@ -34,7 +38,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.engine.context import WorkerState
+    from eopipe.engine.features import Keeper
+    from eopipe.engine.mapping import Found, Tell
     from eopipe.engine.tiles import PlannedTile
+    from eopipe.grid import PixelBox
 
 LOG = logging.getLogger("eopipe.tile")
 
@@ -99,25 +106,20 @@ def run_tile(run_id: str, index: int) -> TileReport:
 
 def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwatch, started: datetime) -> TileReport:
     box = planned.tile.box(state.context.layout.tile)
-    with watch("scenes"):
-        scenes = state.scenes(planned) if planned.read else [[] for _ in planned.rows]
-    kernel = state.kernel if any(scenes) else state.context.kernel
     keep, figures = state.keeper(planned.tile), Figures()
     inside = None if planned.part == "full" else state.context.region.mask(box)
     objects = TileObjects.of(state.context, planned.tile, inside)
-    arrays, reads = map_box(
-        kernel,
-        scenes,
-        state.context.read,
-        box,
-        watch=watch,
-        inside=inside,
-        features=state.context.kept,
-        keep=keep,
-        statistics=state.statistics,
-        tell=figures.add,
-        found=objects.add if objects is not None else None,
-    )
+    found = objects.add if objects is not None else None
+    if state.context.scored is not None:
+        kernel, reads = state.context.kernel, ReadStats()  # no asset is opened, no weight loaded
+        cut = cut_tile(kernel, state.context.scored, planned, box, watch=watch, tell=figures.add)
+        arrays = cut.arrays
+        if found is not None and cut.objects is not None:
+            found(cut.objects)
+    else:
+        arrays, reads = _map_scenes(
+            state, planned, box, inside, watch=watch, keep=keep, tell=figures.add, found=found
+        )
     status = _status(arrays, covered=planned.covered)
     counts = _histogram(state, arrays, inside)
     with watch("write"):
@@ -154,6 +156,35 @@ def _map(state: WorkerState, planned: PlannedTile, *, index: int, watch: Stopwat
         bytes_read=reads.bytes_read,
         retries=reads.retries,
         warnings=warnings,
+    )
+
+
+def _map_scenes(
+    state: WorkerState,
+    planned: PlannedTile,
+    box: PixelBox,
+    inside: NDArray[np.bool_] | None,
+    *,
+    watch: Stopwatch,
+    keep: Keeper | None,
+    tell: Tell,
+    found: Found | None,
+) -> tuple[Mapping[str, NDArray[Any]], ReadStats]:
+    """A tile's arrays from its scenes."""
+    with watch("scenes"):
+        scenes = state.scenes(planned) if planned.read else [[] for _ in planned.rows]
+    return map_box(
+        state.kernel if any(scenes) else state.context.kernel,
+        scenes,
+        state.context.read,
+        box,
+        watch=watch,
+        inside=inside,
+        features=state.context.kept,
+        keep=keep,
+        statistics=state.statistics,
+        tell=tell,
+        found=found,
     )
 
 

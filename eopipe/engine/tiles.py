@@ -40,6 +40,7 @@ class PlannedTile:
         rows: Snapshot rows of its scenes (those that meet what is read, the halo included), by epoch.
         covered: Whether a scene of every epoch meets the tile itself; else it is ``empty``.
         lacks: Of several epochs, those of which no scene meets the tile.
+        source: Key of its inputs in the run whose tile it is made of; None where it is made of scenes.
     """
 
     tile: Tile
@@ -48,6 +49,7 @@ class PlannedTile:
     rows: tuple[tuple[int, ...], ...]
     covered: bool
     lacks: tuple[str, ...] = ()
+    source: str | None = None
 
     @property
     def read(self) -> bool:

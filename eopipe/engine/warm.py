@@ -46,6 +46,11 @@ def warm_up(info: KernelInfo) -> None:
                 settings = ReadSettings(grid=_GRID, bands=info.inputs.bands, composite=composite)
                 with TileReader([[scene, scene]], settings) as reader:
                     reader.read(_BOX)
+    warm_up_arrays(info)
+
+
+def warm_up_arrays(info: KernelInfo) -> None:
+    """Reduce and count arrays like the kernel's: all that a run needs which reads no scene."""
     for spec in info.arrays:
         planes = (len(spec.bands),) if spec.bands else ()
         reduce(np.zeros((*planes, SIDE, SIDE), spec.dtype), spec)

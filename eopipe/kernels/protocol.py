@@ -6,7 +6,7 @@ top to bottom. Equal pixels at an equal absolute place must give equal bytes, wh
 kernel computes fixed groups of windows, always of the same shape and with the same companions.
 
 A kernel may offer more than :class:`Kernel` asks for: :class:`Settling`, :class:`Measuring`,
-:class:`MeasuresPrecision`, and :class:`eopipe.kernels.words.KnowsWords`.
+:class:`MeasuresPrecision`, :class:`Rethresholding`, and :class:`eopipe.kernels.words.KnowsWords`.
 """
 
 from __future__ import annotations
@@ -167,6 +167,39 @@ class Measuring(Protocol):
         """In order: each sees the finished ones before it. The engine runs them; names are distinct.
 
         Called before :meth:`Kernel.load` too, for ``info`` and ``memory``; measuring comes after it.
+        """
+        ...
+
+
+@runtime_checkable
+class Rethresholding(Kernel, Protocol):
+    """A kernel whose maps follow, pixel by pixel, from a score that it stores: they can be cut elsewhere later.
+
+    What :meth:`again` makes of stored arrays must equal, byte for byte, what the kernel itself would make with
+    that threshold; so a kernel that decides on objects as a whole is none.
+    """
+
+    def at(self, threshold: int) -> Rethresholding:
+        """The same kernel with another threshold, which its arrays' names tell; not loaded.
+
+        Args:
+            threshold: In the units of the stored score.
+
+        Raises:
+            SpecError: It is out of range, or with these options the maps do not follow from the score: one line.
+        """
+        ...
+
+    def again(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
+        """All arrays of a box from those that an earlier run stored; :meth:`Kernel.load` is not needed.
+
+        Args:
+            arrays: The kernel's own by name, ``[y, x]`` (or ``[plane, y, x]``), no-data where it was not seen and
+                outside the area; not to be written to.
+            box: Where they lie, on the grid.
+
+        Returns:
+            The same arrays as this threshold makes them, and their objects where ``KernelInfo.objects`` is set.
         """
         ...
 

@@ -171,7 +171,7 @@ class _Page:
     ) -> int:
         """The map's classes and what else can be seen in it; where the next legend may begin."""
         left, y = self._legend_left, self._top + 8
-        self._text((left, y), _fit(spec.long_name or spec.name, 18, _LEGEND), 18)
+        self._text((left, y), _fit(spec.long_name or spec.name, 18, _LEGEND - 146), 18)
         self._text((left + _LEGEND - 96, y + 2), "share", 14, SOFT, right=True)
         self._text((left + _LEGEND - 7, y + 2), "km", 14, SOFT, right=True)
         self._text((left + _LEGEND, y), "2", 10, SOFT, right=True)  # the bundled font has no superscript

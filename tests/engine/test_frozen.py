@@ -1,5 +1,6 @@
 """What a run froze: another spec, other weights and another kernel are told apart from its own."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from eopipe.engine import frozen
-from eopipe.errors import SpecError, WeightsError
+from eopipe.errors import DamageError, SpecError, WeightsError
 from eopipe.spec import parse_spec
 
 WORDS = {"water": ["water", "river"], "land": ["land"]}
@@ -65,3 +66,16 @@ def test_what_was_said_of_the_words_is_kept_and_a_record_from_before_has_none(tm
     assert frozen.Frozen.from_bytes(before.to_bytes(), "run.json").words == said
     assert b'"words": [' not in made(tmp_path).to_bytes()
     assert frozen.Frozen.from_bytes(made(tmp_path).to_bytes(), "run.json").words == ()
+
+
+def test_what_a_run_was_made_of_is_read_as_it_was_once_written(tmp_path):
+    """``rescored`` was the only way to be made of another run."""
+    derived = frozen.Derived("rethreshold", "s3://bucket/out")
+    before = replace(made(tmp_path), derived=derived)
+    assert frozen.Frozen.from_bytes(before.to_bytes(), "run.json").derived == derived
+    document = json.loads(made(tmp_path).to_bytes())
+    assert not {"derived", "rescored"} & document.keys()
+    old = json.dumps({**document, "rescored": "/out/first"}).encode()
+    assert frozen.Frozen.from_bytes(old, "run.json").derived == frozen.Derived("rescore", "/out/first")
+    with pytest.raises(DamageError, match=r"run\.json is damaged"):
+        frozen.Frozen.from_bytes(json.dumps({**document, "derived": "/out/first"}).encode(), "run.json")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eopipe.kernelinfo import ArraySpec, ClassInfo
-from eopipe.kernels.change.scoring import AT, HIGHEST, NOT_SEEN
+from eopipe.kernels.change.cut import AT, HIGHEST, NOT_SEEN, told
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ LOSERS = (254, 255)
 
 
 def change_arrays(
-    names: Sequence[str], phrases: Sequence[str], classes: tuple[ClassInfo, ...], *, kinds: str
+    names: Sequence[str], phrases: Sequence[str], classes: tuple[ClassInfo, ...], *, kinds: str, at: int | None = None
 ) -> tuple[ArraySpec, ...]:
     """``change``, ``change_score``, ``label_before``, ``label_after``.
 
@@ -23,9 +23,10 @@ def change_arrays(
         phrases: Of all of them.
         classes: Of the labels.
         kinds: What these are, such as ``land cover``.
+        at: ``change_score`` from which on something changed; None: `AT`.
     """
     table = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f", tuple(phrases)))
-    words = f"change of {', '.join(names)}"
+    words = told(f"change of {', '.join(names)}", at)
     change = ArraySpec("change", "uint8", 255, NOT_SEEN, table, losers=LOSERS, long_name=words)
     score = ArraySpec(
         "change_score", "uint8", 255, NOT_SEEN, losers=LOSERS,

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eopipe.kernels.change.cut import AT
 from eopipe.kernels.change.identifier import class_means
-from eopipe.kernels.change.scoring import AT, hundredths
+from eopipe.kernels.change.scoring import hundredths
 from eopipe.kernels.change.spectral import MARGIN, Level, compare
 from eopipe.kernels.change.statistics import LEAST_SPREAD
 from eopipe.kernels.change.threshold import counts_of, threshold_of

@@ -16,11 +16,12 @@ from eopipe.grid import CELL
 from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.kernels.change.arrays import change_arrays, of_sentinel_2
 from eopipe.kernels.change.comparing import CELL_BYTES, HALO, SCORES, SHIFT, compare_cell
+from eopipe.kernels.change.cut import AT, NOT_SEEN, changed, checked
 from eopipe.kernels.change.meaning import meaning
 from eopipe.kernels.change.misplaced import Misplaced
-from eopipe.kernels.change.scoring import AT, NOT_SEEN, hundredths
+from eopipe.kernels.change.scoring import hundredths
 from eopipe.kernels.change.statistics import LevelStage, ScoreStage, ShiftStage
-from eopipe.kernels.change.vectors import changed_regions, object_spec
+from eopipe.kernels.change.vectors import changed_regions, cut_again, object_spec
 from eopipe.kernels.found import FoundObjects
 from eopipe.kernels.land_cover import BANDS, CLASSES
 from eopipe.kernels.protocol import ALONE, Result
@@ -29,7 +30,7 @@ from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import locate, sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,13 +54,19 @@ def create(options: Options, *, resolution: float) -> Change:  # noqa: ARG001  (
 
 
 class Change:
-    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
+    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read).
 
-    def __init__(self, options: Options, found: Meaning) -> None:
-        self._options, self._meaning = options, found
+    Args:
+        options: The spec's.
+        found: What its prompts mean.
+        at: Where ``change_score`` is cut, in hundredths of the threshold, and the map says so; None cuts at `AT`.
+    """
+
+    def __init__(self, options: Options, found: Meaning, *, at: int | None = None) -> None:
+        self._options, self._meaning, self._at = options, found, at
         self._runner: DynamicWorldRunner | None = None
         self._loaded: tuple[str, int] | None = None
-        self._info = _describe(options, found)
+        self._info = _describe(options, found, at)
 
     @property
     def info(self) -> KernelInfo:
@@ -108,10 +115,18 @@ class Change:
             limit = context.statistics[SCORES].at("threshold", cell)
             figures.add(cell, found.visible, found.seen, context.statistics.get(SHIFT))
             mine = {name: array[cell.slices(box)] for name, array in out.items()}
-            _write(found, limit, mine)
+            _write(found, limit, mine, self._at or AT)
             shown = None if context.wanted is None else context.wanted[cell.slices(outer)]
             objects.append(changed_regions(mine, cell, shown))
         return Result(out, FoundObjects.concatenate(objects), figures=figures.sums)
+
+    def at(self, threshold: int) -> Change:
+        """Itself, cut elsewhere; see :class:`eopipe.kernels.protocol.Rethresholding`."""
+        return Change(self._options, self._meaning, at=checked(threshold))
+
+    def again(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
+        """Arrays of a box as they were stored, with ``change`` as this threshold makes it, and its regions."""
+        return cut_again(arrays, box, self._at or AT)
 
     def _net(self) -> DynamicWorldRunner:
         assert self._runner is not None, "load() comes before the first strip"
@@ -122,22 +137,22 @@ class Change:
         return {**self.__dict__, "_runner": None, "_loaded": None}
 
 
-def _write(found: Compared, limit: NDArray[np.float64], out: dict[str, NDArray[Any]]) -> None:
+def _write(found: Compared, limit: NDArray[np.float64], out: dict[str, NDArray[Any]], at: int) -> None:
     """A cell's arrays, in place; ``change`` follows from ``change_score`` as it is stored."""
     score = hundredths(found.score / limit)
     out["change_score"][...] = np.where(found.seen, score, NOT_SEEN)
-    out["change"][...] = np.where(found.seen, score >= AT, NOT_SEEN)
+    out["change"][...] = changed(out["change_score"], at)
     out["label_before"][...], out["label_after"][...] = found.labels
 
 
-def _describe(options: Options, found: Meaning) -> KernelInfo:
+def _describe(options: Options, found: Meaning, at: int | None) -> KernelInfo:
     model = DYNAMIC_WORLD
     return KernelInfo(
         name="change",
         version=VERSION,
         inputs=Inputs("optical", BANDS, gsd=10.0, epochs=2, levels=("L1C",)),
         window=Window(size=CELL + 2 * HALO, stride=CELL, halo=HALO),
-        arrays=change_arrays(found.names, found.phrases, CLASSES, kinds="land cover"),
+        arrays=change_arrays(found.names, found.phrases, CLASSES, kinds="land cover", at=at),
         options=options.complete(),
         objects=object_spec(CLASSES, seams="touching"),
         weights={model.weights.file: sha256_of(locate(model.weights)), **found.weights},
@@ -148,5 +163,6 @@ def _describe(options: Options, found: Meaning) -> KernelInfo:
             "source": model.weights.origin,
             "citation": model.citation,
             "teacher_classes": found.told,
+            **({"at": at} if at is not None else {}),
         },
     )

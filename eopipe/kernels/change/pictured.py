@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.kernels.change.comparing import SHIFT, SHIFTED, registered
+from eopipe.kernels.change.cut import AT
 from eopipe.kernels.change.lattice import beyond_core, core_of, decided
 from eopipe.kernels.change.pipelines import Objects
-from eopipe.kernels.change.scoring import AT
 from eopipe.kernels.change.stages import Pair
 from eopipe.kernels.change.vectors import found_objects, most_frequent
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eopipe.kernels.change.cut import AT
 from eopipe.kernels.change.identifier import AFTER, BEFORE, Rule, class_means, classes_of, keep, pixel_classes
 from eopipe.kernels.change.instances import COUNTERPART, regions, unmatched
 from eopipe.kernels.change.proposals import Proposals, joined
-from eopipe.kernels.change.scoring import AT, judged
+from eopipe.kernels.change.scoring import judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

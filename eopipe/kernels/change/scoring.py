@@ -6,19 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eopipe.kernels.change.cut import AT, HIGHEST
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.stages import Compared
-
-AT = 100
-"""``change_score`` from which on something counts as changed: the threshold of its place."""
-
-HIGHEST = 250
-"""Of ``change_score``: two and a half times the threshold, or more."""
-
-NOT_SEEN = 254
-"""In ``change`` and ``change_score``: no valid observation in an epoch."""
 
 
 def hundredths(ratio: NDArray[Any]) -> NDArray[np.uint8]:

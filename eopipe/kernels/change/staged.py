@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eopipe.errors import SpecError
 from eopipe.grid import CELL
 from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.kernels.change.arrays import change_arrays, of_sentinel_2
 from eopipe.kernels.change.assembly import Assembly
 from eopipe.kernels.change.cells import Cells
 from eopipe.kernels.change.comparing import CELL_BYTES, HALO, SHIFTED
+from eopipe.kernels.change.cut import AT, checked
 from eopipe.kernels.change.instantiations import PIXELS, SPECTRAL
 from eopipe.kernels.change.lattice import stride_of
 from eopipe.kernels.change.meaning import meaning
@@ -22,7 +24,7 @@ from eopipe.kernels.change.pictured import Looker
 from eopipe.kernels.change.sight import RGB, Sight
 from eopipe.kernels.change.statistics import LevelStage, ScoreStage, ShiftStage
 from eopipe.kernels.change.stripmap import Carry, StripMap
-from eopipe.kernels.change.vectors import object_spec
+from eopipe.kernels.change.vectors import cut_again, object_spec
 from eopipe.kernels.land_cover import BANDS, CLASSES
 from eopipe.kernels.ovss.picture import REFLECTANCE, STRETCHES, stretch_of
 from eopipe.kernels.ovss.prompts import Vocabulary
@@ -58,12 +60,12 @@ def create(options: StageOptions, *, resolution: float) -> StagedChange:  # noqa
 class StagedChange:
     """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
 
-    def __init__(self, assembly: Assembly, asked: Meaning | None) -> None:
-        self._assembly, self._options, self._meaning = assembly, assembly.options, asked
+    def __init__(self, assembly: Assembly, asked: Meaning | None, *, at: int | None = None) -> None:
+        self._assembly, self._options, self._meaning, self._at = assembly, assembly.options, asked, at
         self._detection: Detection | None = None
         self._runner: DynamicWorldRunner | None = None
         self._loaded: tuple[str, int] | None = None
-        self._info = _describe(assembly, asked)
+        self._info = _describe(assembly, asked, at)
 
     @property
     def info(self) -> KernelInfo:
@@ -124,9 +126,28 @@ class StagedChange:
         if self._meaning is not None:
             cells = Cells(self._net(), self._meaning, pixels, valid, outer, context.statistics, dict(carry.cells))
         looker = Looker(self._detection, pixels, valid, outer, context.statistics, cells)
-        made = StripMap(looker, box, side=self._assembly.stages.window, wanted=context.wanted, carry=carry)
+        made = StripMap(
+            looker, box, side=self._assembly.stages.window, wanted=context.wanted, carry=carry, at=self._at or AT
+        )
         arrays = made.arrays()
         return Result(arrays, made.objects(arrays), made.carry(), figures=made.figures().sums)
+
+    def at(self, threshold: int) -> StagedChange:
+        """Itself, cut elsewhere; see :class:`eopipe.kernels.protocol.Rethresholding`.
+
+        Raises:
+            SpecError: It is out of range, or objects were decided on, whose scores are no longer told apart.
+        """
+        if self._assembly.stages.proposer != PIXELS:
+            raise SpecError(
+                f"at: {self._options.instantiation} decides on whole objects, which scores of pixels do not tell; "
+                f"run the spec anew with another beta, or cut a map of pixels ({PIXELS}, spectral-land-cover)"
+            )
+        return StagedChange(self._assembly, self._meaning, at=checked(threshold))
+
+    def again(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
+        """Arrays of a box as they were stored, with ``change`` as this threshold makes it, and its regions."""
+        return cut_again(arrays, box, self._at or AT)
 
     def _sight(self) -> Sight:
         stretch = self._options.stretch
@@ -147,7 +168,7 @@ _KEPT_BYTES, _CELL_KEPT_BYTES, _PAIR_BYTES = 8, 8, 60
 registered and shown."""
 
 
-def _describe(assembly: Assembly, asked: Meaning | None) -> KernelInfo:
+def _describe(assembly: Assembly, asked: Meaning | None, at: int | None) -> KernelInfo:
     options = assembly.options
     names = tuple(name for name, _ in options.prompts)
     phrases = tuple(phrase for _, said in options.prompts for phrase in said)
@@ -161,12 +182,17 @@ def _describe(assembly: Assembly, asked: Meaning | None) -> KernelInfo:
         version=VERSION,
         inputs=Inputs("optical", assembly.bands, gsd=10.0, epochs=2, levels=("L1C",) if embedded else ()),
         window=Window(size=assembly.stages.window, stride=stride, halo=halo),
-        arrays=change_arrays(names, phrases, classes, kinds="land cover" if asked is not None else "class"),
+        arrays=change_arrays(names, phrases, classes, kinds="land cover" if asked is not None else "class", at=at),
         options=options.complete(),
         objects=object_spec(classes, seams="touching" if assembly.stages.proposer == PIXELS else "doubles"),
         weights={**assembly.weights, **(asked.weights if asked is not None else {})},
         places=assembly.places,
-        provenance={"model": options.instantiation, "order": assembly.stages.order, **assembly.provenance},
+        provenance={
+            "model": options.instantiation,
+            "order": assembly.stages.order,
+            **assembly.provenance,
+            **({"at": at} if at is not None else {}),
+        },
     )
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from eopipe.grid import CELL
 from eopipe.kernels.change.comparing import SHIFT
+from eopipe.kernels.change.cut import AT, NOT_SEEN, changed
 from eopipe.kernels.change.lattice import core_of, pictures
 from eopipe.kernels.change.misplaced import Misplaced
 from eopipe.kernels.change.painting import paint
-from eopipe.kernels.change.scoring import AT, NOT_SEEN
 from eopipe.kernels.change.sight import RGB
 from eopipe.kernels.change.vectors import changed_regions
 from eopipe.kernels.found import FoundObjects
@@ -44,12 +44,20 @@ class StripMap:
         side: Of a picture.
         wanted: ``[y, x]`` over the strip with its halo: what somebody will see; None: all.
         carry: From the strip above.
+        at: ``change_score`` from which on a pixel changed.
     """
 
     def __init__(
-        self, looker: Looker, box: PixelBox, *, side: int, wanted: NDArray[np.bool_] | None, carry: Carry
+        self,
+        looker: Looker,
+        box: PixelBox,
+        *,
+        side: int,
+        wanted: NDArray[np.bool_] | None,
+        carry: Carry,
+        at: int = AT,
     ) -> None:
-        self._looker, self._box, self._wanted = looker, box, wanted
+        self._looker, self._box, self._wanted, self._at = looker, box, wanted, at
         self._decided: dict[PixelBox, Decided | None] = {}
         self._objects: list[FoundObjects] = []
         for picture in pictures(box, side):
@@ -73,9 +81,10 @@ class StripMap:
                     score[shared.slices(box)] = found.score[inner]
             if found.masks is not None:
                 paint(score, box, found.masks, found.picture, found.score)
+        shown = np.where(seen, score, NOT_SEEN).astype(np.uint8)
         return {
-            "change": np.where(seen, score >= AT, NOT_SEEN).astype(np.uint8),
-            "change_score": np.where(seen, score, NOT_SEEN).astype(np.uint8),
+            "change": changed(shown, self._at),
+            "change_score": shown,
             "label_before": labels[0],
             "label_after": labels[1],
         }

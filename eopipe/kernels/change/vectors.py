@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eopipe.grid import CELL
 from eopipe.kernelinfo import ObjectColumn, ObjectSpec
+from eopipe.kernels.change.cut import changed
 from eopipe.kernels.change.instances import regions
 from eopipe.kernels.found import FoundObjects
+from eopipe.kernels.protocol import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +95,22 @@ def changed_regions(
         before=most_frequent(masks, arrays["label_before"]),
         after=most_frequent(masks, arrays["label_after"]),
     )
+
+
+def cut_again(arrays: Mapping[str, NDArray[Any]], box: PixelBox, at: int) -> Result:
+    """A map of pixels cut elsewhere: ``change`` from ``change_score`` as it was stored, and the regions that makes.
+
+    Args:
+        arrays: All of a box, as they were stored: what lies outside the area holds no score.
+        box: Whole cells.
+        at: ``change_score`` from which on a pixel changed.
+    """
+    found = {**arrays, "change": changed(arrays["change_score"], at)}
+    cells = [
+        changed_regions({name: array[..., *cell.slices(box)] for name, array in found.items()}, cell)
+        for cell in box.blocks(CELL)
+    ]
+    return Result(found, FoundObjects.concatenate(cells))
 
 
 def most_frequent(masks: Masks, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
