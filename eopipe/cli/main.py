@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from eopipe.cli import demo, runs, tools, training  # noqa: F401  (they add their commands)
+from eopipe.cli import demo, evaluation, runs, tools, training  # noqa: F401  (they add their commands)
 from eopipe.cli.app import app, redacted
 from eopipe.errors import EopipeError
 

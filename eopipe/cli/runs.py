@@ -122,7 +122,9 @@ def rescore(
     as_json: Json = False,
 ) -> None:
     """Map other words from the window features that a run kept; nothing is encoded. The same command resumes."""
-    options = _changes(prompts, changes or [])
+    options = read_options(prompts, changes)
+    if not options:
+        raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
 
     from eopipe.engine.display import choose_display  # noqa: PLC0415
 
@@ -184,8 +186,16 @@ def _see_through(work: Callable[[], dict[str, Any]], display: Any, *, as_json: b
     raise typer.Exit(summary["exit_status"])
 
 
-def _changes(prompts: str | None, pairs: list[str]) -> dict[str, Any]:
-    """Options of the kernel as the command line gives them; values as YAML reads them."""
+def read_options(prompts: str | None, pairs: list[str] | None) -> dict[str, Any]:
+    """Options of the kernel as the command line gives them; values as YAML reads them.
+
+    Args:
+        prompts: Classes and their words.
+        pairs: ``KEY=VALUE`` each.
+
+    Raises:
+        SpecError: One cannot be read.
+    """
     found: dict[str, Any] = {}
     if prompts is not None:
         from eopipe.kernels.ovss.prompts import parse_text  # noqa: PLC0415  (with the kernels)
@@ -194,13 +204,11 @@ def _changes(prompts: str | None, pairs: list[str]) -> dict[str, Any]:
             found["prompts"] = parse_text(prompts)
         except ValueError as error:
             raise SpecError(f"--prompts: {error}") from None
-    for pair in pairs:
+    for pair in pairs or ():
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise SpecError(f"--set: {pair!r} is no option; write KEY=VALUE, such as scale=40")
         found[key] = parse_yaml(value, f"--set {key}")
-    if not found:
-        raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
     return found
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eopipe.area import Area, GridArea
-from eopipe.demo.again import complete
 from eopipe.demo.collection import COLLECTION, build
 from eopipe.demo.picture import true_colour
 from eopipe.demo.spec import spec_text
 from eopipe.demo.words import folder_name
+from eopipe.engine.again import complete
 from eopipe.engine.run import execute
 from eopipe.errors import OutputError
 from eopipe.mosaic.quicklook import QuicklookInfo, quicklook

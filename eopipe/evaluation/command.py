@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.errors import SpecError
 from eopipe.evaluation.cards import find_card
 from eopipe.evaluation.dataset import Naming, Reader, cut, find_folders, find_items, find_pairs
+from eopipe.evaluation.device import choose
 from eopipe.evaluation.report import result
 from eopipe.evaluation.run import evaluate
 
@@ -83,7 +84,7 @@ def judge(request: Request, display: Told | None = None) -> dict[str, Any]:
     card = find_card(request.card)
     plan = make_plan(card, given=request.options, prompts=request.prompts, resize=request.resize, demo=request.demo)
     samples = cut(pairs_of(request, card), card, limit=request.limit)
-    predict = Ovss(plan, device=_device(request.device), threads=os.cpu_count() or 1)
+    predict = Ovss(plan, device=choose(request.device), threads=os.cpu_count() or 1)
     read = Reader(card.label_rule(ignore_unknown=request.ignore_unknown))
     settings = {**plan.identity(), "weights": predict.weights, "ignore_unknown": request.ignore_unknown}
     colours = [entry.colour for entry in plan.options.vocabulary.classes()]
@@ -120,13 +121,3 @@ def pairs_of(request: Request, card: Card) -> list[Pair]:
             f"where is the set? Give --data FOLDER (or a STAC .json), or --images and --labels, of {card.title}"
         )
     return find_pairs(request.images, request.labels, naming)
-
-
-def _device(wanted: str) -> str:
-    import torch  # noqa: PLC0415  (slow to load)
-
-    if wanted not in {"auto", "cpu", "cuda"}:
-        raise SpecError(f"--device {wanted!r} is none; choose auto, cpu or cuda")
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise SpecError("--device cuda: torch sees no GPU; choose cpu, or install torch for your GPU")
-    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"

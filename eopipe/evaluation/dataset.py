@@ -54,6 +54,11 @@ class Sample:
     pair: Pair
     window: tuple[int, int, int, int] | None = None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Everything that it is read from."""
+        return self.pair.image, self.pair.label
+
 
 @dataclass(frozen=True)
 class Naming:
@@ -78,16 +83,16 @@ class Naming:
 
     def skips(self, name: str) -> bool:
         """Whether a file is none of the set's images, by its name."""
-        return any(_shared(pattern, name) is not None for pattern in self.skip)
+        return any(shared_part(pattern, name) is not None for pattern in self.skip)
 
     def is_label(self, name: str) -> bool:
         """Whether a name is a label's and cannot be an image's."""
-        return any(_shared(pattern, name) is not None for pattern in self.labels if pattern != "*")
+        return any(shared_part(pattern, name) is not None for pattern in self.labels if pattern != "*")
 
     def candidates(self, name: str) -> Iterator[tuple[str, str | None]]:
         """Stems (and suffixes, where the pattern has one) that an image's label may have, best first."""
         for pattern in self.images:
-            shared = _shared(pattern, name)
+            shared = shared_part(pattern, name)
             for label in self.labels if shared is not None else ():
                 suffix = Path(label).suffix if is_picture(Path(label)) else None
                 stem = label.removesuffix(suffix) if suffix else label
@@ -95,7 +100,7 @@ class Naming:
 
     def is_image(self, name: str) -> bool:
         """Whether a name is an image's."""
-        return any(_shared(pattern, name) is not None for pattern in self.images)
+        return any(shared_part(pattern, name) is not None for pattern in self.images)
 
 
 def find_folders(root: Path) -> tuple[Path, Path]:
@@ -167,7 +172,7 @@ def find_items(address: str, *, image: str, label: str) -> list[Pair]:
             _asset(item, image, {"data", "visual"}, "--image-asset"),
             _asset(item, label, {"labels", "label"}, "--label-asset"),
         )
-        for item in _items(address)
+        for item in read_items(address)
     ]
     if not pairs:
         raise CatalogError(f"{address} has no item; give a collection of labelled images")
@@ -249,7 +254,7 @@ def _starts(side: int, piece: int, stride: int) -> list[int]:
     return list(dict.fromkeys(max(min(start, side - piece), 0) for start in range(0, side, stride)))
 
 
-def _shared(pattern: str, name: str) -> str | None:
+def shared_part(pattern: str, name: str) -> str | None:
     """What the star of a pattern stands for in a file's name; a pattern without suffix means any."""
     text = name if is_picture(Path(pattern)) else Path(name).stem
     before, after = pattern.split("*")
@@ -292,7 +297,12 @@ def _and_more(count: int) -> str:
     return f" (and {count:,} more have none)" if count else ""
 
 
-def _items(address: str) -> list[Any]:
+def read_items(address: str) -> list[Any]:
+    """The items of a static STAC catalog, collection, item or item collection, as pystac has them.
+
+    Raises:
+        CatalogError: It cannot be read.
+    """
     import pystac  # noqa: PLC0415  (not needed for folders)
 
     try:
@@ -312,14 +322,15 @@ def _items(address: str) -> list[Any]:
 
 def _asset(item: Any, name: str, roles: set[str], option: str) -> str:
     if name in item.assets:
-        return _local(item.assets[name].get_absolute_href() or item.assets[name].href)
+        return local_path(item.assets[name].get_absolute_href() or item.assets[name].href)
     alike = [asset for asset in item.assets.values() if roles & set(asset.roles or ())]
     if len(alike) != 1:
         raise ItemError(
             f"item {item.id} has no asset {name!r} (it has {', '.join(item.assets) or 'none'}); name it with {option}"
         )
-    return _local(alike[0].get_absolute_href() or alike[0].href)
+    return local_path(alike[0].get_absolute_href() or alike[0].href)
 
 
-def _local(address: str) -> str:
+def local_path(address: str) -> str:
+    """A file's address as a path where it is one."""
     return address.removeprefix("file://")

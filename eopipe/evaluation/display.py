@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from eopipe.evaluation.metrics import Confusion
@@ -18,10 +19,21 @@ PLAIN_SECONDS = 10.0
 """Between lines where there is no terminal."""
 
 
-class Told:
-    """Says how far an evaluation is, what it has found so far, and when it will be done; a context manager."""
+def mean_iou(confusion: Confusion) -> str:
+    """What has been found so far, of classes."""
+    return f"mIoU {confusion.mean_iou * 100:.1f} %"
 
-    def __init__(self, *, terminal: bool | None = None) -> None:
+
+class Told:
+    """Says how far an evaluation is, what it has found so far, and when it will be done; a context manager.
+
+    Args:
+        terminal: Whether there is one; None: looked up.
+        figure: What is said of the counts so far.
+    """
+
+    def __init__(self, *, terminal: bool | None = None, figure: Callable[[Confusion], str] = mean_iou) -> None:
+        self._figure = figure
         self._live = sys.stderr.isatty() if terminal is None else terminal
         self._console = Console(stderr=True, highlight=False)
         self._bar = Progress(
@@ -62,7 +74,7 @@ class Told:
         self._here += 1
         now = time.monotonic()
         said = f"{clock((self._total - self._done) * (now - self._begun) / self._here)} left"
-        said += f", mIoU {confusion.mean_iou * 100:.1f} % so far"
+        said += f", {self._figure(confusion)} so far"
         self._bar.update(self._task, completed=self._done, said=said)
         if not self._live and now - self._spoke >= PLAIN_SECONDS:
             self._spoke = now

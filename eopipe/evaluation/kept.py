@@ -10,7 +10,7 @@ import fcntl
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from PIL import Image
@@ -24,9 +24,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.evaluation.dataset import Sample
-
 SETTINGS, LINES, MAPS, RESULT, COUNTS = "eval.json", "images.jsonl", "predictions", "result.json", "confusion.npz"
+
+
+class Judgeable(Protocol):
+    """What is judged as one picture."""
+
+    @property
+    def key(self) -> str:
+        """Names it within its set, as a relative path."""
+        ...
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Everything that it is read from."""
+        ...
 
 
 class Kept:
@@ -49,8 +61,7 @@ class Kept:
         self._wanted: dict[str, Any] = json.loads(json.dumps(settings))
 
     def __enter__(self) -> Self:
-        if re.match(r"[a-z][a-z0-9+.-]+:/", str(self.folder)):
-            raise SpecError(f"--out {self.folder} is no local folder; give one, and copy it where you like")
+        refuse_remote(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / LINES).open("a+b")
@@ -72,7 +83,7 @@ class Kept:
     ) -> None:
         self._file.close()
 
-    def known(self, samples: Sequence[Sample]) -> dict[str, Confusion]:
+    def known(self, samples: Sequence[Judgeable]) -> dict[str, Confusion]:
         """Counts of the samples that were judged before and whose files are as they were, by key."""
         return {
             sample.key: Confusion.from_json(self._known[sample.key]["confusion"])
@@ -80,7 +91,7 @@ class Kept:
             if self._known.get(sample.key, {}).get("files") == _stamp(sample)
         }
 
-    def add(self, sample: Sample, confusion: Confusion, prediction: NDArray[np.uint8]) -> None:
+    def add(self, sample: Judgeable, confusion: Confusion, prediction: NDArray[np.uint8]) -> None:
         """Keep a sample's map and counts.
 
         Raises:
@@ -140,11 +151,21 @@ class Kept:
             raise SpecError(f"{self.folder / LINES} is damaged; remove the folder, or give another --out") from None
 
 
-def _stamp(sample: Sample) -> list[int]:
-    """Size and time of both files; nothing of what lies behind an address."""
+def refuse_remote(folder: Path) -> None:
+    """An evaluation's folder is local.
+
+    Raises:
+        SpecError: It looks like an address.
+    """
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(folder)):
+        raise SpecError(f"--out {folder} is no local folder; give one, and copy it where you like")
+
+
+def _stamp(sample: Judgeable) -> list[int]:
+    """Size and time of its files; nothing of what lies behind an address, or is not there."""
     found: list[int] = []
-    for address in (sample.pair.image, sample.pair.label):
-        if "://" not in address:
+    for address in sample.files:
+        if "://" not in address and Path(address).exists():
             status = Path(address).stat()
             found += [status.st_size, status.st_mtime_ns]
     return found

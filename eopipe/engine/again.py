@@ -1,4 +1,4 @@
-"""A demo that was asked for before: what is complete is shown again, and no worker is started for it."""
+"""A run that was asked for before: what is complete is told again, and no worker is started for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def complete(spec: RunSpec) -> dict[str, Any] | None:
     """The summary of a run that is complete: every tile's record is there, and what is made of them.
 
     Args:
-        spec: The demo's.
+        spec: The run's.
 
     Returns:
         The last summary, of the session that mapped tiles where there is one; None where something is left to do.
