@@ -7,11 +7,13 @@ import pytest
 
 from eopipe.cube.sensors import resolve_scene, sensor_of
 from eopipe.engine.job import resolve
+from eopipe.kernels.change.stage_options import StageOptions
 from eopipe.kernels.ovss.options import Options
 from eopipe.kernels.ovss.picture import stretch_of
 from eopipe.models.entry import ClipEntry
-from eopipe.models.registry import get_model
+from eopipe.models.registry import MODELS, get_model
 from eopipe.spec import load_spec
+from eopipe.stac.season import Season
 from tests.support.paths import ROOT, needs_shared, shared
 
 FLOWS = sorted((ROOT / "flows").glob("land-cover-*.yaml"))
@@ -77,3 +79,17 @@ def test_the_open_vocabulary_flow_is_valid_and_real_items_have_its_bands():
         scene = resolve_scene(item, ("red", "green", "blue"))
         assert [ref.band_index for ref in scene.bands.values()] == [1, 2, 3]
         assert stretch_of([sensor_of(item).name]) == (0.0, 1.0)
+
+
+def test_the_flows_of_change_name_two_epochs_and_stages_that_there_are():
+    own = load_spec(ROOT / "flows/change-earth-search.yaml")
+    job = resolve(own, datetime(2025, 10, 1, tzinfo=UTC))
+    assert job.kernel.info.inputs.epochs == len(own.source.ranges()) == 2
+    assert Season.parse(own.source.season) == Season((6, 1), (8, 31))
+    theirs = load_spec(ROOT / "flows/change-naip.yaml")
+    assert len(theirs.source.ranges()) == 2
+    stages = StageOptions.model_validate(theirs.kernel.options()).combination
+    assert (stages.proposer, stages.comparer) == ("sam2.1-hiera-l", "dinov2-base")
+    assert isinstance(get_model(stages.identifier), ClipEntry)
+    assert {stages.proposer, stages.comparer} <= set(MODELS)
+    assert stretch_of(["NAIP"]) == (0.0, 1.0)

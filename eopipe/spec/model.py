@@ -72,6 +72,7 @@ class SourceSpec(_Model):
         collections: Collection ids; may be empty for a static collection or a parquet file that holds one.
         datetime: One range for a run of one epoch, such as ``2025-05-01/2025-09-30`` or ``P30D/now``.
         epochs: Name to range, for a run of several epochs; in this order.
+        season: Days of the year that count in every range, such as ``05-01/09-30``; over New Year ``11/02``.
         query: STAC ``query``: property to conditions; evaluated locally on static catalogs.
         filter: CQL2, as text or JSON.
         ids: Only these items.
@@ -87,6 +88,7 @@ class SourceSpec(_Model):
     collections: tuple[str, ...] = ()
     datetime: DateRange | None = None
     epochs: dict[str, DateRange] | None = None
+    season: str | None = None
     query: dict[str, dict[str, Any]] | None = None
     filter: str | dict[str, Any] | None = None
     ids: tuple[str, ...] | None = None

@@ -21,10 +21,11 @@ from eopipe.stac.geoparquet import GeoparquetFile
 from eopipe.stac.http import Backoff, Http
 from eopipe.stac.query import Cql2, check_query
 from eopipe.stac.scenes import Remarks, describe
+from eopipe.stac.season import Season
 from eopipe.stac.signing import unsign
 from eopipe.stac.source import Question
 from eopipe.stac.static import Documents, StaticCatalog
-from eopipe.stac.times import TimeRange
+from eopipe.stac.times import TimeRange, nominal_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -85,6 +86,7 @@ def search(
     started = time.monotonic()
     source = spec.source
     questions = _questions(source, area, now)
+    season = None if source.season is None else Season.parse(source.season)
     http = Http(backoff)
     catalog = open_catalog(source.catalog, http)
     if isinstance(catalog, Api):
@@ -92,7 +94,7 @@ def search(
     elif source.filter is not None:
         next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
     remarks = Remarks()
-    rows = list(_rows(catalog, questions, remarks, progress))
+    rows = list(_rows(catalog, questions, season, remarks, progress))
     kept, duplicates = reduce_duplicates(rows, source.collections)
     snapshot = Snapshot.build(list(questions), kept)
     for row in off_footprint(snapshot.index):
@@ -185,6 +187,7 @@ def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Quest
 def _rows(
     catalog: Api | StaticCatalog | GeoparquetFile,
     questions: Mapping[str, Question],
+    season: Season | None,
     remarks: Remarks,
     progress: Callable[[int], None] | None,
 ) -> Iterator[Row]:
@@ -193,6 +196,8 @@ def _rows(
         seen: dict[tuple[str, str], set[str]] = {}
         found: Found
         for found in catalog.items(question):
+            if season is not None and not season.holds(nominal_time(found.item)):
+                continue
             row = describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
             hashes = seen.setdefault((row.collection, row.id), set())
             if row.hash in hashes:

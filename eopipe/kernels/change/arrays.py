@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 LOSERS = (254, 255)
 
+PHOTOGRAPHED = (0.2, 3.0)
+"""Metres a pixel of the sets that DynamicEarth's figures were made on: WHU-CD's to SECOND's coarsest."""
+
 
 def change_arrays(
     names: Sequence[str], phrases: Sequence[str], classes: tuple[ClassInfo, ...], *, kinds: str, at: int | None = None
@@ -37,6 +40,18 @@ def change_arrays(
         for when in ("before", "after")
     )
     return (change, score, *labels)
+
+
+def of_photographs(name: str, resolution: float) -> list[str]:
+    """A warning of pixels far from those of the published figures; none within them."""
+    low, high = PHOTOGRAPHED
+    if low / 2 <= resolution <= 2 * high:
+        return []
+    line = (
+        f"the figures of {name} were made with pixels of {low:g} to {high:g} m; it will see {resolution:g} (CRS "
+        f"units): look at the map before you rely on it"
+    )
+    return [line]
 
 
 def of_sentinel_2(levels: Sequence[str], known: Sequence[str], resolution: float) -> list[str]:

@@ -86,6 +86,11 @@ class Assembly:
         return tuple(band for band in NINE_BANDS if band in wanted)
 
     @property
+    def photographs(self) -> bool:
+        """Whether they see colours alone, as nets of photographs do."""
+        return set(self.bands) == set(RGB)
+
+    @property
     def weights(self) -> dict[str, str]:
         """File and sha256 of everything."""
         return {file: found for part in self.parts for file, found in part.weights.items()}

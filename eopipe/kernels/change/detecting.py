@@ -12,7 +12,7 @@ from eopipe.kernels.change.masks import Masks
 from eopipe.kernels.change.parts import Part
 from eopipe.kernels.change.proposals import Proposals
 from eopipe.kernels.change.sight import RGB
-from eopipe.models.foundation.memory import memory
+from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def _load(
 
 
 def _memory(boxes: Resolved, masks: Resolved, side: int) -> int:
-    return (
-        boxes.size
-        + masks.size
-        + max(memory(boxes, "boxes", side) - boxes.size, memory(masks, "box-masks", side) - masks.size)
-    )
+    """Of the greedier of the two, and of as many dense masks as there are boxes at the most."""
+    return max(work(boxes, "boxes", side), work(masks, "box-masks", side)) + _BOXES * side * side
+
+
+_BOXES = 300
+"""That a detector gives at the most."""

@@ -17,7 +17,7 @@ from eopipe.kernels.change.sight import RGB
 from eopipe.kernels.ovss.picture import normalise
 from eopipe.models.clip.load import CONFIG, FOLDER, HUB, load_encoder, resolve_model
 from eopipe.models.entry import FoundationEntry
-from eopipe.models.foundation.memory import memory
+from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
 from eopipe.models.registry import MODELS
 
@@ -70,7 +70,7 @@ class PhotoEncoder:
 def _photo(name: str) -> Part[Encoder]:
     found = resolve(name, "features")
     return Part(
-        RGB, partial(_load_photo, found), partial(memory, found, "features"), found.weights,
+        RGB, partial(_load_photo, found), partial(work, found, "features"), found.weights,
         {"comparer": found.provenance}, found.notes,
         ("comparer",) if found.places else (),
     )  # fmt: skip

@@ -37,7 +37,8 @@ class Part(Generic[Stage_co]):
     Args:
         bands: What it sees, canonical names; none where it sees what another part makes.
         load: Makes it.
-        memory: Peak bytes beside what it is given, by the side of a picture; picklable too.
+        memory: Peak bytes of its work beside what it is given, by the side of a picture; picklable too. Weights are
+            not counted: a worker at rest holds them.
         weights: File and sha256.
         provenance: What a run's record says of it.
         notes: What its user should know, one line each.

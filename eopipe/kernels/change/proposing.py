@@ -13,7 +13,7 @@ from eopipe.kernels.change.parts import Part
 from eopipe.kernels.change.proposals import both_dates
 from eopipe.kernels.change.proposers import FelzenszwalbProposer, FelzenszwalbSettings, PixelProposer
 from eopipe.kernels.change.sight import RGB
-from eopipe.models.foundation.memory import memory
+from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _sam(name: str, options: StageOptions) -> Part[Proposer]:
     found = resolve(name, "point-masks")
     settings = replace(GENERATORS[found.entry.model_type], points=options.points)
     return Part(
-        RGB, partial(_load_sam, found, settings), partial(memory, found, "point-masks"), found.weights,
+        RGB, partial(_load_sam, found, settings), partial(work, found, "point-masks"), found.weights,
         {"proposer": found.provenance}, found.notes, ("proposer",) if found.places else (),
     )  # fmt: skip
 

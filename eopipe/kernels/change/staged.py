@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.errors import SpecError
 from eopipe.grid import CELL
 from eopipe.kernelinfo import Inputs, KernelInfo, Window
-from eopipe.kernels.change.arrays import change_arrays, of_sentinel_2
+from eopipe.kernels.change.arrays import PHOTOGRAPHED, change_arrays, of_photographs, of_sentinel_2
 from eopipe.kernels.change.assembly import Assembly
 from eopipe.kernels.change.cells import Cells
 from eopipe.kernels.change.comparing import CELL_BYTES, HALO, SHIFTED
@@ -21,7 +21,7 @@ from eopipe.kernels.change.instantiations import PIXELS, SPECTRAL
 from eopipe.kernels.change.lattice import stride_of
 from eopipe.kernels.change.meaning import meaning
 from eopipe.kernels.change.pictured import Looker
-from eopipe.kernels.change.sight import RGB, Sight
+from eopipe.kernels.change.sight import Sight
 from eopipe.kernels.change.statistics import LevelStage, ScoreStage, ShiftStage
 from eopipe.kernels.change.stripmap import Carry, StripMap
 from eopipe.kernels.change.vectors import cut_again, object_spec
@@ -74,8 +74,10 @@ class StagedChange:
 
     def check(self, levels: Sequence[str], resolution: float) -> list[str]:
         """What the stages' users should know; Dynamic World and mini, who see more than colours, ask for 10 m."""
-        photographs = set(self._assembly.bands) == set(RGB)
-        said = [] if photographs else of_sentinel_2(levels, self._info.inputs.levels or tuple(levels), resolution)
+        if self._assembly.photographs:
+            said = of_photographs(self._options.instantiation, resolution)
+        else:
+            said = of_sentinel_2(levels, self._info.inputs.levels or tuple(levels), resolution)
         return [*self._assembly.notes, *said]
 
     def words(self) -> Sequence[WordNote]:
@@ -180,7 +182,13 @@ def _describe(assembly: Assembly, asked: Meaning | None, at: int | None) -> Kern
     return KernelInfo(
         name="change",
         version=VERSION,
-        inputs=Inputs("optical", assembly.bands, gsd=10.0, epochs=2, levels=("L1C",) if embedded else ()),
+        inputs=Inputs(
+            "optical",
+            assembly.bands,
+            gsd=PHOTOGRAPHED[0] if assembly.photographs else 10.0,
+            epochs=2,
+            levels=("L1C",) if embedded else (),
+        ),
         window=Window(size=assembly.stages.window, stride=stride, halo=halo),
         arrays=change_arrays(names, phrases, classes, kinds="land cover" if asked is not None else "class", at=at),
         options=options.complete(),

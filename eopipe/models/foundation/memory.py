@@ -39,7 +39,22 @@ _TOKENS = 64
 
 
 def memory(model: Resolved, kind: Kind, side: int, *, batch: int = BATCH) -> int:
-    """Peak bytes of a loaded model at work: its tensors, what it computes, what it gives; but not boxes' masks.
+    """Peak bytes of a loaded model at work: its tensors, and `work`.
+
+    Args:
+        model: From `eopipe.models.foundation.resolve.resolve`.
+        kind: What it is asked for.
+        side: Of a square picture, pixels.
+        batch: Points or boxes that are decoded at once.
+
+    Raises:
+        WeightsError: The model cannot be asked for this.
+    """
+    return model.size + work(model, kind, side, batch=batch)
+
+
+def work(model: Resolved, kind: Kind, side: int, *, batch: int = BATCH) -> int:
+    """Peak bytes beside its tensors: what it computes, what it gives; but not boxes' masks.
 
     Args:
         model: From `eopipe.models.foundation.resolve.resolve`.
@@ -52,14 +67,14 @@ def memory(model: Resolved, kind: Kind, side: int, *, batch: int = BATCH) -> int
     """
     model.must_be(kind)
     if kind == "features":
-        work = 36 * side * side + _features(model.config, side)
+        needed = _features(model.config, side)
     elif kind == "boxes":
-        work = 36 * side * side + _detector(model.config, detector_shape((side, side), model.sides)[0])
+        needed = _detector(model.config, detector_shape((side, side), model.sides)[0])
     else:
         masks = 3 if kind == "point-masks" else 1
         piece = 3 * max(PIECE_BYTES, 4 * masks * max(side, encoder_side(model)) ** 2)
-        work = 36 * side * side + max(_encoder(model), _decoder(model, batch) + piece)
-    return model.size + int(_SLACK * work)
+        needed = max(_encoder(model), _decoder(model, batch) + piece)
+    return int(_SLACK * (36 * side * side + needed))
 
 
 def _features(config: Mapping[str, Any], side: int) -> int:

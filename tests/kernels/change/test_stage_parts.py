@@ -187,6 +187,8 @@ def test_a_map_of_each_framework(folders, tolerant):
     valid = np.ones((2, *outer.shape), bool)
     for order, options in said.items():
         kernel = registry.create("change", options, resolution=0.5)
+        assert not any("were made with pixels" in line for line in kernel.check([], 0.5))
+        assert any("were made with pixels of 0.2 to 3 m" in line for line in kernel.check([], 10))
         assert kernel.info.provenance["order"] == order
         kernel.load(device="cpu", threads=1)
         once, twice = (kernel(pixels, valid, box) for _ in range(2))

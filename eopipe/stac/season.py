@@ -1,0 +1,61 @@
+"""Days of the year that a search takes scenes of, in whatever year: ``05-01/09-30``, or over New Year ``11/02``."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eopipe.errors import SpecError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_DAY = re.compile(r"^(\d{2})(?:-(\d{2}))?$")
+_LEAP = 2024
+"""A year that has every day."""
+
+
+@dataclass(frozen=True)
+class Season:
+    """The first and the last day, each ``(month, day)``, both included; the last may lie before the first."""
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+    @classmethod
+    def parse(cls, text: str) -> Season:
+        """Read a spec's ``source.season``.
+
+        Args:
+            text: Two days ``MM-DD``, or months ``MM``, with ``/`` between; one month stands for itself.
+
+        Raises:
+            SpecError: It is none.
+        """
+        parts = text.split("/")
+        days = [
+            _day(part.strip(), last=last) for part, last in zip([parts[0], parts[-1]], (False, True), strict=True)
+        ]
+        if len(parts) > 2 or days[0] is None or days[1] is None:
+            raise SpecError(
+                f"source.season: {text!r} is no season; write days or months, such as 05-01/09-30 or 11/02"
+            )
+        return cls(days[0], days[1])
+
+    def holds(self, moment: datetime) -> bool:
+        """Whether a scene of this time (UTC) is taken."""
+        day = (moment.month, moment.day)
+        if self.first <= self.last:
+            return self.first <= day <= self.last
+        return day >= self.first or day <= self.last
+
+
+def _day(text: str, *, last: bool) -> tuple[int, int] | None:
+    found = _DAY.match(text)
+    if found is None or not 1 <= (month := int(found[1])) <= 12:
+        return None
+    most = calendar.monthrange(_LEAP, month)[1]
+    day = int(found[2]) if found[2] else most if last else 1
+    return (month, day) if 1 <= day <= most else None
