@@ -1,8 +1,9 @@
 """Chaos: kill a random process of a run at a random moment, again and again, until it is done; compare the bytes.
 
-Run: ``python tests/chaos/kill_loop.py --rounds 5 --seed 1``. Each round starts from nothing; every start is killed
+Run: ``python -m tests.chaos.kill_loop --rounds 5 --seed 1``. Each round starts from nothing; every start is killed
 after ``--shortest`` to ``--longest`` seconds (the driver, a worker, or all at once), the last is left alone. The
-mosaic's arrays, the ledger's checksums and the STAC items must equal an undisturbed run's.
+mosaic's arrays, the ledger's checksums, the objects and the STAC items must equal an undisturbed run's.
+``--map change`` and ``--map objects`` do it to change runs, statistics and vectors included.
 """
 
 from __future__ import annotations
@@ -54,29 +55,40 @@ def kill_something(process: subprocess.Popen, rng: random.Random) -> str:
     return what
 
 
+def written(what: str, out: Path) -> dict:
+    """The spec of a run."""
+    cluster = {"kind": "local", "workers": 2}
+    made = pisa(out, cluster=cluster, output={"uri": str(out), "cog": True}, grid__resolution=5)
+    if what != "land-cover":
+        made["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
+        del made["source"]["datetime"]
+        made["grid"]["resolution"] = 10
+        stages = {"instantiation": "felzenszwalb-spectral", "prompts": ["construction"], "window": 256}
+        made["kernel"] = {"name": "change", **(stages if what == "objects" else {})}
+    return made
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """Every file that a map and its vectors are made of."""
+    places = ("mosaic.zarr/*/*/c/**/*", "objects/*", "objects.parquet", "statistics/*/*.json", "cog/*")
+    paths = (path for place in places for path in folder.glob(place) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
 def one_round(
-    folder: Path, undisturbed: Path, rng: random.Random, *, kills: int, moments: tuple[float, float]
+    folder: Path, undisturbed: Path, rng: random.Random, *, what: str, kills: int, moments: tuple[float, float]
 ) -> None:
     spec, out = folder / "spec.json", folder / "out"
-    spec.write_text(
-        json.dumps(
-            pisa(
-                out,
-                grid__resolution=5,
-                cluster={"kind": "local", "workers": 2},
-                output={"uri": str(out), "cog": True},
-            )
-        )
-    )
+    spec.write_text(json.dumps(written(what, out)))
     seen: dict[str, str] = {}
     for _ in range(kills):
         process = start(spec)
         time.sleep(rng.uniform(*moments))
-        what = kill_something(process, rng)
+        killed = kill_something(process, rng)
         now = {name: record["finished"] for name, record in records(out).items()}
         assert all(now.get(name) == moment for name, moment in seen.items()), "a recorded tile was done twice"
         seen = now
-        print(f"  killed {what}: {len(now)} tiles recorded", flush=True)
+        print(f"  killed {killed}: {len(now)} tiles recorded", flush=True)
     assert (
         subprocess.run(
             [sys.executable, "-m", "eopipe.cli", "run", str(spec), "--json"], check=False, capture_output=True
@@ -89,7 +101,9 @@ def one_round(
         ).returncode
         == 0
     )
-    same_pixels(mosaic(undisturbed), mosaic(out))
+    if what == "land-cover":
+        same_pixels(mosaic(undisturbed), mosaic(out))
+    assert bytes_of(out) == bytes_of(undisturbed)
     for name, record in records(undisturbed).items():
         assert records(out)[name]["checksums"] == record["checksums"]
     names = {path.name for path in (undisturbed / "stac").rglob("*.json")}
@@ -98,6 +112,7 @@ def one_round(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--map", choices=["land-cover", "change", "objects"], default="land-cover")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=4)
     parser.add_argument("--shortest", type=float, default=12.0)
@@ -109,13 +124,14 @@ def main() -> None:
         undisturbed = Path(scratch) / "undisturbed" / "out"
         undisturbed.parent.mkdir()
         spec = undisturbed.parent / "spec.json"
-        spec.write_text(json.dumps(pisa(undisturbed, grid__resolution=5, cluster={"kind": "local", "workers": 2})))
+        spec.write_text(json.dumps(written(options.map, undisturbed)))
         assert start(spec).wait() == 0
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", flush=True)
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            one_round(folder, undisturbed, rng, kills=options.kills, moments=(options.shortest, options.longest))
+            moments = (options.shortest, options.longest)
+            one_round(folder, undisturbed, rng, what=options.map, kills=options.kills, moments=moments)
     print(f"{options.rounds} rounds, {options.rounds * options.kills} kills: the same bytes each time")
 
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eopipe.kernels.change.coloured import SpectralComparer, ratio_of
-from eopipe.kernels.change.detecting import detector_part
-from eopipe.kernels.change.detections import MMGD
+from eopipe.kernels.change.detecting import detector_part, region_part
 from eopipe.kernels.change.encoding import encoder_part
 from eopipe.kernels.change.identifier import AFTER, BEFORE, pixel_classes
 from eopipe.kernels.change.identifying import Everything, identifier_part
-from eopipe.kernels.change.instantiations import SPECTRAL
+from eopipe.kernels.change.instantiations import REGIONS, SPECTRAL
 from eopipe.kernels.change.picture import match_histogram
 from eopipe.kernels.change.pipelines import Objects, identify_mask_compare, mask_compare_identify
 from eopipe.kernels.change.proposing import proposer_part
@@ -61,15 +60,18 @@ class Assembly:
         """
         stages = options.combination
         masks_first = stages.order == "M-C-I"
+        detector: Part[Detector] | None = None
+        if not masks_first and stages.proposer == REGIONS:
+            detector = region_part(identifier_part(stages.identifier, options))
+        elif not masks_first:
+            detector = detector_part(stages.identifier, stages.proposer, options.prompts, stages.detector)
         return cls(
             options,
             stages,
             proposer_part(stages.proposer, options) if masks_first else None,
             None if stages.comparer == SPECTRAL else encoder_part(stages.comparer),
             identifier_part(stages.identifier, options) if masks_first else None,
-            None if masks_first else detector_part(
-                stages.identifier, stages.proposer, options.prompts, stages.detector
-            ),
+            detector,
         )  # fmt: skip
 
     @property
@@ -193,8 +195,9 @@ class Detection:
         return Detected(found, np.stack([pixel_classes(each, pair.shape) for each in said]).astype(np.uint8))
 
     def _identify_first(self, pair: Pair, detector: Detector) -> Detected:
-        settings = self.stages.detector or MMGD
-        found = identify_mask_compare(pair, detector, self._latent(), one_sided=settings.one_sided)
+        # regions without a counterpart are compared all the same: a map of classes errs more than a detector
+        one_sided = self.stages.detector.one_sided if self.stages.detector is not None else "compare"
+        found = identify_mask_compare(pair, detector, self._latent(), one_sided=one_sided)
         origin, masks = found.proposals.origin, found.proposals.masks
         there = [masks.take(origin == date).union() for date in (BEFORE, AFTER)]
         return Detected(found, np.stack(there).astype(np.uint8))

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from eopipe.kernels.change.detections import MMGD, DetectorSettings, keep_detections
-from eopipe.kernels.change.identifier import AFTER, BEFORE
+from eopipe.kernels.change.identifier import AFTER, BEFORE, pixel_classes
+from eopipe.kernels.change.instances import regions
+from eopipe.kernels.change.instantiations import REGIONS
 from eopipe.kernels.change.masks import Masks
 from eopipe.kernels.change.parts import Part
 from eopipe.kernels.change.proposals import Proposals
@@ -17,7 +21,7 @@ from eopipe.models.foundation.resolve import resolve
 
 if TYPE_CHECKING:
     from eopipe.kernels.change.sight import Sight
-    from eopipe.kernels.change.stages import Detector, Pair
+    from eopipe.kernels.change.stages import Detector, Identifier, Pair
     from eopipe.kernels.ovss.asking import Prompts
     from eopipe.models.foundation.detector import BoxDetector
     from eopipe.models.foundation.masks import BoxMaskModel
@@ -46,6 +50,31 @@ def detector_part(
         (*boxes.notes, *masks.notes),
         (*(("identifier",) if boxes.places else ()), *(("proposer",) if masks.places else ())),
     )  # fmt: skip
+
+
+def region_part(identifier: Part[Identifier]) -> Part[Detector]:
+    """A detector that needs no boxes: the regions of what an identifier's map calls by one of the prompts."""
+    return Part(
+        identifier.bands, partial(_load_regions, identifier), identifier.memory, identifier.weights,
+        {"proposer": REGIONS, **identifier.provenance}, identifier.notes, identifier.places,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class RegionDetector:
+    """Pixels of what was asked for that touch, by sides or corners; several prompts are one kind of thing."""
+
+    identifier: Identifier
+
+    def __call__(self, pair: Pair, date: int) -> Proposals:
+        """Objects of date 0 or 1, of score 1; pixels that one date lacks belong to none."""
+        there = (pixel_classes(self.identifier(pair, date), pair.shape) > 0) & pair.seen
+        masks, _ = regions(there.astype(np.uint8))
+        return Proposals.of(masks, (BEFORE, AFTER)[date])
+
+
+def _load_regions(identifier: Part[Identifier], sight: Sight, *, device: str, threads: int) -> RegionDetector:
+    return RegionDetector(identifier.load(sight, device=device, threads=threads))
 
 
 @dataclass(frozen=True, eq=False)

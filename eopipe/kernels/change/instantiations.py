@@ -13,8 +13,9 @@ from eopipe.kernels.change.generator import SAM, SAM2, GeneratorSettings
 if TYPE_CHECKING:
     from eopipe.kernels.change.identifier import Rule
 
-PIXELS, FELZENSZWALB, OWN = "pixels", "felzenszwalb", "own"
-"""Proposers that are no model: none (each pixel by itself), segments of equal colour, the detector's own masks."""
+PIXELS, FELZENSZWALB, REGIONS, OWN = "pixels", "felzenszwalb", "regions", "own"
+"""Proposers that are no model: none (each pixel by itself), segments of equal colour, regions of the class map that
+an identifier makes of a date (I-M-C), the detector's own masks."""
 SPECTRAL, DYNAMIC_WORLD, MINI, NONE = "spectral", "dynamic-world", "mini", "none"
 """Comparers and identifiers without heavy weights; no identifier at all takes every change for one."""
 CLIP = "ViT-B-16/openai"
@@ -54,7 +55,7 @@ class Instantiation:
         proposer: What makes masks, as a spec names it: of a grid of points (M-C-I), of boxes (I-M-C), or one of
             `PIXELS`, `FELZENSZWALB`, `OWN`.
         comparer: An encoder, or `SPECTRAL`.
-        identifier: A model of words, a detector (I-M-C), or a classifier.
+        identifier: A model of words, a classifier, or (I-M-C) a detector.
         rule: What makes a change of a change of class; None in I-M-C, which identifies first.
         beta: Degrees of the comparer's confidence threshold: LEVIR-CD's; None where it takes none.
         window: Side of the pictures: what the paper cuts its sets to; at 10 m objects are small, and half will do.
@@ -106,6 +107,10 @@ INSTANTIATIONS = {
         Instantiation(
             name="felzenszwalb-spectral", order="M-C-I", proposer=FELZENSZWALB, comparer=SPECTRAL,
             identifier=DYNAMIC_WORLD, rule="likely", beta=None, window=512, published=False,
+        ),
+        Instantiation(
+            name="regions-mini", order="I-M-C", proposer=REGIONS, comparer=MINI, identifier=MINI, rule=None,
+            beta=145, window=512, published=False,
         ),
         Instantiation(
             name="pixels-mini", order="M-C-I", proposer=PIXELS, comparer=MINI, identifier=MINI, rule="instance",

@@ -12,6 +12,7 @@ from eopipe.kernels.change.instantiations import (
     MINI,
     NONE,
     PIXELS,
+    REGIONS,
     SEGEARTH_OV,
     SPECTRAL,
     Instantiation,
@@ -48,7 +49,7 @@ class StageOptions(BaseModel):
         instantiation: The combination of stages.
         prompts: What may have changed: names with their phrases. An object changed if it did for any of them.
         background: Phrases of what is none of them, for an identifier of words.
-        proposer: ``pixels``, ``felzenszwalb``, or a model that ``eopipe models`` lists.
+        proposer: ``pixels``, ``felzenszwalb``, (I-M-C) ``regions``, or a model that ``eopipe models`` lists.
         comparer: ``spectral``, ``dynamic-world``, ``mini``, or a model of features.
         identifier: ``dynamic-world``, ``mini``, a model of words, or (I-M-C) a detector.
         rule: ``instance``, ``stuff``, or (with ``spectral``) ``likely``.
@@ -113,7 +114,17 @@ class StageOptions(BaseModel):
             raise ValueError(f"rule: {stages.name} is I-M-C, which identifies first and has none; leave it out")
         if stages.order == "I-M-C" and stages.proposer in {PIXELS, FELZENSZWALB}:
             raise ValueError(
-                f"proposer: {stages.proposer} makes no masks of a detector's boxes; name such as sam2.1-hiera-l"
+                f"proposer: {stages.proposer} makes no masks of a detector's boxes; name such as sam2.1-hiera-l, or "
+                f"{REGIONS} for an identifier that maps classes"
+            )
+        if stages.order == "M-C-I" and stages.proposer == REGIONS:
+            raise ValueError(
+                f"proposer: {REGIONS} come from an identifier, which is M-C-I's last stage; take another"
+            )
+        if stages.order == "I-M-C" and (stages.comparer == SPECTRAL or stages.identifier == NONE):
+            raise ValueError(
+                f"comparer: {stages.name} is I-M-C, which compares features of what was identified; {SPECTRAL} and "
+                f"{NONE} are for M-C-I"
             )
 
     def _check_spectral(self, stages: Instantiation) -> None:

@@ -18,7 +18,7 @@ from eopipe.kernels.change.generator import generate, point_grid
 from eopipe.kernels.change.identifier import BEFORE
 from eopipe.kernels.change.masks import Masks
 from eopipe.kernels.change.meaning import meaning
-from eopipe.kernels.change.pipelines import mask_compare_identify
+from eopipe.kernels.change.pipelines import compare_instances, from_class_maps, mask_compare_identify
 from eopipe.kernels.change.proposers import PixelProposer
 from eopipe.kernels.change.sight import NOTHING, RGB, Sight
 from eopipe.kernels.change.stage_options import StageOptions
@@ -228,6 +228,24 @@ def test_histograms_are_matched_first():
 
     assert np.nanmax(angles(match=True)) < np.nanmax(angles(match=False)) + 1e-9
     assert np.nanmax(angles(match=True)) < 0.3
+
+
+def test_regions_of_what_was_asked_for_on_each_date():
+    """I-M-C with weights that are here: as from the two class maps by hand."""
+    pair = reflectance(128, seed=4)
+    options = StageOptions(instantiation="regions-mini", prompts=["buildings"], beta=172)
+    detected = Assembly.resolve(options).load(NINE, device="cpu", threads=1)(pair)
+    identifier = embedded.mini_identifier(options.prompts).load(NINE, device="cpu", threads=1)
+    encoder = embedded.mini_encoder().load(NINE, device="cpu", threads=1)
+    maps = [identifier(pair, date).argmax(axis=0) * pair.seen for date in (0, 1)]
+    features = [encoder(pair, date) for date in (0, 1)]
+    by_hand = compare_instances(
+        *from_class_maps(*maps, {1}), lambda masks: compare_objects(*features, masks, beta=172), one_sided="compare"
+    )
+    assert 0 < by_hand.kept.sum() < len(by_hand.kept)
+    np.testing.assert_array_equal(detected.found.kept, by_hand.kept)
+    np.testing.assert_array_equal(detected.found.change(), by_hand.change())
+    np.testing.assert_array_equal(detected.labels, np.stack(maps))
 
 
 def test_pixels_through_the_stages():

@@ -223,6 +223,8 @@ def test_what_it_is():
         ({"instantiation": "pixels-mini", "rule": "likely"}, "do not go together; likely is for"),
         ({"instantiation": "MMGD-SAM2-DINO", "rule": "stuff"}, "is I-M-C, which identifies first and has none"),
         ({"instantiation": "MMGD-SAM2-DINO", "proposer": "pixels"}, "makes no masks of a detector's boxes"),
+        ({"instantiation": "pixels-mini", "proposer": "regions"}, "regions come from an identifier"),
+        ({"instantiation": "regions-mini", "comparer": "spectral"}, "spectral and none are for M-C-I"),
         ({"instantiation": "pixels-mini", "window": 300}, "kernel.window: 300 is not valid"),
         ({"instantiation": "pixels-mini", "identifier": "sam-vit-h"}, "sam-vit-h knows no words"),
         ({"instantiation": "pixels-mini", "comparer": "sam-vit-h"}, "gives point-masks, no features"),
