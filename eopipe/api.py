@@ -35,11 +35,12 @@ from eopipe.engine.rethreshold import rethreshold
 from eopipe.engine.run import execute
 from eopipe.engine.settle import settled
 from eopipe.engine.statistics.borrowed import statistics_for
+from eopipe.engine.statistics.planning import stages_of
 from eopipe.engine.tiles import read_box
 from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.protocol import Measuring, Settling
+from eopipe.kernels.protocol import Settling
 from eopipe.spec import RunSpec, SourceSpec, load_spec, parse_spec, resolve_now
 from eopipe.stac.search import SearchReport
 from eopipe.stac.search import search as search_catalog
@@ -170,9 +171,11 @@ class BoundKernel:
                 f"kernel.{name}: 'auto' is told by scenes, and a dataset names none; say it, such as {name}={value}"
             )
         _refuse_auto(made)
-        if isinstance(made, Measuring):
+        if stages_of(made):
             raise PlanError(f"{self.name} needs statistics of a wider area, which a dataset has not; map a cube")
         info = made.info
+        if info.inputs.epochs != 1:
+            raise PlanError(f"{self.name} compares {info.inputs.epochs} epochs, and a dataset is one; map a cube")
         if info.factor != 1:
             raise PlanError(f"kernel.gsd: apply() maps the dataset's own pixels of {step:g}; leave gsd at 'grid'")
         missing = [band for band in info.inputs.bands if band not in dataset]

@@ -115,7 +115,8 @@ def open_run(
     if snapshot.index.num_rows == 0 and not allow_empty:
         raise NoItemsError(
             f"no item of {', '.join(spec.source.collections) or spec.source.catalog} matches the area, the dates "
-            f"{', '.join(str(dates) for dates in spec.source.ranges().values())} and the query; "
+            f"{', '.join(str(dates) for dates in spec.source.ranges().values())}"
+            f"{f', the season {spec.source.season}' if spec.source.season else ''} and the query; "
             f"widen one of them, or pass --allow-empty"
         )
     job, notes = _settle(job, snapshot)

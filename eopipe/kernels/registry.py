@@ -104,7 +104,8 @@ def _entry(name: str, options: Mapping[str, Any]) -> _Entry | None:
     model = options.get("model")
     if name == "ovss" and isinstance(model, str) and isinstance(MODELS.get(model), DenseEntry):
         return _DENSE
-    if name == "change" and options.get("instantiation") in INSTANTIATIONS:
+    chosen = options.get("instantiation")
+    if name == "change" and isinstance(chosen, str) and chosen in INSTANTIATIONS:
         return _STAGED
     return _KERNELS.get(name)
 

@@ -142,7 +142,7 @@ def test_killed_and_resumed_it_has_the_same_bytes(client, tmp_path):
 
 
 def test_a_worker_of_objects_stays_within_the_plan(tmp_path):
-    made = parse_spec(spec(tmp_path / "out", {**OBJECTS, "window": 512}))
+    made = parse_spec(spec(tmp_path / "out", OBJECTS))
     kernel = resolve(made, resolve_now(None)).kernel
     kernel = resolve(made, resolve_now(None), kernel_options={**kernel.info.options, "stretch": [0, 0.3558]}).kernel
     calibration = calibrate(kernel)

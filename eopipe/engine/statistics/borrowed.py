@@ -14,7 +14,6 @@ from eopipe.engine.statistics.planning import block_recipe, describe, stages_of
 from eopipe.engine.statistics.store import StatisticsStore
 from eopipe.engine.tiles import read_box
 from eopipe.errors import PlanError, SpecError
-from eopipe.kernels.protocol import Measuring
 from eopipe.spec import SourceSpec
 from eopipe.storage import Storage
 
@@ -40,7 +39,7 @@ def statistics_for(cube: Cube, kernel: Kernel, uri: str | None, *, tile: int) ->
         SpecError: There is no run, it has other statistics, or does not reach as far as the cube.
     """
     name = kernel.info.name
-    if not isinstance(kernel, Measuring):
+    if not stages_of(kernel):
         if uri is not None:
             raise PlanError(f"{name} uses no statistics; leave statistics={uri!r} out")
         return None

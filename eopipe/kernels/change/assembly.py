@@ -10,9 +10,10 @@ import numpy as np
 from eopipe.kernels.change.coloured import SpectralComparer, ratio_of
 from eopipe.kernels.change.detecting import detector_part, region_part
 from eopipe.kernels.change.encoding import encoder_part
+from eopipe.kernels.change.fitting import BACKGROUND
 from eopipe.kernels.change.identifier import AFTER, BEFORE, pixel_classes
 from eopipe.kernels.change.identifying import Everything, identifier_part
-from eopipe.kernels.change.instantiations import REGIONS, SPECTRAL
+from eopipe.kernels.change.instantiations import NONE, REGIONS, SPECTRAL
 from eopipe.kernels.change.picture import match_histogram
 from eopipe.kernels.change.pipelines import Objects, identify_mask_compare, mask_compare_identify
 from eopipe.kernels.change.proposing import proposer_part
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.pipelines import Pixels
     from eopipe.kernels.change.stage_options import StageOptions
     from eopipe.kernels.change.stages import Detector, Encoder, Identifier, Pair, Proposer
+    from eopipe.kernels.words import WordNote
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Assembly:
         return tuple(dict.fromkeys(note for part in self.parts for note in part.notes))
 
     @property
+    def words(self) -> tuple[WordNote, ...]:
+        """How near each phrase is to what was taught, where a stage reads it so."""
+        return tuple(note for part in self.parts for note in part.words)
+
+    @property
     def places(self) -> tuple[str, ...]:
         """Options that only say where a file lies."""
         return tuple(dict.fromkeys(place for part in self.parts for place in part.places))
@@ -117,11 +124,13 @@ class Assembly:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes from 0: background, then what was asked for."""
         names = tuple(name for name, _ in self.options.prompts)
-        return ("background", *names) if self.identifier is not None else ("background", ", ".join(names))
+        apart = self.identifier is not None and self.stages.identifier != NONE
+        return (BACKGROUND, *names) if apart else (BACKGROUND, ", ".join(names))
 
     def memory(self, side: int) -> int:
         """Peak bytes of a picture's work beside the picture: stages come after one another, what they made stays."""
-        kept = 40 * side * side
+        # two dates' classes, and one's sums over objects in double precision
+        kept = (40 + 20 * (1 + len(self.options.prompts))) * side * side
         return kept + max((part.memory(side) for part in self.parts), default=0)
 
     def load(self, sight: Sight, *, device: str, threads: int) -> Detection:

@@ -59,7 +59,7 @@ class Comparison:
         """`angle` over the least angle of a change: above 1 where something changed."""
         least = 180 - self.beta
         found: NDArray[np.float64] = np.divide(
-            self.angle, least, out=np.full(self.score.shape, np.inf), where=least > 0
+            self.angle, least, out=np.where(self.angle > 0, np.inf, 0.0), where=least > 0
         )
         return found
 
@@ -79,7 +79,12 @@ def limit_of(beta: float) -> float:
 
 
 def compare_objects(
-    before: NDArray[np.float32], after: NDArray[np.float32], masks: Masks, *, beta: float | None
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    masks: Masks,
+    *,
+    beta: float | None,
+    seen: NDArray[np.bool_] | None = None,
 ) -> Comparison:
     """Compare objects by their features.
 
@@ -88,6 +93,7 @@ def compare_objects(
         after: Of the second.
         masks: N masks of the picture over which the features are to be stretched.
         beta: Degrees; None: Otsu's threshold over all pixels (`compare_pixels`), the paper's `auto_threshold`.
+        seen: ``[H, W]``: pixels that count for Otsu's threshold; None: all.
 
     Returns:
         Scores ``[N]``; an empty mask's is nan.
@@ -96,7 +102,7 @@ def compare_objects(
         SpecError: ``beta`` is no angle.
         ValueError: The features differ in shape.
     """
-    limit = otsu(pixel_scores(before, after, masks.shape)) if beta is None else limit_of(beta)
+    limit = _otsu(pixel_scores(before, after, masks.shape), seen) if beta is None else limit_of(beta)
     first, second = mean_features(masks, before, after)
     lengths = np.maximum(np.linalg.norm(first, axis=1), _SHORTEST) * np.maximum(
         np.linalg.norm(second, axis=1), _SHORTEST
@@ -105,7 +111,12 @@ def compare_objects(
 
 
 def compare_pixels(
-    before: NDArray[np.float32], after: NDArray[np.float32], shape: tuple[int, int], *, beta: float | None
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    shape: tuple[int, int],
+    *,
+    beta: float | None,
+    seen: NDArray[np.bool_] | None = None,
 ) -> Comparison:
     """Compare every pixel's own features.
 
@@ -114,6 +125,7 @@ def compare_pixels(
         after: Of the second.
         shape: Rows and columns of the picture.
         beta: As `compare_objects`.
+        seen: Likewise.
 
     Returns:
         Scores ``[H, W]``.
@@ -123,7 +135,11 @@ def compare_pixels(
         ValueError: The features differ in shape.
     """
     score = pixel_scores(before, after, shape)
-    return Comparison(score, otsu(score) if beta is None else limit_of(beta))
+    return Comparison(score, _otsu(score, seen) if beta is None else limit_of(beta))
+
+
+def _otsu(score: NDArray[np.float64], seen: NDArray[np.bool_] | None) -> float:
+    return otsu(score if seen is None or not seen.any() else score[seen])
 
 
 def pixel_scores(

@@ -96,7 +96,8 @@ def compare_cell(
         for date, seen in ((first, first_seen), (second, second_seen))
     ]
     likely = np.maximum(*(meaning.likely(found) for found in maps)).max(axis=0)
-    seen = inner(both, MARGIN)
+    # what the second date itself lacks is no data, though what was moved there is valid
+    seen = inner(both, MARGIN) & inner(valid[1], MARGIN + SHIFTED)
     labels = np.stack([(found.argmax(axis=0) + 1) * seen for found in maps]).astype(np.uint8)
     visible = np.stack([inner(date[:VISIBLE], MARGIN).mean(axis=0) for date in (first, second)])
     return Compared(changed * likely * seen, seen, labels, visible)

@@ -16,6 +16,7 @@ from eopipe.kernels.change.masks import Masks
 from eopipe.kernels.change.parts import Part
 from eopipe.kernels.change.proposals import Proposals
 from eopipe.kernels.change.sight import RGB
+from eopipe.models.foundation.caption import caption_of
 from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
 
@@ -44,6 +45,7 @@ def detector_part(
     """
     boxes, masks = resolve(detector, "boxes"), resolve(masker, "box-masks")
     names = tuple(phrase for _, phrases in prompts for phrase in phrases)
+    caption_of(names)  # refused before a worker starts
     return Part(
         RGB, partial(_load, boxes, masks, names, settings or MMGD), partial(_memory, boxes, masks),
         {**boxes.weights, **masks.weights}, {"identifier": boxes.provenance, "proposer": masks.provenance},
@@ -56,7 +58,7 @@ def region_part(identifier: Part[Identifier]) -> Part[Detector]:
     """A detector that needs no boxes: the regions of what an identifier's map calls by one of the prompts."""
     return Part(
         identifier.bands, partial(_load_regions, identifier), identifier.memory, identifier.weights,
-        {"proposer": REGIONS, **identifier.provenance}, identifier.notes, identifier.places,
+        {"proposer": REGIONS, **identifier.provenance}, identifier.notes, identifier.places, identifier.words,
     )  # fmt: skip
 
 
@@ -116,5 +118,5 @@ def _memory(boxes: Resolved, masks: Resolved, side: int) -> int:
     return max(work(boxes, "boxes", side), work(masks, "box-masks", side)) + _BOXES * side * side
 
 
-_BOXES = 300
-"""That a detector gives at the most."""
+_BOXES = 900
+"""Queries of Grounding DINO; MM-Grounding-DINO keeps 300 at the most."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
-from eopipe.kernels.change.parts import Part
+from eopipe.kernels.change.parts import Part, asking
 from eopipe.kernels.land_cover import BANDS
 from eopipe.kernels.ovss.asked import asked
 from eopipe.kernels.ovss.assemble import class_scores
@@ -52,15 +53,17 @@ def dynamic_world_identifier(meaning: Meaning) -> Part[Identifier]:
     """Dynamic World's classes, summed to what each prompt stands for; what is none of them is background."""
     provenance = {"identifier": DYNAMIC_WORLD.name, "teacher_classes": meaning.told}
     return Part(BANDS, partial(_load_dynamic_world, meaning), partial(_times, _FUSED_BYTES),
-                {**_weights(DYNAMIC_WORLD), **meaning.weights}, provenance)  # fmt: skip
+                {**_weights(DYNAMIC_WORLD), **meaning.weights}, provenance, words=meaning.notes)  # fmt: skip
 
 
 def mini_identifier(prompts: Prompts) -> Part[Identifier]:
     """mini, asked for the prompts; what answers to none of them is background."""
-    found = asked(DenseOptions(model=MINI.name, prompts=prompts))
+    with asking("mini"):
+        options = DenseOptions(model=MINI.name, prompts=prompts)
+    found = asked(options)
     return Part(MINI.bands, partial(_load_mini, found), partial(_times, _MINI_BYTES),
                 {**_weights(MINI), **found.weights}, {"identifier": MINI.name, "queries": list(found.queries)},
-                tuple(found.alike()))  # fmt: skip
+                tuple(found.alike()), words=found.notes)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +94,7 @@ class MiniEncoder:
 
     def __call__(self, pair: Pair, date: int) -> NDArray[np.float32]:
         """``[9, H, W]``."""
-        weights = self.net.concepts(pair.pixels[date][list(self.bands)], pair.valid[date], crop=0)
+        weights = concepts(self.net, pair, date, self.bands)
         found: NDArray[np.float32] = np.einsum("kc,kyx->cyx", self.root, weights**self.sharpness)
         return found
 
@@ -122,12 +125,26 @@ class MiniIdentifier:
 
     def __call__(self, pair: Pair, date: int) -> NDArray[np.float32]:
         """``[1 + prompts, H, W]``."""
-        weights = self.net.concepts(pair.pixels[date][list(self.bands)], pair.valid[date], crop=0)
+        weights = concepts(self.net, pair, date, self.bands)
         scores = class_scores(self.mixing.cosines(torch.from_numpy(weights)), self.asked.query_class, self.scale)
         other = self.asked.background
         assert other is not None, "background: auto always makes one"
-        order = [other, *(number for number in range(scores.shape[-1]) if number != other)]
-        return np.ascontiguousarray(scores.numpy()[..., order].transpose(2, 0, 1))
+        found = scores.numpy().transpose(2, 0, 1)
+        # where the prompts name everything that mini knows, nothing is other
+        rest = found[other : other + 1] if other < len(found) else np.zeros_like(found[:1])
+        return np.concatenate([rest, np.delete(found, other, axis=0) if other < len(found) else found])
+
+
+def concepts(net: MiniRunner, pair: Pair, date: int, bands: tuple[int, ...]) -> NDArray[np.float32]:
+    """Weights of mini ``[9, H, W]`` of a pair's date: made once where encoder and identifier both ask."""
+    known = _CONCEPTS.setdefault(pair, {})
+    if date not in known:
+        known[date] = net.concepts(pair.pixels[date][list(bands)], pair.valid[date], crop=0)
+    return known[date]
+
+
+_CONCEPTS: WeakKeyDictionary[Pair, dict[int, NDArray[np.float32]]] = WeakKeyDictionary()
+"""By pair, as long as somebody holds it; there is one mini, whoever loaded it."""
 
 
 def with_background(likely: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -168,5 +185,5 @@ def _times(bytes_a_pixel: int, side: int) -> int:
 
 _PLAIN_BYTES = 1500
 _FUSED_BYTES = 400
-_MINI_BYTES = 500
+_MINI_BYTES = 600
 """Peak bytes a pixel of a picture, of activations and of what comes out."""

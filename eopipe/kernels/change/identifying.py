@@ -10,9 +10,10 @@ import numpy as np
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change import embedded
+from eopipe.kernels.change.fitting import BACKGROUND
 from eopipe.kernels.change.instantiations import DYNAMIC_WORLD, MINI, NONE, SEGEARTH_OV
 from eopipe.kernels.change.meaning import meaning
-from eopipe.kernels.change.parts import Part
+from eopipe.kernels.change.parts import Part, asking
 from eopipe.kernels.change.picture import identifier_picture
 from eopipe.kernels.change.sight import RGB
 from eopipe.kernels.ovss.assemble import class_scores
@@ -87,16 +88,15 @@ class SegEarthIdentifier:
 
 
 def _words(name: str, options: StageOptions) -> Part[Identifier]:
-    taken = {name for name, _ in options.prompts}
-    background = next(word for word in ("background", "(background)") if word not in taken)
-    asked = OvssOptions(
-        model=name,
-        prompts=((background, options.background), *options.prompts),
-        upsampler=options.upsampler,
-        upsampler_checkpoint=options.upsampler_checkpoint,
-        bias=SEGEARTH_OV.bias,
-        scale=SEGEARTH_OV.scale,
-    )
+    with asking(name):
+        asked = OvssOptions(
+            model=name,
+            prompts=((BACKGROUND, options.background), *options.prompts),
+            upsampler=options.upsampler,
+            upsampler_checkpoint=options.upsampler_checkpoint,
+            bias=SEGEARTH_OV.bias,
+            scale=SEGEARTH_OV.scale,
+        )
     model = OvssModel.resolve(asked)
     places = tuple({"model": "identifier", "checkpoint": ""}.get(place, place) for place in model.places)
     return Part(

@@ -27,8 +27,9 @@ def otsu(values: NDArray[Any], *, bins: int = BINS) -> float:
     known = values[np.isfinite(values)]
     if not known.size:
         return float("nan")
-    if known.min() == known.max():
-        return float(known.flat[0])
+    least, most = float(known.min()), float(known.max())
+    if most - least <= bins * np.spacing(max(abs(least), abs(most))):  # equal but for their last digits
+        return most
     counts, edges = np.histogram(known, bins)
     return otsu_of_counts(counts, (edges[:-1] + edges[1:]) / 2)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from pydantic import ValidationError
+
+from eopipe.errors import SpecError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from eopipe.kernels.change.sight import Sight
+    from eopipe.kernels.words import WordNote
 
 Stage_co = TypeVar("Stage_co", covariant=True)
 
@@ -30,6 +36,20 @@ class Loading(Protocol[Stage_co]):
         ...
 
 
+@contextmanager
+def asking(model: str) -> Iterator[None]:
+    """Turn what a model's own options refuse into one line.
+
+    Raises:
+        SpecError: It refuses.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise SpecError(f"kernel.prompts: {model} does not take them: {said}") from None
+
+
 @dataclass(frozen=True)
 class Part(Generic[Stage_co]):
     """A stage whose files are found and checked; picklable.
@@ -43,6 +63,7 @@ class Part(Generic[Stage_co]):
         provenance: What a run's record says of it.
         notes: What its user should know, one line each.
         places: Options that only say where a file lies.
+        words: How near each phrase is to what was taught, where it is read so.
     """
 
     bands: tuple[str, ...]
@@ -52,3 +73,4 @@ class Part(Generic[Stage_co]):
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+    words: tuple[WordNote, ...] = ()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eopipe.kernels.change.comparing import SHIFT, SHIFTED, registered
+from eopipe.kernels.change.comparing import SHIFT, SHIFTED, inner, registered
 from eopipe.kernels.change.cut import AT
 from eopipe.kernels.change.lattice import beyond_core, core_of, decided
 from eopipe.kernels.change.pipelines import Objects
@@ -69,10 +69,10 @@ class Looker:
     def pair(self, box: PixelBox) -> Pair:
         """Both dates over a box, registered."""
         rows, cols = box.pad(SHIFTED).slices(self.outer)
-        dates, seen = registered(
-            self.pixels[:, :, rows, cols], self.valid[:, rows, cols], box, self.statistics.get(SHIFT)
-        )
-        return Pair(np.stack(dates), np.stack(seen))
+        valid = self.valid[:, rows, cols]
+        dates, (first, second) = registered(self.pixels[:, :, rows, cols], valid, box, self.statistics.get(SHIFT))
+        # what the second date itself lacks is no data, though what was moved there is valid
+        return Pair(np.stack(dates), np.stack([first, second & inner(valid[1], SHIFTED)]))
 
     def look(self, picture: PixelBox) -> tuple[Decided, FoundObjects | None] | None:
         """What a picture decides, and its objects that changed; None where the dates share no pixel of it."""
@@ -83,9 +83,9 @@ class Looker:
         detected = self.detection(pair, ratio=ratio)
         labels = (detected.labels + 1) * pair.seen if self.cells is None else self.cells.labels(picture)
         core = core_of(picture).slices(picture)
-        shown, seen = labels[:, *core], pair.seen[core]
+        shown, seen = labels[:, *core].copy(), pair.seen[core].copy()  # the picture itself may go
         if not isinstance(detected.found, Objects):
-            return Decided(picture, None, detected.found.hundredths[core], shown, seen), None
+            return Decided(picture, None, detected.found.hundredths[core].copy(), shown, seen), None
         return self._objects(detected.found, picture, labels, shown, seen)
 
     def _objects(

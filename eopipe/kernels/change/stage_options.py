@@ -6,18 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from eopipe.kernels.change.instantiations import (
-    DYNAMIC_WORLD,
-    FELZENSZWALB,
-    MINI,
-    NONE,
-    PIXELS,
-    REGIONS,
-    SEGEARTH_OV,
-    SPECTRAL,
-    Instantiation,
-    instantiation,
-)  # fmt: skip
+from eopipe.kernels.change.fitting import refuse_misfits
+from eopipe.kernels.change.instantiations import NONE, SEGEARTH_OV, SPECTRAL, Instantiation, instantiation
 from eopipe.kernels.change.options import TeacherClasses, refuse_unknown_prompts
 from eopipe.kernels.ovss.asking import Finite, Prompts  # noqa: TC001  (pydantic reads annotations)
 
@@ -74,7 +64,7 @@ class StageOptions(BaseModel):
     comparer: str | None = None
     identifier: str | None = None
     rule: Literal["instance", "stuff", "likely"] | None = None
-    beta: Annotated[float, Field(ge=0, le=180)] | Literal["otsu"] | None = None
+    beta: Annotated[float, Field(ge=0, lt=180)] | Literal["otsu"] | None = None
     points: Annotated[int, Field(ge=1, le=256)] = 32
     segments: Segments = Segments()
     resize: Annotated[int, Field(ge=224)] = SEGEARTH_OV.resize
@@ -93,55 +83,11 @@ class StageOptions(BaseModel):
 
     @model_validator(mode="after")
     def _stages_go_together(self) -> StageOptions:
-        stages = self.combination
-        self._check_order(stages)
-        self._check_spectral(stages)
-        if stages.identifier == "APE":
-            raise ValueError(
-                f"identifier: {self.instantiation} finds objects with APE, which no library carries; name a detector "
-                f"such as grounding-dino-base and a proposer of masks such as sam2.1-hiera-l, or give its masks to "
-                f"eopipe.kernels.change.pipelines in Python"
-            )
+        refuse_misfits(self, self.combination)
         refuse_unknown_prompts(self.teacher_classes, self.prompts)
-        if not self.background or not all(self.background):
-            raise ValueError("background: there is no phrase; write such as [background], or [background, road]")
         if not isinstance(self.stretch, str) and not self.stretch[0] < self.stretch[1]:
             raise ValueError(f"stretch: {list(self.stretch)} must rise from black to white, such as [0, 0.3]")
         return self
-
-    def _check_order(self, stages: Instantiation) -> None:
-        if stages.order == "I-M-C" and self.rule is not None:
-            raise ValueError(f"rule: {stages.name} is I-M-C, which identifies first and has none; leave it out")
-        if stages.order == "I-M-C" and stages.proposer in {PIXELS, FELZENSZWALB}:
-            raise ValueError(
-                f"proposer: {stages.proposer} makes no masks of a detector's boxes; name such as sam2.1-hiera-l, or "
-                f"{REGIONS} for an identifier that maps classes"
-            )
-        if stages.order == "M-C-I" and stages.proposer == REGIONS:
-            raise ValueError(
-                f"proposer: {REGIONS} come from an identifier, which is M-C-I's last stage; take another"
-            )
-        if stages.order == "I-M-C" and (stages.comparer == SPECTRAL or stages.identifier == NONE):
-            raise ValueError(
-                f"comparer: {stages.name} is I-M-C, which compares features of what was identified; {SPECTRAL} and "
-                f"{NONE} are for M-C-I"
-            )
-
-    def _check_spectral(self, stages: Instantiation) -> None:
-        """``spectral`` compares colours by a threshold of its own, weighed by what is likely; nothing else does."""
-        spectral = stages.comparer == SPECTRAL
-        if spectral and self.beta is not None:
-            raise ValueError("beta: spectral has a threshold of the wider area, and no angle; leave beta out")
-        if spectral and stages.identifier not in {DYNAMIC_WORLD, NONE}:
-            raise ValueError(
-                f"identifier: {stages.identifier!r} cannot weigh spectral's score; write {DYNAMIC_WORLD} or {NONE}, "
-                f"or another comparer"
-            )
-        if (spectral or stages.identifier == NONE) != (stages.rule == "likely"):
-            raise ValueError(
-                f"rule: {stages.rule!r}, {stages.comparer!r} and {stages.identifier!r} do not go together; likely is "
-                f"for the comparer {SPECTRAL} and for the identifier {NONE}, instance and stuff are for the others"
-            )
 
     def complete(self) -> dict[str, Any]:
         """All options as plain JSON values: part of the tile recipe."""
@@ -177,7 +123,3 @@ def _beta(own: Instantiation, said: StageOptions, comparer: str) -> float | None
     if said.beta == "otsu" or comparer == SPECTRAL:
         return None
     return next((beta for beta in (said.beta, own.beta) if beta is not None), BETA)
-
-
-EMBEDDED = (PIXELS, FELZENSZWALB, SPECTRAL, DYNAMIC_WORLD, MINI, NONE)
-"""Stages that are no model of the registry, or one inside the package."""

@@ -17,7 +17,7 @@ from eopipe.kernels.change.assembly import Assembly
 from eopipe.kernels.change.cells import Cells
 from eopipe.kernels.change.comparing import CELL_BYTES, HALO, SHIFTED
 from eopipe.kernels.change.cut import AT, checked
-from eopipe.kernels.change.instantiations import PIXELS, SPECTRAL
+from eopipe.kernels.change.instantiations import DYNAMIC_WORLD, NONE, PIXELS, SPECTRAL
 from eopipe.kernels.change.lattice import stride_of
 from eopipe.kernels.change.meaning import meaning
 from eopipe.kernels.change.pictured import Looker
@@ -52,6 +52,11 @@ VERSION = "1"
 
 def create(options: StageOptions, *, resolution: float) -> StagedChange:  # noqa: ARG001  (its pixels are the grid's)
     """Make the kernel; see :func:`eopipe.kernels.registry.create`."""
+    if options.combination.comparer == SPECTRAL and options.combination.identifier == NONE:
+        raise SpecError(
+            f"kernel.identifier: {SPECTRAL}'s score is weighed by what is likely in a map, and {NONE} says nothing; "
+            f"write {DYNAMIC_WORLD}, or another comparer ({NONE} is for pairs of pictures: eopipe eval change)"
+        )
     assembly = Assembly.resolve(options)
     asked = meaning(options.prompts, options.teacher_classes) if assembly.stages.comparer == SPECTRAL else None
     return StagedChange(assembly, asked)
@@ -81,8 +86,8 @@ class StagedChange:
         return [*self._assembly.notes, *said]
 
     def words(self) -> Sequence[WordNote]:
-        """How near each phrase is to what was taught, where it is read so; else none."""
-        return () if self._meaning is None else self._meaning.notes
+        """How near each phrase is to what was taught, where a stage reads it so; else none."""
+        return self._assembly.words
 
     def settle(self, sensors: Sequence[str]) -> Mapping[str, Any]:
         """The sensors' stretch; any will do where nothing was found.

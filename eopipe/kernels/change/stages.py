@@ -123,8 +123,10 @@ class LatentComparer:
 
     def objects(self, pair: Pair, masks: Masks) -> Comparison:
         """By the objects' mean features."""
-        return compare_objects(self.encoder(pair, 0), self.encoder(pair, 1), masks, beta=self.beta)
+        return compare_objects(self.encoder(pair, 0), self.encoder(pair, 1), masks, beta=self.beta, seen=pair.seen)
 
     def pixels(self, pair: Pair) -> Comparison:
         """By each pixel's features."""
-        return compare_pixels(self.encoder(pair, 0), self.encoder(pair, 1), pair.shape, beta=self.beta)
+        return compare_pixels(
+            self.encoder(pair, 0), self.encoder(pair, 1), pair.shape, beta=self.beta, seen=pair.seen
+        )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eopipe.errors import SpecError, WeightsError
+from eopipe.models.foundation.caption import caption_of
 from eopipe.models.foundation.folder import TOKENS
 from eopipe.models.foundation.net import Net
 from eopipe.models.foundation.picture import check_picture, normalised, resized
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 PAIRS = 300
 """Of box and name that mmdet keeps."""
-_ENDS = ".?"
-"""Marks that end a name in the text encoder."""
 
 
 class BoxDetector:
@@ -86,7 +85,7 @@ class BoxDetector:
             ValueError: It is no picture.
         """
         shape, model = check_picture(picture), self._net.model
-        caption, spans = _caption(names)
+        caption, spans = caption_of(names)
         encoding = self._tokeniser.encode(caption)
         self._must_be_read(encoding.ids, names)
         with self._net.running():
@@ -112,21 +111,6 @@ class BoxDetector:
             raise SpecError(
                 f"{len(names)} names are {len(ids)} tokens, and {self._net.model.name} reads {most}: name fewer"
             )
-
-
-def _caption(names: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
-    """The caption, and where each name stands in it."""
-    cleaned = [" ".join(name.lower().split()) for name in names]
-    wrong = [name for name in cleaned if not name or any(mark in name for mark in _ENDS)]
-    if wrong or not cleaned:
-        raise SpecError(
-            f"names for a detector are words without {' and '.join(_ENDS)}, at least one: not {wrong or list(names)}"
-        )
-    spans, start = [], 0
-    for name in cleaned:
-        spans.append((start, start + len(name)))
-        start += len(name) + 2
-    return ". ".join(cleaned) + ".", spans
 
 
 def _tokens_of(span: tuple[int, int], offsets: list[tuple[int, int]]) -> list[int]:

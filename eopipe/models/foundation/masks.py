@@ -43,19 +43,21 @@ class _Frame:
         picture: Rows and columns of the picture.
         inside: Rows and columns that it takes up in the square.
         side: Of the square.
+        stretched: Whether the picture fills the square; else its logits go through the whole square, padding and all.
     """
 
     picture: tuple[int, int]
     inside: tuple[int, int]
     side: int
+    stretched: bool
 
     @classmethod
     def of(cls, shape: tuple[int, int], side: int, *, stretched: bool) -> _Frame:
         """Stretched to the square, or its long side to the square's."""
         if stretched:
-            return cls(shape, (side, side), side)
+            return cls(shape, (side, side), side, stretched=True)
         scale = side / max(shape)
-        return cls(shape, (int(shape[0] * scale + 0.5), int(shape[1] * scale + 0.5)), side)
+        return cls(shape, (int(shape[0] * scale + 0.5), int(shape[1] * scale + 0.5)), side, stretched=False)
 
     def prompts(self, coordinates: NDArray[Any]) -> Tensor:
         """x, y in pairs on the picture, to x, y in the square, float32."""
@@ -66,7 +68,7 @@ class _Frame:
     def on_picture(self, logits: Tensor) -> Tensor:
         """Logits ``[N, h, w]`` of the square, on the picture ``[N, H, W]``."""
         values = logits[:, None]
-        if self.inside != (self.side, self.side):
+        if not self.stretched:
             values = _stretched(values, (self.side, self.side))[..., : self.inside[0], : self.inside[1]]
             return _stretched(values, self.picture)[:, 0]
         return _stretched(values, self.picture)[:, 0]

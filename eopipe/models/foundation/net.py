@@ -49,10 +49,11 @@ class Net:
     def __init__(self, model: Resolved, kind: Kind, *, device: str, threads: int) -> None:
         here = resolve(model.name, kind)
         if here.weights != model.weights:
-            changed = next(file for file in here.weights if here.weights[file] != model.weights.get(file))
+            files = {*here.weights, *model.weights}
+            changed = min(file for file in files if here.weights.get(file) != model.weights.get(file))
             raise WeightsError(
                 f"model {model.name!r}: {here.folder.path} has another {changed.rpartition('/')[2]} than the run "
-                f"began with; put the same folder here"
+                f"began with, or only one of them has it; put the same folder here"
             )
         self.model, self.device, self._threads = here, device, threads
         self.module: Any = _read(here).to(device)

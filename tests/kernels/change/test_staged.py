@@ -16,6 +16,7 @@ from eopipe.kernels.change.instances import regions
 from eopipe.kernels.change.lattice import core_of, stride_of
 from eopipe.kernels.change.pipelines import Objects
 from eopipe.kernels.change.proposals import Proposals
+from eopipe.kernels.measure import Field
 from eopipe.kernels.protocol import StripContext
 from tests.support.change import discs
 
@@ -37,13 +38,13 @@ class Brightest:
         self.asked += 1
         shown = pair.pixels.sum(axis=1) > pair.pixels.sum(axis=1).mean() + 900
         masks, _ = regions((shown[0] ^ shown[1]).astype(np.uint8))
+        masks = masks.within(pair.seen)
         masks = masks.take(masks.areas > 3)
         bright = np.array([shown[1][tuple(masks.runs[start][:2])] for start in masks.offsets[:-1]], bool)
         score = np.clip(40 + masks.areas, 0, 250).astype(np.uint8)
         first, second = np.where(bright, 0, 1), np.where(bright, 1, 0)
         origin = np.where(bright, AFTER, BEFORE).astype(np.uint8)
-        proposals = Proposals(masks, np.ones(len(masks), np.float32), origin).within(pair.seen)
-        assert len(proposals) == len(masks) or not pair.seen.all()
+        proposals = Proposals(masks, np.ones(len(masks), np.float32), origin)
         kept = score >= 100
         found = Objects(proposals, score.astype(float), first, second, kept, score)
         return Detected(found, shown.astype(np.uint8))
@@ -178,6 +179,29 @@ def _pair(pixels, valid):
     return Pair(pixels, valid)
 
 
+def test_a_pixel_that_the_second_date_itself_lacks_is_in_no_object(cheap):
+    """Though what was moved there is valid: the engine calls it no data, and so must map and objects."""
+    options = {"instantiation": "felzenszwalb-spectral", "comparer": "mini", "identifier": "mini"}
+    options |= {"prompts": {"house": ["houses"]}, "window": SIDE, "stretch": [0, 0.3]}
+    kernel = registry.create("change", options, resolution=10)
+    kernel.load(device="cpu", threads=1)
+    box = PixelBox(0, 0, 512, 512)
+    outer = box.pad(HALO)
+    pixels, valid = (each[..., : outer.shape[0], : outer.shape[1]] for each in scene(BOX, seed=5))
+    valid = valid.copy()
+    valid[1, 200:400, 200:420] = False
+    shift = Field.constant({"down": 2.0, "right": -1.5}, outer, 512)
+    found = kernel(pixels, valid, box, StripContext(statistics={"shift": shift}))
+    lacking = ~valid.all(axis=0)[box.slices(outer)]
+    assert (found.arrays["change"][lacking] == 254).all()
+    assert (found.arrays["change"][~lacking] == 1).any()
+    drawn = np.zeros(outer.shape, bool)
+    for row, start, stop in found.objects.runs.tolist():
+        drawn[row - outer.row0, start - outer.col0 : stop - outer.col0] = True
+    assert drawn.any()
+    assert not (drawn & ~valid.all(axis=0)).any()
+
+
 def test_what_nobody_sees_is_not_looked_at(cheap):
     """And what is seen is the same."""
     kernel, (pixels, valid) = made(), scene(BOX, seed=3)
@@ -206,6 +230,7 @@ def test_what_it_is():
     again = registry.create("change", kernel.info.options, resolution=10)
     assert again.info == kernel.info
     pixels = registry.create("change", {"instantiation": "pixels-mini", "prompts": ["water"]}, resolution=10)
+    assert [note.phrase for note in pixels.words()] == ["water"]
     assert [stage.info.name for stage in pixels.stages()] == ["shift"]
     assert pixels.info.inputs.bands == ("blue", "green", "red", "nir")
     assert pixels.info.objects.seams == "touching"
@@ -225,6 +250,25 @@ def test_what_it_is():
         ({"instantiation": "MMGD-SAM2-DINO", "proposer": "pixels"}, "makes no masks of a detector's boxes"),
         ({"instantiation": "pixels-mini", "proposer": "regions"}, "regions come from an identifier"),
         ({"instantiation": "regions-mini", "comparer": "spectral"}, "spectral and none are for M-C-I"),
+        (
+            {"instantiation": "felzenszwalb-spectral", "identifier": "none"},
+            "score is weighed by what is likely in a map",
+        ),
+        ({"instantiation": "pixels-mini", "points": 4}, "kernel.points: it is for a proposer of masks of points"),
+        (
+            {"instantiation": "pixels-mini", "teacher_classes": {"water": ["water"]}},
+            "for the identifier dynamic-world",
+        ),
+        ({"instantiation": "pixels-mini", "background": ["road"]}, "background: it is for an identifier of words"),
+        ({"instantiation": "felzenszwalb-spectral", "match_histogram": True}, "which levels the dates"),
+        ({"instantiation": "pixels-mini", "proposer": "own"}, "own masks are APE's alone"),
+        ({"instantiation": "pixels-mini", "prompts": ["background", "water"]}, "rename the prompt"),
+        (
+            {"instantiation": "pixels-mini", "prompts": ["other"]},
+            "mini does not take them: background: 'auto' adds a class",
+        ),
+        ({"instantiation": "pixels-mini", "beta": 180}, "kernel.beta: 180 is not valid"),
+        ({"instantiation": ["pixels-mini"]}, "kernel.instantiation"),
         ({"instantiation": "pixels-mini", "window": 300}, "kernel.window: 300 is not valid"),
         ({"instantiation": "pixels-mini", "identifier": "sam-vit-h"}, "sam-vit-h knows no words"),
         ({"instantiation": "pixels-mini", "comparer": "sam-vit-h"}, "gives point-masks, no features"),

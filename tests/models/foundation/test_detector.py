@@ -6,6 +6,7 @@ import torch
 
 from eopipe.errors import SpecError
 from eopipe.models.foundation import detector as module
+from eopipe.models.foundation.caption import caption_of
 from eopipe.models.foundation.detector import BoxDetector
 from eopipe.models.foundation.resolve import resolve
 from eopipe.models.foundation.sizes import detector_shape
@@ -92,7 +93,7 @@ def test_mmdet_keeps_so_many_pairs_and_no_more(models, nets, processor, monkeypa
 
 def test_the_names_tokens_are_found_by_their_place(models):
     tokeniser = models["grounding"]._tokeniser
-    caption, spans = module._caption(["low  vegetation", "non-vegetated ground surface"])
+    caption, spans = caption_of(["low  vegetation", "non-vegetated ground surface"])
     assert caption == "low vegetation. non-vegetated ground surface."
     encoding = tokeniser.encode(caption)
     words = [[encoding.tokens[place] for place in module._tokens_of(span, encoding.offsets)] for span in spans]

@@ -41,7 +41,7 @@ def by_the_library(net, picture, points):
     return found.flatten(0, 1).numpy(), out.iou_scores.flatten().numpy()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (96, 96)])  # a square picture, yet not the encoder's own
 def test_sam_is_the_librarys_model_between_the_librarys_processors(models, nets, shape):
     picture = tiny.picture(*shape)
     logits, predicted = joined(models["sam"](picture, POINTS))
