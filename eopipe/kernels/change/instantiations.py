@@ -76,6 +76,11 @@ class Instantiation:
     detector: DetectorSettings | None = None
     published: bool = True
 
+    @property
+    def instances(self) -> bool:
+        """Whether its objects are things, and may lie on one another: a segment is a part of one, and a pixel too."""
+        return self.proposer not in {PIXELS, FELZENSZWALB}
+
 
 def _mci(name: str, proposer: str, comparer: str, generator: GeneratorSettings) -> Instantiation:
     return Instantiation(

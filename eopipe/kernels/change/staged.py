@@ -134,7 +134,13 @@ class StagedChange:
             cells = Cells(self._net(), self._meaning, pixels, valid, outer, context.statistics, dict(carry.cells))
         looker = Looker(self._detection, pixels, valid, outer, context.statistics, cells)
         made = StripMap(
-            looker, box, side=self._assembly.stages.window, wanted=context.wanted, carry=carry, at=self._at or AT
+            looker,
+            box,
+            side=self._assembly.stages.window,
+            wanted=context.wanted,
+            carry=carry,
+            at=self._at or AT,
+            instances=self._assembly.stages.instances,
         )
         arrays = made.arrays()
         return Result(arrays, made.objects(arrays), made.carry(), figures=made.figures().sums)
@@ -197,7 +203,7 @@ def _describe(assembly: Assembly, asked: Meaning | None, at: int | None) -> Kern
         window=Window(size=assembly.stages.window, stride=stride, halo=halo),
         arrays=change_arrays(names, phrases, classes, kinds="land cover" if asked is not None else "class", at=at),
         options=options.complete(),
-        objects=object_spec(classes, seams="touching" if assembly.stages.proposer == PIXELS else "doubles"),
+        objects=object_spec(classes, seams="doubles" if assembly.stages.instances else "touching"),
         weights={**assembly.weights, **(asked.weights if asked is not None else {})},
         places=assembly.places,
         provenance={

@@ -45,6 +45,7 @@ class StripMap:
         wanted: ``[y, x]`` over the strip with its halo: what somebody will see; None: all.
         carry: From the strip above.
         at: ``change_score`` from which on a pixel changed.
+        instances: Whether objects are told as they were found; else changed pixels that touch are one.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class StripMap:
         wanted: NDArray[np.bool_] | None,
         carry: Carry,
         at: int = AT,
+        instances: bool = True,
     ) -> None:
         self._looker, self._box, self._wanted, self._at = looker, box, wanted, at
+        self._instances = instances
         self._decided: dict[PixelBox, Decided | None] = {}
         self._objects: list[FoundObjects] = []
         for picture in pictures(box, side):
@@ -90,8 +93,8 @@ class StripMap:
         }
 
     def objects(self, arrays: dict[str, NDArray[Any]]) -> FoundObjects:
-        """Those that the strip's new pictures decided; of pixels, what its cells' changed ones make."""
-        if any(found.masks is None for found in self._there()):
+        """Those that the strip's new pictures decided; of segments and pixels, what its cells' changed ones make."""
+        if not self._instances:
             return FoundObjects.concatenate(
                 [
                     changed_regions(

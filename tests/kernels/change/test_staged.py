@@ -56,7 +56,7 @@ def cheap(monkeypatch):
 
 
 def made(**options):
-    options = {"instantiation": "felzenszwalb-spectral", "comparer": "mini", "identifier": "mini", **options}
+    options = {"instantiation": "regions-mini", **options}
     options |= {"prompts": {"house": ["houses"]}, "window": SIDE, "registration": False, "stretch": [0, 0.3]}
     kernel = registry.create("change", options, resolution=10)
     kernel.load(device="cpu", threads=1)
@@ -181,7 +181,7 @@ def _pair(pixels, valid):
 
 def test_a_pixel_that_the_second_date_itself_lacks_is_in_no_object(cheap):
     """Though what was moved there is valid: the engine calls it no data, and so must map and objects."""
-    options = {"instantiation": "felzenszwalb-spectral", "comparer": "mini", "identifier": "mini"}
+    options = {"instantiation": "regions-mini"}
     options |= {"prompts": {"house": ["houses"]}, "window": SIDE, "stretch": [0, 0.3]}
     kernel = registry.create("change", options, resolution=10)
     kernel.load(device="cpu", threads=1)
@@ -224,8 +224,10 @@ def test_what_it_is():
     assert [stage.info.name for stage in kernel.stages()] == ["shift", "levels", "scores"]
     assert kernel.info.options["rule"] == "likely"
     assert (kernel.info.window.size, kernel.info.window.stride) == (512, 256)
-    assert kernel.info.objects.seams == "doubles"
+    assert kernel.info.objects.seams == "touching"  # a segment is a part of a thing
     assert [note.phrase for note in kernel.words()] == ["forest"]
+    regions = registry.create("change", {"instantiation": "regions-mini", "prompts": ["forest"]}, resolution=10)
+    assert regions.info.objects.seams == "doubles"
     assert kernel.settle(["Sentinel-2"]) == {"stretch": [0.0, 0.3558]}
     again = registry.create("change", kernel.info.options, resolution=10)
     assert again.info == kernel.info
