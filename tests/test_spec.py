@@ -177,12 +177,14 @@ def test_weights_of_ones_own_are_relative_to_the_file(tmp_path):
     kernel = {
         "name": "ovss",
         "model": "local-dir:clip",
+        "proposer": "local-dir:../sam",
         "upsampler_checkpoint": "../up.ckpt",
         "checkpoint": "/w/a.pt",
     }
     spec = parse_spec({**GOOD, "kernel": kernel}, base=tmp_path / "flows")
     assert spec.kernel.options() == {
         "model": f"local-dir:{tmp_path}/flows/clip",
+        "proposer": f"local-dir:{tmp_path}/sam",
         "upsampler_checkpoint": f"{tmp_path}/up.ckpt",
         "checkpoint": "/w/a.pt",
     }

@@ -187,12 +187,12 @@ class KernelSpec(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
     def anchored(self, base: Path) -> KernelSpec:
-        """Relative paths from ``base``: options named ``...checkpoint``, and a ``local-dir:`` model."""
+        """Relative paths from ``base``: options named ``...checkpoint``, and every ``local-dir:`` model."""
         found = self.options()
         for key, value in found.items():
             if key.endswith("checkpoint") and isinstance(value, str):
                 found[key] = os.path.normpath(base / Path(value).expanduser())
-            elif key == "model" and isinstance(value, str) and value.startswith("local-dir:"):
+            elif isinstance(value, str) and value.startswith("local-dir:"):
                 folder = Path(value.removeprefix("local-dir:")).expanduser()
                 found[key] = f"local-dir:{os.path.normpath(base / folder)}"
         return KernelSpec(name=self.name, **found)

@@ -130,7 +130,7 @@ class Assembly:
     def memory(self, side: int) -> int:
         """Peak bytes of a picture's work beside the picture: stages come after one another, what they made stays."""
         # two dates' classes, and one's sums over objects in double precision
-        kept = (40 + 20 * (1 + len(self.options.prompts))) * side * side
+        kept = (40 + 36 * (1 + len(self.options.prompts))) * side * side
         return kept + max((part.memory(side) for part in self.parts), default=0)
 
     def load(self, sight: Sight, *, device: str, threads: int) -> Detection:
@@ -167,7 +167,7 @@ class Detected:
     labels: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False, kw_only=False)
+@dataclass(frozen=True, eq=False)
 class Detection:
     """The stages, loaded; stateless, and the same for maps and for evaluations."""
 
