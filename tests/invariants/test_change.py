@@ -14,14 +14,12 @@ import xarray as xr
 from distributed import Client, LocalCluster
 from geopandas.testing import assert_geodataframe_equal
 
-from eopipe.engine.calibrate import calibrate
 from eopipe.engine.display import Quiet
-from eopipe.engine.job import resolve
 from eopipe.engine.run import execute
 from eopipe.engine.validate import validate_run
 from eopipe.kernels.change import kernel as pixelwise
 from eopipe.kernels.change import staged
-from eopipe.spec import parse_spec, resolve_now
+from eopipe.spec import parse_spec
 from tests.invariants.test_4_tasks import CountTasks, _count
 from tests.support import measuring
 from tests.support.change import Colours
@@ -145,13 +143,9 @@ def test_killed_and_resumed_it_has_the_same_bytes(client, tmp_path):
 
 
 def test_a_worker_of_objects_stays_within_the_plan(tmp_path):
-    made = parse_spec(spec(tmp_path / "out", OBJECTS))
-    kernel = resolve(made, resolve_now(None)).kernel
-    kernel = resolve(made, resolve_now(None), kernel_options={**kernel.info.options, "stretch": [0, 0.3558]}).kernel
-    calibration = calibrate(kernel)
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "8GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster, Client(cluster) as alone:
-        summary = execute(made, display=Quiet(), calibration=calibration)
+        summary = execute(parse_spec(spec(tmp_path / "out", OBJECTS)), display=Quiet())  # calibrated on the worker
         [peak] = alone.run(high_water).values()
     promised = summary["session"]["plan"]["worker_peak_bytes"]
     assert summary["exit_status"] == 0
