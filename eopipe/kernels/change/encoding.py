@@ -16,10 +16,8 @@ from eopipe.kernels.change.parts import Part
 from eopipe.kernels.change.sight import RGB
 from eopipe.kernels.ovss.picture import normalise
 from eopipe.models.clip.load import CONFIG, FOLDER, HUB, load_encoder, resolve_model
-from eopipe.models.entry import FoundationEntry
 from eopipe.models.foundation.memory import work
-from eopipe.models.foundation.resolve import resolve
-from eopipe.models.registry import MODELS
+from eopipe.models.foundation.resolve import is_foundation, resolve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +50,7 @@ def _sees_photographs(name: str) -> bool:
     """Whether a name is of a model of features; a folder of one with words says so by its file."""
     if name.startswith(FOLDER):
         return not (Path(name.removeprefix(FOLDER)).expanduser() / CONFIG).exists()
-    return name.startswith(HUB) or isinstance(MODELS.get(name), FoundationEntry)
+    return name.startswith(HUB) or is_foundation(name)
 
 
 @dataclass(frozen=True, eq=False)

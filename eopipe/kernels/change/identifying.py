@@ -20,8 +20,7 @@ from eopipe.kernels.ovss.assemble import class_scores
 from eopipe.kernels.ovss.model import OvssModel
 from eopipe.kernels.ovss.options import Options as OvssOptions
 from eopipe.kernels.ovss.segmentor import segment_image
-from eopipe.models.entry import FoundationEntry
-from eopipe.models.registry import MODELS
+from eopipe.models.foundation.resolve import is_foundation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +48,7 @@ def identifier_part(name: str, options: StageOptions) -> Part[Identifier]:
         return embedded.dynamic_world_identifier(meaning(options.prompts, options.teacher_classes))
     if name == MINI:
         return embedded.mini_identifier(options.prompts)
-    if isinstance(MODELS.get(name), FoundationEntry):
+    if is_foundation(name):
         raise SpecError(f"kernel.identifier: {name} knows no words; name such as ViT-B-16/openai, mini or none")
     return _words(name, options)
 

@@ -15,7 +15,7 @@ from eopipe.kernels.change.stages import Pair
 from eopipe.kernels.change.vectors import found_objects, most_frequent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -66,11 +66,12 @@ class Looker:
     statistics: Mapping[str, Field]
     cells: Cells | None
 
-    def pair(self, box: PixelBox) -> Pair:
-        """Both dates over a box, registered."""
+    def pair(self, box: PixelBox, bands: Sequence[int] | None = None) -> Pair:
+        """Both dates over a box, registered; of some bands, or (None) of all."""
         rows, cols = box.pad(SHIFTED).slices(self.outer)
         valid = self.valid[:, rows, cols]
-        dates, (first, second) = registered(self.pixels[:, :, rows, cols], valid, box, self.statistics.get(SHIFT))
+        pixels = self.pixels[:, :, rows, cols] if bands is None else self.pixels[:, bands, rows, cols]
+        dates, (first, second) = registered(pixels, valid, box, self.statistics.get(SHIFT))
         # what the second date itself lacks is no data, though what was moved there is valid
         return Pair(np.stack(dates), np.stack([first, second & inner(valid[1], SHIFTED)]))
 

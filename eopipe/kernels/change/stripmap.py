@@ -112,9 +112,9 @@ class StripMap:
         found, shift = Misplaced(), self._looker.statistics.get(SHIFT)
         bands = list(self._looker.detection.sight.places(RGB))
         for cell in self._box.blocks(CELL):
-            pair = self._looker.pair(cell)
+            pair = self._looker.pair(cell, bands)
             if pair.seen.any():
-                found.add(cell, pair.pixels[:, bands].mean(axis=1), pair.seen, shift)
+                found.add(cell, pair.pixels.mean(axis=1), pair.seen, shift)
         return found
 
     def carry(self) -> Carry:

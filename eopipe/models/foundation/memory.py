@@ -38,21 +38,6 @@ _TOKENS = 64
 """Of a caption: some thirty names."""
 
 
-def memory(model: Resolved, kind: Kind, side: int, *, batch: int = BATCH) -> int:
-    """Peak bytes of a loaded model at work: its tensors, and `work`.
-
-    Args:
-        model: From `eopipe.models.foundation.resolve.resolve`.
-        kind: What it is asked for.
-        side: Of a square picture, pixels.
-        batch: Points or boxes that are decoded at once.
-
-    Raises:
-        WeightsError: The model cannot be asked for this.
-    """
-    return model.size + work(model, kind, side, batch=batch)
-
-
 def work(model: Resolved, kind: Kind, side: int, *, batch: int = BATCH) -> int:
     """Peak bytes beside its tensors: what it computes, what it gives; but not boxes' masks.
 

@@ -10,7 +10,7 @@ from eopipe.models.foundation import memory as module
 from eopipe.models.foundation.detector import BoxDetector
 from eopipe.models.foundation.features import FeatureModel
 from eopipe.models.foundation.masks import BoxMaskModel, PointMaskModel
-from eopipe.models.foundation.memory import memory
+from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
 from tests.models.foundation import tiny
 
@@ -31,7 +31,7 @@ def test_features_need_what_is_told(names, tmp_path, name):
     model = FeatureModel.load(resolved, device="cpu", threads=1)
     picture = tiny.picture(420, 420)
     found = peak(lambda: model(picture), tmp_path)
-    told = memory(resolved, "features", 420) - resolved.size
+    told = work(resolved, "features", 420)
     assert 0.3 * told < found < told
 
 
@@ -41,7 +41,7 @@ def test_detectors_need_what_is_told(names, tmp_path, name):
     model = BoxDetector.load(resolved, device="cpu", threads=1)
     picture = tiny.picture(160, 160)
     found = peak(lambda: model(picture, ("roof", "sea")), tmp_path)
-    told = memory(resolved, "boxes", 160) - resolved.size
+    told = work(resolved, "boxes", 160)
     assert 0.2 * told < found < told
 
 
@@ -57,5 +57,5 @@ def test_masks_need_what_is_told(names, monkeypatch, tmp_path, name, kind):
     else:
         boxer = BoxMaskModel.load(resolved, device="cpu", threads=1)
         found = peak(lambda: boxer(picture, np.hstack([points, points + 20])), tmp_path)
-    told = memory(resolved, kind, 128) - resolved.size
+    told = work(resolved, kind, 128)
     assert 0.2 * told < found < told

@@ -17,7 +17,7 @@ from eopipe.models.entry import FoundationEntry
 from eopipe.models.foundation import resolve as module
 from eopipe.models.foundation.entries import FOUNDATION_ENTRIES
 from eopipe.models.foundation.features import FeatureModel
-from eopipe.models.foundation.memory import memory
+from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.net import Net
 from eopipe.models.foundation.resolve import is_foundation, resolve
 from eopipe.models.registry import get_model, listing
@@ -84,8 +84,8 @@ def test_a_detectors_tokens_and_pictures_are_part_of_it(names):
 def test_nothing_heavy_is_imported_to_plan(folder):
     code = (
         "import sys; from eopipe.models.foundation.resolve import resolve;"
-        "from eopipe.models.foundation.memory import memory;"
-        f"model = resolve('local-dir:{folder}'); memory(model, 'features', 512);"
+        "from eopipe.models.foundation.memory import work;"
+        f"model = resolve('local-dir:{folder}'); work(model, 'features', 512);"
         "print({'transformers', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
@@ -317,7 +317,7 @@ def test_a_model_is_asked_for_what_it_can(names):
     assert "gives features, no point-masks: choose one of sam-vit-h, sam-vit-b, sam2.1-hiera-l" in said
     assert "gives point-masks, no box-masks" in refused(names["sam"], "box-masks")
     with pytest.raises(WeightsError, match="no boxes"):
-        memory(resolve(names["sam"]), "boxes", 64)
+        work(resolve(names["sam"]), "boxes", 64)
 
 
 def test_without_the_library_a_plan_says_what_to_install(names, monkeypatch):
