@@ -112,6 +112,8 @@ class StripMap:
         found, shift = Misplaced(), self._looker.statistics.get(SHIFT)
         bands = list(self._looker.detection.sight.places(RGB))
         for cell in self._box.blocks(CELL):
+            if cell & self._box != cell:  # a calibration may map less than a cell
+                continue
             pair = self._looker.pair(cell, bands)
             if pair.seen.any():
                 found.add(cell, pair.pixels.mean(axis=1), pair.seen, shift)

@@ -8,6 +8,7 @@ import pytest
 
 from eopipe.errors import EopipeError
 from eopipe.grid import PixelBox
+from eopipe.engine.calibrate import calibrate_here
 from eopipe.kernels import registry
 from eopipe.kernels.change.assembly import Assembly, Detected
 from eopipe.kernels.change.comparing import SHIFTED
@@ -56,8 +57,8 @@ def cheap(monkeypatch):
 
 
 def made(**options):
-    options = {"instantiation": "regions-mini", **options}
-    options |= {"prompts": {"house": ["houses"]}, "window": SIDE, "registration": False, "stretch": [0, 0.3]}
+    options = {"instantiation": "regions-mini", "window": SIDE, **options}
+    options |= {"prompts": {"house": ["houses"]}, "registration": False, "stretch": [0, 0.3]}
     kernel = registry.create("change", options, resolution=10)
     kernel.load(device="cpu", threads=1)
     return kernel
@@ -287,3 +288,11 @@ def test_what_cannot_be_asked(options, said, monkeypatch):
         registry.create("change", {"prompts": ["water"], **options}, resolution=10)
     assert "\n" not in str(told.value)
     assert told.value.exit_status == 2
+
+
+@pytest.mark.parametrize("window", [256, 512, 1024])
+def test_a_calibration_times_less_than_a_cell(cheap, window):
+    """Pictures of 256 have a stride of 128: the timed box is smaller than a cell, and shifts are told by the cell."""
+    options = {"instantiation": "regions-mini", "prompts": ["houses"], "window": window, "stretch": [0, 0.3]}
+    kernel = registry.create("change", options, resolution=10)
+    assert calibrate_here(kernel, device="cpu", threads=1).window_seconds > 0
