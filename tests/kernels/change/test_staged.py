@@ -6,9 +6,9 @@ import re
 import numpy as np
 import pytest
 
+from eopipe.engine.calibrate import calibrate_here
 from eopipe.errors import EopipeError
 from eopipe.grid import PixelBox
-from eopipe.engine.calibrate import calibrate_here
 from eopipe.kernels import registry
 from eopipe.kernels.change.assembly import Assembly, Detected
 from eopipe.kernels.change.comparing import SHIFTED
