@@ -19,24 +19,24 @@ import torch
 import xarray as xr
 from dask.delayed import delayed
 
-from eopipe.area import Area
-from eopipe.cube.lazy import Cube
-from eopipe.cube.lazy import open_cube as describe_cube
-from eopipe.engine import vocabulary
-from eopipe.engine.device import choose_device
+from eopipe.area.on_grid import Area
+from eopipe.cube.cube import Cube
+from eopipe.cube.cube import open_cube as describe_cube
+from eopipe.engine.cluster.device import choose_device
+from eopipe.engine.derived.rescore import open_source
+from eopipe.engine.derived.rescore import rescore as rescore_run
+from eopipe.engine.derived.rethreshold import rethreshold
+from eopipe.engine.derived.statistics_of_run import statistics_for
 from eopipe.engine.display import Display, Quiet
-from eopipe.engine.job import THREADS
-from eopipe.engine.mapping import Stopwatch, map_box
-from eopipe.engine.opened import read_settings
-from eopipe.engine.products import OBSERVATIONS
-from eopipe.engine.rescore import open_source
-from eopipe.engine.rescore import rescore as rescore_run
-from eopipe.engine.rethreshold import rethreshold
+from eopipe.engine.plan import prompt_check
+from eopipe.engine.plan.auto_options import settled
+from eopipe.engine.plan.layouts import OBSERVATIONS
+from eopipe.engine.plan.open import read_settings
+from eopipe.engine.plan.resolved_spec import THREADS
+from eopipe.engine.plan.tiles import read_box
 from eopipe.engine.run import execute
-from eopipe.engine.settle import settled
-from eopipe.engine.statistics.borrowed import statistics_for
 from eopipe.engine.statistics.planning import stages_of
-from eopipe.engine.tiles import read_box
+from eopipe.engine.work.strips import Stopwatch, map_box
 from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
@@ -52,8 +52,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.engine.statistics.fields import Statistics
-    from eopipe.kernelinfo import ArraySpec
+    from eopipe.engine.statistics.interpolate import Statistics
+    from eopipe.kernel_info import ArraySpec
     from eopipe.kernels.protocol import FeatureSource, Kernel
     from eopipe.snapshot import Snapshot
 
@@ -108,7 +108,7 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
         snapshot: From :func:`search`.
         sign: A signing hook, or ``auto`` (by the host that the items came from), ``none``, ``planetary-computer``.
         options: ``area``, ``bands``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``, ``sar``,
-            ``groupby``, ``chunk``, ``requester_pays``, ``threads``: see :func:`eopipe.cube.lazy.open_cube`.
+            ``groupby``, ``chunk``, ``requester_pays``, ``threads``: see :func:`eopipe.cube.cube.open_cube`.
 
     Returns:
         A description with ``.dataset``, lazy xarray: a variable a band, ``[time, y, x]`` float32 reflectance (of
@@ -197,7 +197,7 @@ def kernel(name: str, **options: Any) -> BoundKernel:
     bound = BoundKernel(name, options)
     gsd = options.get("gsd")  # a grid that it suits; whether it suits the cube's is asked when there is one
     made = bound.make(float(gsd) if isinstance(gsd, int | float) and gsd > 0 else 10.0)
-    for line in vocabulary.warnings_of(made):
+    for line in prompt_check.warnings_of(made):
         warnings.warn(line, stacklevel=2)
     return bound
 

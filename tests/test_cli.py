@@ -8,8 +8,8 @@ from rich.console import Console
 
 from eopipe import __version__
 from eopipe.engine.display import TELL, Rate, Terminal, summary_lines
-from eopipe.engine.tile import TileReport
-from eopipe.engine.words import gib, hms, size, some
+from eopipe.engine.format import gib, hms, size, some
+from eopipe.engine.work.tile import TileReport
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared
 from tests.support.runs import CALIBRATION, pisa
@@ -58,7 +58,7 @@ def spec(client, tmp_path_factory):  # its cluster is the current client
 
 @pytest.fixture
 def _calibrated(monkeypatch):
-    monkeypatch.setattr("eopipe.engine.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    monkeypatch.setattr("eopipe.engine.work.calibrate.calibrate", lambda *_, **__: CALIBRATION)
 
 
 @needs_shared

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import pytest
 
 from eopipe.cube.sensors import resolve_scene, sensor_of
-from eopipe.engine.job import resolve
-from eopipe.kernels.change.stage_options import StageOptions
+from eopipe.engine.plan.resolved_spec import resolve
+from eopipe.kernels.change.dynamicearth.options import StageOptions
 from eopipe.kernels.ovss.options import Options
 from eopipe.kernels.ovss.picture import stretch_of
-from eopipe.models.entry import ClipEntry
 from eopipe.models.registry import MODELS, get_model
+from eopipe.models.registry_entry import ClipEntry
 from eopipe.spec import load_spec
 from eopipe.stac.season import Season
 from tests.support.paths import ROOT, needs_shared, shared

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.change.cards import ChangeCard, find_set
-from eopipe.evaluation.kept import refuse_remote
+from eopipe.evaluation.results_folder import refuse_remote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ def _map(asked: Asked) -> Answer:
 
 def _pairs(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
     from eopipe.evaluation.change.command import Request, judge  # noqa: PLC0415
-    from eopipe.evaluation.change.figures import Figures  # noqa: PLC0415
+    from eopipe.evaluation.change.metrics import Figures  # noqa: PLC0415
     from eopipe.evaluation.change.report import result_lines  # noqa: PLC0415
     from eopipe.evaluation.display import Told  # noqa: PLC0415
 
@@ -119,9 +119,9 @@ def _scenes(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
         raise SpecError(f"--side cuts pictures, and {card.title} is of scenes; leave it out")
     from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415  (torch and dask)
     from eopipe.evaluation.change.command import write_result  # noqa: PLC0415
-    from eopipe.trials.places import find_places  # noqa: PLC0415
-    from eopipe.trials.report import trial_lines, trial_result  # noqa: PLC0415
-    from eopipe.trials.run import Trial, try_places  # noqa: PLC0415
+    from eopipe.evaluation.change.places.labelled import find_places  # noqa: PLC0415
+    from eopipe.evaluation.change.places.report import trial_lines, trial_result  # noqa: PLC0415
+    from eopipe.evaluation.change.places.run import Trial, try_places  # noqa: PLC0415
 
     places = find_places(asked.data, _with(card, asked), wanted=asked.places)[: asked.limit]
     display = choose_display(quiet=quiet)

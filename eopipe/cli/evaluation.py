@@ -146,8 +146,8 @@ def evaluate(  # noqa: PLR0913  (a command line's options are its function's arg
         return
     if not card:
         raise SpecError("eval needs a CARD, the data set's; eopipe eval --list names them")
-    from eopipe.evaluation.command import Request, judge  # noqa: PLC0415
     from eopipe.evaluation.display import Told  # noqa: PLC0415
+    from eopipe.evaluation.evaluate_set import Request, judge  # noqa: PLC0415
 
     options = {
         "model": model, "checkpoint": checkpoint, "sha256": sha256, "gelu": gelu, "attention": attention,

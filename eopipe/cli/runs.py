@@ -54,17 +54,17 @@ def plan(
     """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
     loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
 
-    from eopipe.engine.calibrate import calibrate  # noqa: PLC0415  (with what follows: torch and dask)
     from eopipe.engine.display import plan_lines  # noqa: PLC0415
-    from eopipe.engine.opened import open_run  # noqa: PLC0415
-    from eopipe.engine.precision import freeze_precision  # noqa: PLC0415
+    from eopipe.engine.plan.open import open_run  # noqa: PLC0415
     from eopipe.engine.run import local_workers, plan_run  # noqa: PLC0415
+    from eopipe.engine.work.calibrate import calibrate  # noqa: PLC0415  (with what follows: torch and dask)
+    from eopipe.engine.work.precision import freeze_precision  # noqa: PLC0415
 
     found = open_run(loaded, now=moment, allow_empty=allow_empty, strict=strict)
     opened, calibration = freeze_precision(found, calibrate)
     made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
     if tiles is Shape.geojson:
-        from eopipe.engine.footprints import feature_collection  # noqa: PLC0415
+        from eopipe.engine.plan.geojson import feature_collection  # noqa: PLC0415
 
         print_json(feature_collection(opened.job, made))
         return
@@ -130,7 +130,7 @@ def rescore(
 
     display = choose_display(quiet=as_json)
     display.phase("load")
-    from eopipe.engine.rescore import rescore as again  # noqa: PLC0415
+    from eopipe.engine.derived.rescore import rescore as again  # noqa: PLC0415
 
     cluster = _cluster(workers, address)
     _see_through(partial(again, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
@@ -160,7 +160,7 @@ def rethreshold(
 
     display = choose_display(quiet=as_json)
     display.phase("load")
-    from eopipe.engine.rethreshold import rethreshold as again  # noqa: PLC0415
+    from eopipe.engine.derived.rethreshold import rethreshold as again  # noqa: PLC0415
 
     cluster = _cluster(workers, address)
     _see_through(partial(again, out, to=to, at=at, display=display, cluster=cluster), display, as_json=as_json)
@@ -215,7 +215,7 @@ def read_options(prompts: str | None, pairs: list[str] | None) -> dict[str, Any]
 @app.command()
 def status(out: OutUri, *, as_json: Json = False) -> None:
     """Say how far a run is: tiles by status, failures by reason, who is writing."""
-    from eopipe.engine.status import read_status  # noqa: PLC0415
+    from eopipe.engine.finish.status import read_status  # noqa: PLC0415
 
     found = read_status(out)
     if as_json:
@@ -227,7 +227,7 @@ def status(out: OutUri, *, as_json: Json = False) -> None:
 @app.command()
 def validate(out: OutUri, *, as_json: Json = False) -> None:
     """Read everything again: shards against checksums, ledger against shards, STAC against files."""
-    from eopipe.engine.validate import validate_run  # noqa: PLC0415
+    from eopipe.engine.finish.validate import validate_run  # noqa: PLC0415
 
     problems = validate_run(out, progress=None if as_json else progress)
     if as_json:

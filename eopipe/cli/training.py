@@ -14,8 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from eopipe.cli.app import Json, app, print_json
 
 if TYPE_CHECKING:
+    from eopipe.training.hyperparameters import Recipe
     from eopipe.training.mini import Training
-    from eopipe.training.recipe import Recipe
 
 train = typer.Typer(no_args_is_help=True, help="Train a model that ships with the package.")
 app.add_typer(train, name="train")
@@ -61,9 +61,9 @@ def train_mini(  # noqa: PLR0913  (a command line's options are its function's a
     """Teach mini what Dynamic World answers, from fewer bands. The same command again resumes."""
     import torch  # noqa: PLC0415  (seconds that --help need not wait for)
 
+    from eopipe.training.hyperparameters import FOUR_BANDS, TRUE_COLOUR, Recipe  # noqa: PLC0415
     from eopipe.training.mini import Training  # noqa: PLC0415
     from eopipe.training.mini import train as run  # noqa: PLC0415
-    from eopipe.training.recipe import FOUR_BANDS, TRUE_COLOUR, Recipe  # noqa: PLC0415
     from eopipe.training.report import report  # noqa: PLC0415
 
     if threads is not None:

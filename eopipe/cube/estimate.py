@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from eopipe.cube.environment import HEADER_BYTES, REGIONS, gdal_env, gdal_path, header_settings
-from eopipe.cube.gdal import AssetFile, Facts, ReadStats
-from eopipe.cube.geometry import Geometry, Source
+from eopipe.cube.asset_file import AssetFile, Facts, ReadStats
+from eopipe.cube.cell_coordinates import Geometry, Source
+from eopipe.cube.curl_cache import Regions
+from eopipe.cube.gdal_settings import HEADER_BYTES, REGIONS, gdal_env, gdal_path, header_settings
 from eopipe.cube.reader import columns
-from eopipe.cube.regions import Regions
-from eopipe.cube.sampling import pieces, use_of, windows
+from eopipe.cube.windows import pieces, use_of, windows
 from eopipe.errors import TileFault
 from eopipe.grid import PixelBox
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.cube.reader import ReadSettings
-    from eopipe.cube.sampling import Use
     from eopipe.cube.scenes import AssetRef, Scene
+    from eopipe.cube.windows import Use
 
 HEADERS = 200
 TILES = 16

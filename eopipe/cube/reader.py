@@ -1,7 +1,7 @@
 """TileReader: one task's pixels from many scenes, the same whatever box they are asked in.
 
 Every value is a function of the absolute pixel: coordinates hang on the cell (see
-:mod:`eopipe.cube.geometry`), resampling and composites are integer arithmetic, a mask is read
+:mod:`eopipe.cube.cell_coordinates`), resampling and composites are integer arithmetic, a mask is read
 with its own halo. So part of a cell may be read alone, and a tile's halo costs only its own
 pixels, not the cells around it.
 
@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from eopipe.cube.asset_file import AssetFile, ReadStats, RetryPolicy
+from eopipe.cube.cell_coordinates import Geometry
 from eopipe.cube.composite import combine, scene_order
-from eopipe.cube.gdal import AssetFile, ReadStats, RetryPolicy
-from eopipe.cube.geometry import Geometry
 from eopipe.cube.masks import mask_table, passes
-from eopipe.cube.sampling import MOST_FULL, MOST_PIXELS, sample_bands, sample_mask
 from eopipe.cube.sar import decibels, modality_of
+from eopipe.cube.windows import MOST_FULL, MOST_PIXELS, sample_bands, sample_mask
 from eopipe.grid import PixelBox
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernelinfo import Inputs
+    from eopipe.kernel_info import Inputs
     from eopipe.spec import SourceSpec
 
 SAR_BANDS = ("vv", "vh", "hh", "hv")

@@ -15,7 +15,7 @@ from rasterio.shutil import copy as rasterio_copy
 from eopipe.demo.pixels import package_file
 from eopipe.stac import extensions as ext
 from eopipe.stac.item import VERSION
-from eopipe.stac.records import OutputFile
+from eopipe.stac.publish_input import OutputFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.demo.scenes import Scene
-    from eopipe.mosaic.frame import View
     from eopipe.mosaic.layout import Layout
+    from eopipe.mosaic.quicklook_frame import View
 
 WHITE = 99.0
 """Percentile of the brightest band that becomes white; one for all bands, so that colours stay true."""

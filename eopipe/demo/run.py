@@ -6,12 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eopipe.area import Area, GridArea
+from eopipe.area.on_grid import Area, GridArea
 from eopipe.demo.collection import COLLECTION, build
 from eopipe.demo.picture import true_colour
 from eopipe.demo.spec import spec_text
 from eopipe.demo.words import folder_name
-from eopipe.engine.again import complete
+from eopipe.engine.finish.last_summary import complete
 from eopipe.engine.run import execute
 from eopipe.errors import OutputError
 from eopipe.mosaic.quicklook import QuicklookInfo, quicklook

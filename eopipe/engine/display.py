@@ -12,13 +12,13 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from eopipe.engine import vocabulary
-from eopipe.engine.words import gib, hms, size, some
+from eopipe.engine.format import gib, hms, size, some
+from eopipe.engine.plan import prompt_check
 
 if TYPE_CHECKING:
-    from eopipe.engine.plan import Plan
+    from eopipe.engine.plan.make import Plan
     from eopipe.engine.statistics.task import BlockReport
-    from eopipe.engine.tile import TileReport
+    from eopipe.engine.work.tile import TileReport
     from eopipe.snapshot import Snapshot
     from eopipe.stac.search import SearchReport
 
@@ -274,7 +274,7 @@ def plan_lines(plan: Plan) -> list[Text]:
         lines.insert(
             2, f"measures {stages} first: {blocks}, {cells}, {size(measured['bytes_read'])} of what it reads"
         )
-    lines += vocabulary.lines(plan.words)
+    lines += prompt_check.lines(plan.words)
     return [*map(Text, lines), *(Text(f"warning: {line}", style="yellow") for line in said["warnings"])]
 
 

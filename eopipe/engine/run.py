@@ -17,27 +17,28 @@ import psutil
 from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
 
-from eopipe.engine import folder, frozen
-from eopipe.engine.basis import choose_basis, wants_basis
-from eopipe.engine.calibrate import Calibration, calibrate_on_worker
+from eopipe import run_folder
 from eopipe.engine.cluster import open_cluster, wait_for_workers
 from eopipe.engine.cluster.resources import memory_a_worker
-from eopipe.engine.context import ContextPlugin, RunContext
-from eopipe.engine.cut_plan import plan_cut, weigh
-from eopipe.engine.driver import Stop, catching_signals, drive
-from eopipe.engine.features import stand_in
-from eopipe.engine.finish import finish
-from eopipe.engine.job import THREADS
-from eopipe.engine.lease import Lease
-from eopipe.engine.ledger import Ledger
-from eopipe.engine.memory import GDAL_CACHE
-from eopipe.engine.opened import Opened, freeze, open_run, read_settings
-from eopipe.engine.plan import Plan, Workers, make_plan
-from eopipe.engine.precision import freeze_precision
-from eopipe.engine.preflight import preflight
-from eopipe.engine.products import cog_info, feature_layout, mosaic_layout
-from eopipe.engine.statistics.driving import measure
-from eopipe.engine.tiles import PlannedTile
+from eopipe.engine.derived.rethreshold_plan import plan_cut, weigh
+from eopipe.engine.finish.finish import finish
+from eopipe.engine.output import run_json
+from eopipe.engine.output.lease import Lease
+from eopipe.engine.output.ledger import Ledger
+from eopipe.engine.plan.layouts import cog_info, feature_layout, mosaic_layout
+from eopipe.engine.plan.make import Plan, Workers, make_plan
+from eopipe.engine.plan.memory import GDAL_CACHE
+from eopipe.engine.plan.open import Opened, freeze, open_run, read_settings
+from eopipe.engine.plan.resolved_spec import THREADS
+from eopipe.engine.plan.tiles import PlannedTile
+from eopipe.engine.sources.kept_features import stand_in
+from eopipe.engine.statistics.driver import measure
+from eopipe.engine.work.calibrate import Calibration, calibrate_on_worker
+from eopipe.engine.work.driver import Stop, catching_signals, drive
+from eopipe.engine.work.feature_basis import choose_basis, wants_basis
+from eopipe.engine.work.precision import freeze_precision
+from eopipe.engine.work.preflight import preflight
+from eopipe.engine.work.worker_state import ContextPlugin, RunContext
 from eopipe.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
 
     from eopipe.engine.cluster import ClusterHandle
     from eopipe.engine.display import Display
+    from eopipe.engine.plan.tiles import PlannedTile
     from eopipe.engine.statistics.task import BlockReport
-    from eopipe.engine.tile import TileReport
-    from eopipe.engine.tiles import PlannedTile
+    from eopipe.engine.work.tile import TileReport
     from eopipe.spec import RunSpec
 
 
@@ -131,7 +132,7 @@ def execute(
         strict: Whether words that the kernel was not taught are refused.
         display: Told of everything.
         calibration: Known already; measured where None.
-        opening: Opens the output; :func:`eopipe.engine.opened.open_run` where None.
+        opening: Opens the output; :func:`eopipe.engine.plan.open.open_run` where None.
 
     Returns:
         The summary, with ``exit_status``: 0, 3 where tiles failed, 130 or 143 where it was drained.
@@ -149,7 +150,7 @@ def execute(
         display.phase(phase)
         opened = opening()
         lease = stack.enter_context(Lease(opened.storage))
-        if opened.before is None and frozen.load(opened.storage) is not None:
+        if opened.before is None and run_json.load(opened.storage) is not None:
             opened = opening()  # another run froze it meanwhile
         display.found(opened.snapshot, opened.found)
         display.phase("cluster")
@@ -210,7 +211,7 @@ def _map(
     finally:
         client.unregister_worker_plugin(plugin.name)
     summary = _summary(opened, plan, session, products=products, cluster=cluster, stop=stop)
-    opened.storage.put(folder.session(session.started), json.dumps(summary, indent=1).encode())
+    opened.storage.put(run_folder.session(session.started), json.dumps(summary, indent=1).encode())
     display.done(summary)
     return summary
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from eopipe.errors import CatalogAddressError, CatalogError, ItemError, SpecError
 from eopipe.evaluation.metrics import IGNORE
-from eopipe.evaluation.pictures import SUFFIXES, is_picture, picture_shape, read_image, read_label
+from eopipe.evaluation.read_images import SUFFIXES, is_picture, picture_shape, read_image, read_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

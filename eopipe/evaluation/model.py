@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.cards import parse_classes
-from eopipe.evaluation.protocol import benchmark_input, demo_input
-from eopipe.kernels.ovss.assemble import classify
+from eopipe.evaluation.preprocess import benchmark_input, demo_input
+from eopipe.kernels.ovss.class_scores import classify
 from eopipe.kernels.ovss.model import OvssModel
 from eopipe.kernels.ovss.options import Options
 from eopipe.kernels.ovss.segmentor import segment_image
@@ -46,7 +46,7 @@ class Plan:
         card: The data set.
         options: The kernel's, as a spec would give them.
         resize: Long side of the picture that the model sees.
-        preprocess: See `eopipe.evaluation.protocol`.
+        preprocess: See `eopipe.evaluation.preprocess`.
     """
 
     card: Card

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 
 from eopipe.errors import SpecError
-from eopipe.evaluation.kept import Judgeable
 from eopipe.evaluation.metrics import Confusion
+from eopipe.evaluation.results_folder import Judgeable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from eopipe.evaluation.kept import Kept
+    from eopipe.evaluation.results_folder import Kept
 
 
 LOG = logging.getLogger(__name__)

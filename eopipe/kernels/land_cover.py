@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from eopipe.grid import CELL
-from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.kernels.gsd import factor_of
 from eopipe.kernels.protocol import ALONE, Result, StripContext
-from eopipe.models.dynamicworld import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
+from eopipe.models.dynamicworld.net import ALIGN, HALO, TorchDynamicWorld, load_dynamic_world
 from eopipe.models.registry import DYNAMIC_WORLD, NINE_BANDS
 from eopipe.models.weights import locate, sha256_of
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.models.dynamicworld import DynamicWorldRunner
+    from eopipe.models.dynamicworld.net import DynamicWorldRunner
 
 VERSION = "1"
 BANDS = NINE_BANDS

@@ -6,7 +6,7 @@ top to bottom. Equal pixels at an equal absolute place must give equal bytes, wh
 kernel computes fixed groups of windows, always of the same shape and with the same companions.
 
 A kernel may offer more than :class:`Kernel` asks for: :class:`Settling`, :class:`Measuring`,
-:class:`MeasuresPrecision`, :class:`Rethresholding`, and :class:`eopipe.kernels.words.KnowsWords`.
+:class:`MeasuresPrecision`, :class:`Rethresholding`, and :class:`eopipe.kernels.known_words.KnowsWords`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernelinfo import KernelInfo
-    from eopipe.kernels.found import FoundObjects
-    from eopipe.kernels.measure import Field, Stage
+    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernels.objects import FoundObjects
+    from eopipe.kernels.statistics import Field, Stage
 
 
 class FeatureSource(Protocol):
@@ -161,7 +161,7 @@ class Settling(Protocol):
 
 @runtime_checkable
 class Measuring(Protocol):
-    """A kernel that must know something of a wider area before its first tile (:mod:`eopipe.kernels.measure`)."""
+    """A kernel that must know something of a wider area before its first tile (:mod:`eopipe.kernels.statistics`)."""
 
     def stages(self) -> tuple[Stage, ...]:
         """In order: each sees the finished ones before it. The engine runs them; names are distinct.

@@ -11,15 +11,15 @@ from pydantic import BaseModel, ValidationError
 
 from eopipe.errors import SpecError
 from eopipe.kernels import land_cover
-from eopipe.kernels.change import kernel as change
-from eopipe.kernels.change.instantiations import INSTANTIATIONS
-from eopipe.kernels.change.options import Options as ChangeOptions
-from eopipe.kernels.change.stage_options import StageOptions
+from eopipe.kernels.change.dynamicearth.combinations import INSTANTIATIONS
+from eopipe.kernels.change.dynamicearth.options import StageOptions
+from eopipe.kernels.change.spectral import kernel as change
+from eopipe.kernels.change.spectral.options import Options as ChangeOptions
 from eopipe.kernels.ovss import kernel as ovss
-from eopipe.kernels.ovss.dense_options import DenseOptions
+from eopipe.kernels.ovss.mini_options import DenseOptions
 from eopipe.kernels.ovss.options import Options as OvssOptions
-from eopipe.models.entry import DenseEntry
 from eopipe.models.registry import MODELS
+from eopipe.models.registry_entry import DenseEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -47,16 +47,16 @@ _LONGEST = 80
 
 def _create_staged(options: StageOptions, *, resolution: float) -> Kernel:
     """Only who names stages loads their code."""
-    from eopipe.kernels.change import staged  # noqa: PLC0415
+    from eopipe.kernels.change.dynamicearth import kernel  # noqa: PLC0415
 
-    return staged.create(options, resolution=resolution)
+    return kernel.create(options, resolution=resolution)
 
 
 def _create_dense(options: DenseOptions, *, resolution: float) -> Kernel:
     """Only who names such a model loads its code."""
-    from eopipe.kernels.ovss import dense  # noqa: PLC0415
+    from eopipe.kernels.ovss import mini_kernel  # noqa: PLC0415
 
-    return dense.create(options, resolution=resolution)
+    return mini_kernel.create(options, resolution=resolution)
 
 
 _KERNELS = {

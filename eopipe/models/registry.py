@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
 from eopipe.models.clip.entries import CLIP_ENTRIES
-from eopipe.models.entry import (
+from eopipe.models.foundation.entries import FOUNDATION_ENTRIES
+from eopipe.models.registry_entry import (
     NO_LICENCE,
     ClassifierEntry,
     ClipEntry,
@@ -16,7 +17,6 @@ from eopipe.models.entry import (
     ModelEntry,
     UpsamplerEntry,
 )
-from eopipe.models.foundation.entries import FOUNDATION_ENTRIES
 from eopipe.models.weights import WeightsEntry, find, where
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ from zarr.codecs import ZstdCodec
 
 from eopipe.errors import DamageError, OutputError, TileFault
 from eopipe.grid import PixelBox, Tile
-from eopipe.mosaic.basis import STORED, Basis
+from eopipe.mosaic.pca import STORED, Basis
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
-    from eopipe.kernelinfo import KernelInfo
+    from eopipe.kernel_info import KernelInfo
     from eopipe.storage import Storage
 
 FEATURES = "features.zarr"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import shapely
 from pyproj import CRS
 
-from eopipe.mosaic.areas import pixel_m2
+from eopipe.mosaic.class_areas import pixel_m2
 from eopipe.mosaic.polygons import chunks
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import Grid
-    from eopipe.kernelinfo import ObjectColumn, ObjectSpec
-    from eopipe.kernels.found import FoundObjects
+    from eopipe.kernel_info import ObjectColumn, ObjectSpec
+    from eopipe.kernels.objects import FoundObjects
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 _BBOX = pa.struct([(side, pa.float64()) for side in SIDES])

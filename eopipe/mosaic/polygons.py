@@ -32,7 +32,7 @@ def polygons(runs: NDArray[np.int64], offsets: NDArray[np.int64], grid: Grid) ->
     """Objects as polygons in the grid's CRS.
 
     Args:
-        runs: ``[R, 3]``, as in :class:`eopipe.kernels.found.FoundObjects`.
+        runs: ``[R, 3]``, as in :class:`eopipe.kernels.objects.FoundObjects`.
         offsets: ``[N + 1]``, likewise.
         grid: Whose pixels they are.
 

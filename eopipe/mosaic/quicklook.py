@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from eopipe.mosaic.areas import class_areas, map_spec
+from eopipe.mosaic.class_areas import class_areas, map_spec
 from eopipe.mosaic.cog import rgb
-from eopipe.mosaic.frame import View, look, metres_across, place_names
+from eopipe.mosaic.quicklook_frame import View, look, metres_across, place_names
 from eopipe.mosaic.store import STATUS, MosaicWriter, read_status
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernelinfo import ArraySpec
-    from eopipe.mosaic.areas import ClassArea
+    from eopipe.kernel_info import ArraySpec
+    from eopipe.mosaic.class_areas import ClassArea
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
     from eopipe.grid import Tile
-    from eopipe.kernelinfo import ArraySpec
+    from eopipe.kernel_info import ArraySpec
     from eopipe.storage import Storage
 
 __all__ = [

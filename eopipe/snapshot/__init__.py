@@ -4,9 +4,9 @@ A `Snapshot` is an Arrow index, one row per epoch and item, beside each item's J
 Planning works from the index alone; workers read the JSON of the few items that they need.
 """
 
-from eopipe.snapshot.canonical import canonical_json, item_hash, resolve_href
-from eopipe.snapshot.outlines import SceneIndex, off_footprint
-from eopipe.snapshot.table import Row, Snapshot, SnapshotStore
+from eopipe.snapshot.item_hash import canonical_json, item_hash, resolve_href
+from eopipe.snapshot.scene_index import SceneIndex, off_footprint
+from eopipe.snapshot.snapshot import Row, Snapshot, SnapshotStore
 
 __all__ = [
     "Row",

@@ -11,7 +11,7 @@ from eopipe.stac.paths import COLLECTION, LINKED_ITEMS, TABLE, href, item_path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eopipe.stac.records import PublishInfo, TileOutput
+    from eopipe.stac.publish_input import PublishInfo, TileOutput
 
 _FAILED_LISTED = 100
 

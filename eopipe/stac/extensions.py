@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from eopipe.grid import Grid, PixelBox
-    from eopipe.kernelinfo import ArraySpec, ClassInfo, KernelInfo
-    from eopipe.stac.records import OutputFile
+    from eopipe.kernel_info import ArraySpec, ClassInfo, KernelInfo
+    from eopipe.stac.publish_input import OutputFile
 
 _BASE = "https://stac-extensions.github.io"
 PROJECTION = f"{_BASE}/projection/v2.0.0/schema.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from eopipe.outline import Area
+from eopipe.area.lonlat import Area
 from eopipe.stac import extensions as ext
 from eopipe.stac.paths import COLLECTION, ITEMS, href
 from eopipe.stac.signing import unsign
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from eopipe.kernelinfo import ArraySpec
-    from eopipe.stac.records import OutputFile, PublishInfo, TileOutput
+    from eopipe.kernel_info import ArraySpec
+    from eopipe.stac.publish_input import OutputFile, PublishInfo, TileOutput
 
 VERSION = "1.1.0"
 EXTENSIONS = [ext.PROJECTION, ext.RASTER, ext.CLASSIFICATION, ext.PROCESSING, ext.FILE]

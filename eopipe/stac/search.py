@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, Any
 from eopipe.errors import CatalogAddressError, SpecError
 from eopipe.snapshot import Row, Snapshot, off_footprint
 from eopipe.stac.api import Api
+from eopipe.stac.describe_item import Remarks, describe
 from eopipe.stac.duplicates import Duplicate, reduce_duplicates
 from eopipe.stac.geoparquet import GeoparquetFile
 from eopipe.stac.http import Backoff, Http
 from eopipe.stac.query import Cql2, check_query
-from eopipe.stac.scenes import Remarks, describe
+from eopipe.stac.question import Question
 from eopipe.stac.season import Season
 from eopipe.stac.signing import unsign
-from eopipe.stac.source import Question
 from eopipe.stac.static import Documents, StaticCatalog
-from eopipe.stac.times import TimeRange, nominal_time
+from eopipe.stac.time_range import TimeRange, nominal_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from eopipe.area import Area
+    from eopipe.area.on_grid import Area
     from eopipe.spec import RunSpec, SourceSpec
-    from eopipe.stac.source import Found
+    from eopipe.stac.question import Found
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
 

@@ -12,10 +12,10 @@ import fsspec
 
 from eopipe.errors import CatalogError, SpecError
 from eopipe.snapshot import resolve_href
+from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
-from eopipe.stac.scenes import check_item
+from eopipe.stac.question import Found, Question, catalog_error
 from eopipe.stac.signing import redact, unsign
-from eopipe.stac.source import Found, Question, catalog_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

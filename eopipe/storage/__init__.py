@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from eopipe.errors import OutputAddressError
-from eopipe.storage.faults import translate
-from eopipe.storage.generic import FsspecFolder
+from eopipe.storage.errors import translate
+from eopipe.storage.fsspec_folder import FsspecFolder
 from eopipe.storage.local import LocalFolder
 from eopipe.storage.memory import MemoryFolder
-from eopipe.storage.remote import SCHEMES, ObjectFolder
+from eopipe.storage.object_store import SCHEMES, ObjectFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from eopipe.models.dynamicworld import NORM_EPSILON
+from eopipe.models.dynamicworld.net import NORM_EPSILON
 
 if TYPE_CHECKING:
     from torch import Tensor

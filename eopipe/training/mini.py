@@ -13,13 +13,13 @@ from safetensors.torch import save
 from eopipe.errors import OutputError, SpecError, WeightsError
 from eopipe.training.patches import Batch, Patches
 from eopipe.training.scenes import load_scenes, split, writing
-from eopipe.training.student import Student
+from eopipe.training.trainer import Student
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from eopipe.training.recipe import Recipe
+    from eopipe.training.hyperparameters import Recipe
     from eopipe.training.scenes import SceneData
 
 KEEP_EVERY = 100

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.models.dynamicworld import load_dynamic_world
+from eopipe.models.dynamicworld.net import load_dynamic_world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from eopipe.models.mini.heldout import CLOSE
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.mini.runner import MiniRunner
 from eopipe.models.registry import mini_entry
-from eopipe.training.judge import Space, Student, judge, teacher_weights
+from eopipe.training.evaluate import Space, Student, judge, teacher_weights
 from eopipe.training.scenes import load_scenes, split
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def report(asked: Training) -> dict[str, Any]:
     """Judge what was trained on the scenes that were left out, beside the baseline that needs no training.
 
     Returns:
-        ``mini``, the same with the air taken off, and ``baseline``, each as `eopipe.training.judge.judge`; also
+        ``mini``, the same with the air taken off, and ``baseline``, each as `eopipe.training.evaluate.judge`; also
         written as ``figures.json``.
     """
     entry = mini_entry(asked.recipe.bands)

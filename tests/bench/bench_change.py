@@ -13,11 +13,11 @@ import time
 import numpy as np
 import torch
 
-from eopipe.kernels.change.comparer import compare_objects, compare_pixels
-from eopipe.kernels.change.identifier import AFTER, BEFORE
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.pipelines import judge_objects
-from eopipe.kernels.change.proposals import Proposals, joined
+from eopipe.kernels.change.dynamicearth.pipelines import judge_objects
+from eopipe.kernels.change.masks.proposals import Proposals, joined
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels
+from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE
 from tests.support import change as plain
 
 SHAPE, OBJECTS, BETA = (1024, 1024), 300, 145

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate_on_worker
 from eopipe.engine.display import Quiet
-from eopipe.engine.opened import open_run
+from eopipe.engine.plan.open import open_run
 from eopipe.engine.run import execute, freeze_precision
+from eopipe.engine.work.calibrate import calibrate_on_worker
 from eopipe.spec import parse_spec, resolve_now
 from tests.bench.bench_ovss_tile import kernel as tower
 from tests.cube.helpers import mosaic_cog

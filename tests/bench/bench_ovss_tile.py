@@ -15,11 +15,11 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate_on_worker
+from eopipe.engine.derived.rescore import rescore
 from eopipe.engine.display import Quiet
-from eopipe.engine.opened import open_run
-from eopipe.engine.rescore import rescore
+from eopipe.engine.plan.open import open_run
 from eopipe.engine.run import execute, freeze_precision
+from eopipe.engine.work.calibrate import calibrate_on_worker
 from eopipe.models.clip.seeded import VIT_B_16, write_seeded_model
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.ovss import RELEASED, tiny_jbu_one

@@ -15,14 +15,14 @@ from dataclasses import replace
 import dask
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import Calibration
 from eopipe.engine.cluster import protocol
-from eopipe.engine.driver import submit
-from eopipe.engine.job import resolve
-from eopipe.engine.ledger import Ledger
-from eopipe.engine.opened import Opened, read_settings
-from eopipe.engine.plan import Workers, make_plan
+from eopipe.engine.output.ledger import Ledger
+from eopipe.engine.plan.make import Workers, make_plan
+from eopipe.engine.plan.open import Opened, read_settings
+from eopipe.engine.plan.resolved_spec import resolve
 from eopipe.engine.run import make_context
+from eopipe.engine.work.calibrate import Calibration
+from eopipe.engine.work.driver import submit
 from eopipe.snapshot import Snapshot, item_hash
 from eopipe.spec import parse_spec, resolve_now
 from eopipe.storage import Storage

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eopipe.cube.gdal import RetryPolicy
+from eopipe.cube.asset_file import RetryPolicy
 from eopipe.stac.http import Backoff
 from tests.support.runs import CALIBRATION
 

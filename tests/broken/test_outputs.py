@@ -10,12 +10,12 @@ from unittest import mock
 
 import pytest
 
-from eopipe.engine import tile
-from eopipe.engine.folder import Key
-from eopipe.engine.lease import Lease
-from eopipe.engine.mapping import Stopwatch
+from eopipe.engine.output.lease import Lease
+from eopipe.engine.work import tile
+from eopipe.engine.work.strips import Stopwatch
 from eopipe.errors import OutputError, TileFault
 from eopipe.grid import Tile
+from eopipe.run_folder import Key
 from eopipe.storage import Storage
 from tests.broken import scenes
 from tests.support.command import eopipe

@@ -13,7 +13,7 @@ from rasterio.shutil import copy
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
-from eopipe.cube.gdal import RetryPolicy
+from eopipe.cube.asset_file import RetryPolicy
 from eopipe.cube.reader import ReadSettings
 from eopipe.cube.scenes import AssetRef, Scene
 from eopipe.cube.sensors import resolve_scene

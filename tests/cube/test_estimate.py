@@ -8,8 +8,8 @@ import pytest
 from pyproj import Transformer
 
 from eopipe.cube import estimate
-from eopipe.cube.environment import worker_settings
 from eopipe.cube.estimate import estimate_reads
+from eopipe.cube.gdal_settings import worker_settings
 from eopipe.cube.reader import TileReader
 from eopipe.cube.scenes import AssetRef, Scene
 from eopipe.grid import Grid, PixelBox

@@ -7,9 +7,9 @@ import time
 import pytest
 import rasterio
 
-from eopipe.cube.environment import gdal_path, settings_for, worker_settings
-from eopipe.cube.gdal import DOUBTS, AssetFile, ReadStats, RetryPolicy
-from eopipe.cube.probe import probe
+from eopipe.cube.asset_file import DOUBTS, AssetFile, ReadStats, RetryPolicy
+from eopipe.cube.gdal_settings import gdal_path, settings_for, worker_settings
+from eopipe.cube.http_probe import probe
 from eopipe.cube.scenes import AssetRef
 from eopipe.errors import TileFault
 from eopipe.grid import PixelBox

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import rioxarray  # noqa: F401  (registers .rio)
 
-from eopipe.area import Area
-from eopipe.cube.lazy import open_cube
+from eopipe.area.on_grid import Area
+from eopipe.cube.cube import open_cube
 from eopipe.cube.reader import TileReader
 from eopipe.errors import SpecError
 from eopipe.spec import parse_spec

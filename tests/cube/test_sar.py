@@ -15,16 +15,16 @@ from rasterio.shutil import copy
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
-from eopipe.cube.lazy import open_cube
+from eopipe.cube.cube import open_cube
 from eopipe.cube.radiometry import INVALID
 from eopipe.cube.reader import TileReader
 from eopipe.cube.sar import check_source, decibels, encode, mean_power, modality_of, power_tables, warnings_of
 from eopipe.cube.scenes import AssetRef
 from eopipe.cube.sensors import resolve_scene
-from eopipe.engine.mapping import Stopwatch, map_box
+from eopipe.engine.work.strips import Stopwatch, map_box
 from eopipe.errors import ItemError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox
-from eopipe.kernelinfo import Inputs, KernelInfo, Window
+from eopipe.kernel_info import Inputs, KernelInfo, Window
 from eopipe.kernels.protocol import Result
 from eopipe.spec import SarSpec, SourceSpec
 from eopipe.stac.search import search
@@ -173,7 +173,7 @@ def test_a_coarse_grid_averages_power_and_parts_of_a_window_cannot_be_seen(cube,
         chips = 10 * np.log10((10 ** (file.read().astype(float) / 10)).mean(axis=(1, 2)))
     ours = 10 * np.log10((10 ** (inside.for_kernel("sar")[0] / 10)).mean(axis=(1, 2)))
     assert np.abs(ours - chips).max() < 0.2  # the chip's rim is left out
-    monkeypatch.setattr("eopipe.cube.sampling.MOST_FULL", 3000)
+    monkeypatch.setattr("eopipe.cube.windows.MOST_FULL", 3000)
     parts = read(scenes, box, coarse)
     assert np.array_equal(parts.values, truth.values)
     assert np.array_equal(parts.valid, truth.valid)

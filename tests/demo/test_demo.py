@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from eopipe.demo import run as demo_run
-from eopipe.engine.validate import validate_run
+from eopipe.engine.finish.validate import validate_run
 from eopipe.spec import ClusterSpec, load_spec
 from tests.support.command import eopipe
 from tests.support.runs import CALIBRATION, records
@@ -25,7 +25,7 @@ def _at_hand(client):
     current = ClusterSpec(kind="current")
     patch.setattr(demo_run, "load_spec", lambda path: load_spec(path).model_copy(update={"cluster": current}))
     patch.setattr("eopipe.engine.run.calibrate_on_worker", lambda *_, **__: CALIBRATION)
-    patch.setattr("eopipe.engine.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    patch.setattr("eopipe.engine.work.calibrate.calibrate", lambda *_, **__: CALIBRATION)
     yield
     patch.undo()
 

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
-from eopipe.engine.job import resolve
-from eopipe.kernels.change import kernel as change
+from eopipe.engine.plan.resolved_spec import resolve
+from eopipe.kernels.change.spectral import kernel as change
 from eopipe.spec import load_spec
 from tests.support import measuring
 from tests.support.change import Colours

@@ -12,10 +12,10 @@ import pytest
 import xarray as xr
 
 import eopipe
-from eopipe.engine.recipe import digest
-from eopipe.engine.rescore import _anchored, open_source
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
+from eopipe.engine.derived.rescore import _anchored, open_source
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
+from eopipe.engine.output.recipe import digest
 from eopipe.errors import SpecError
 from eopipe.grid import Tile
 from eopipe.kernels import registry
@@ -204,7 +204,9 @@ def test_paths_among_changes_are_made_absolute(monkeypatch, tmp_path):
 
 
 def test_features_that_are_missing_fail_their_tiles(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("eopipe.engine.features.AHEAD", 48)  # so that a read crosses the edge of these tiles
+    monkeypatch.setattr(
+        "eopipe.engine.sources.kept_features.AHEAD", 48
+    )  # so that a read crosses the edge of these tiles
     source = tmp_path / "source"
     shutil.copytree(made[0], source)
     lost = max(records(source))  # it has a neighbour in its row

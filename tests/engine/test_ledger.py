@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from eopipe.engine import folder
-from eopipe.engine.folder import Key
-from eopipe.engine.ledger import Failure, FileInfo, Ledger, Record
+from eopipe import run_folder
+from eopipe.engine.output.ledger import Failure, FileInfo, Ledger, Record
 from eopipe.errors import DamageError, OutputError
 from eopipe.grid import Tile
+from eopipe.run_folder import Key
 from eopipe.storage import Storage
 from tests.support.s3 import s3  # noqa: F401  (a fixture)
 
@@ -61,7 +61,7 @@ def ledger(storage):
 def local(tmp_path):
     """A ledger and the file of KEY's record."""
     (tmp_path / "out").mkdir()
-    return Ledger(Storage.open(str(tmp_path / "out"))), tmp_path / "out" / folder.record(*KEY)
+    return Ledger(Storage.open(str(tmp_path / "out"))), tmp_path / "out" / run_folder.record(*KEY)
 
 
 def test_a_tile_is_done_exactly_if_its_key_exists(ledger):
@@ -240,7 +240,7 @@ def test_twenty_thousand_records_are_listed_in_a_moment(tmp_path):
     for row in range(100):
         Path(out / "ledger" / Tile(row, 0).name[:6]).mkdir(parents=True)
     for key in keys:  # bare files: the listing does not read them
-        (out / folder.record(*key)).write_bytes(b"{}")
+        (out / run_folder.record(*key)).write_bytes(b"{}")
     start = time.perf_counter()
     done = Ledger(Storage.open(str(out))).done()
     seconds = time.perf_counter() - start

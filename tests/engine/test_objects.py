@@ -16,17 +16,17 @@ from pyproj import CRS, Geod, Transformer
 from pystac.validation import validate_dict
 from skimage.measure import label
 
-from eopipe.area import GridArea
+from eopipe.area.on_grid import GridArea
 from eopipe.engine.display import summary_lines
-from eopipe.engine.objects import TileObjects, owned
-from eopipe.engine.validate import validate_run
+from eopipe.engine.finish.validate import validate_run
+from eopipe.engine.work.tile_objects import TileObjects, owned
 from eopipe.errors import DamageError, SpecError
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernelinfo import ObjectColumn, ObjectSpec
+from eopipe.kernel_info import ObjectColumn, ObjectSpec
 from eopipe.kernels import registry
-from eopipe.kernels.found import FoundObjects
-from eopipe.mosaic.merge import Part, merge
+from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, decode, places_of
+from eopipe.mosaic.objects_merge import Part, merge
 from eopipe.mosaic.polygons import runs_of
 from eopipe.storage import Storage
 from tests.support.objects import COLUMNS, ENTRY, STRIDE, discs, found, pixels, regions, runs
@@ -345,7 +345,7 @@ import os
 from distributed import Client, LocalCluster
 from tests.support.objects import register
 from eopipe.cli import main
-from eopipe.engine.ledger import Ledger
+from eopipe.engine.output.ledger import Ledger
 register()
 create = Ledger.create
 left = [1]

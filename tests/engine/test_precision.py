@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from eopipe.engine import precision
-from eopipe.engine.calibrate import Calibration, calibrate_here, calibrate_on_worker
-from eopipe.engine.opened import open_run
+from eopipe.engine.plan.open import open_run
+from eopipe.engine.work import precision
+from eopipe.engine.work.calibrate import Calibration, calibrate_here, calibrate_on_worker
 from eopipe.errors import ClusterError, WeightsError
-from eopipe.kernelinfo import Window
+from eopipe.kernel_info import Window
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.kernels import Options, Overlapping
 from tests.support.paths import needs_shared
@@ -107,8 +107,8 @@ def test_the_calibration_of_overlapping_windows_is_per_window(monkeypatch):
     kernel = Overlapping(Options())
     encode = kernel._tokens
     kernel._tokens = lambda *args: (setattr(clock, "now", clock.now + 0.1), encode(*args))[1]
-    monkeypatch.setattr("eopipe.engine.calibrate.time.perf_counter", lambda: clock.now)
-    monkeypatch.setattr("eopipe.engine.calibrate.product_ratio", lambda *_: 1.0)
+    monkeypatch.setattr("eopipe.engine.work.calibrate.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("eopipe.engine.work.calibrate.product_ratio", lambda *_: 1.0)
     assert calibrate_here(kernel, device="cpu", threads=1).window_seconds == pytest.approx(0.1)
     assert kernel.encoded == 2 * 4 + 3 * 25
 

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import eopipe
-from eopipe.engine import mapping
-from eopipe.engine.cut_outlook import outlook
-from eopipe.engine.rethreshold import open_cut, open_source
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
+from eopipe.engine.derived.rethreshold import open_cut, open_source
+from eopipe.engine.derived.rethreshold_preview import outlook
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
+from eopipe.engine.work import strips
 from eopipe.errors import OutputError, SpecError, TileFault
-from eopipe.kernels.change import kernel as change
+from eopipe.kernels.change.spectral import kernel as change
 from eopipe.mosaic.store import STATUS
 from eopipe.mosaic.store import read_status as tile_status
 from eopipe.storage import Storage
@@ -40,7 +40,7 @@ KILLED = """
 import os, signal
 import pytest
 from distributed import Client, LocalCluster
-from eopipe.engine.ledger import Ledger
+from eopipe.engine.output.ledger import Ledger
 from eopipe.cli import main
 from tests.support.measuring import small_blocks
 small_blocks(pytest.MonkeyPatch(), cells=8, sample=1)
@@ -91,8 +91,8 @@ def blind(monkeypatch):
 
     monkeypatch.setattr(change.Change, "load", never)
     monkeypatch.setattr(change.Change, "__call__", never)
-    monkeypatch.setattr(mapping, "TileReader", never)
-    monkeypatch.setattr("eopipe.engine.preflight.AssetFile", never)
+    monkeypatch.setattr(strips, "TileReader", never)
+    monkeypatch.setattr("eopipe.engine.work.preflight.AssetFile", never)
 
 
 def cut(source, to, at):

@@ -11,9 +11,9 @@ import pytest
 import rasterio
 import xarray as xr
 
-from eopipe.engine import folder
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
+from eopipe import run_folder
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
 from eopipe.storage import Storage
 from tests.support.paths import needs_shared
 from tests.support.runs import mosaic, pisa, records, run, same_pixels
@@ -61,7 +61,7 @@ def test_a_bucket_holds_what_a_disk_holds(client, bucket, s3, tmp_path):  # noqa
     options = {"endpoint_url": s3.endpoint, "key": "testing-id", "secret": "testing-secret"}
     uri = f"{bucket}/mosaic.zarr"
     by_fsspec = xr.open_zarr(uri, group="0", consolidated=False, storage_options=options).load()
-    by_obstore = xr.open_zarr(storage.zarr_store(folder.MOSAIC), group="0", consolidated=False)
+    by_obstore = xr.open_zarr(storage.zarr_store(run_folder.MOSAIC), group="0", consolidated=False)
     whole = mosaic(tmp_path / "out")
     assert same_pixels(whole, by_fsspec) > 50_000
     assert same_pixels(whole, by_obstore) > 50_000

@@ -20,16 +20,16 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 from rasterio.windows import Window
 
 import eopipe
-from eopipe.area import Area, GridArea
-from eopipe.engine.calibrate import calibrate_here
+from eopipe.area.on_grid import Area, GridArea
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.statistics import lattice
-from eopipe.engine.statistics.sums import BlockSums
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
+from eopipe.engine.statistics.block_file import BlockSums
+from eopipe.engine.work.calibrate import calibrate_here
 from eopipe.errors import DamageError, PlanError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernels.measure import Field, StageInfo, merged
 from eopipe.kernels.protocol import StripContext
+from eopipe.kernels.statistics import Field, StageInfo, merged
 from tests.support import measuring
 from tests.support.paths import ROOT, needs_shared, shared
 from tests.support.runs import mosaic, pisa, records, run, same_pixels

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from eopipe import api as eopipe_api
-from eopipe.engine import vocabulary
-from eopipe.engine.opened import open_run
+from eopipe.engine.plan import prompt_check
+from eopipe.engine.plan.open import open_run
 from eopipe.errors import SpecError
 from eopipe.kernels import registry
-from eopipe.kernels.words import WordNote
+from eopipe.kernels.known_words import WordNote
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.command import eopipe
 from tests.support.kernels import Options, Overlapping
@@ -31,7 +31,7 @@ class Taught(Overlapping):
 def _taught(monkeypatch):
     entry = registry._Entry(Options, lambda options, resolution: Taught(options))
     monkeypatch.setitem(registry._KERNELS, "taught", entry)
-    monkeypatch.setattr("eopipe.engine.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    monkeypatch.setattr("eopipe.engine.work.calibrate.calibrate", lambda *_, **__: CALIBRATION)
 
 
 def kernel(**prompts):
@@ -39,28 +39,28 @@ def kernel(**prompts):
 
 
 def test_a_table_for_people_and_a_warning_for_each_unknown_word():
-    notes = vocabulary.notes_of(kernel())
-    assert vocabulary.lines(notes) == [
+    notes = prompt_check.notes_of(kernel())
+    assert prompt_check.lines(notes) == [
         "words, the nearest taught ones and their cosines:",
         "  water     water  1.00  read as water (90%)",
         "  airplane  water  0.31? read as water (90%)",
     ]
-    [line] = vocabulary.warnings_of(kernel())
+    [line] = prompt_check.warnings_of(kernel())
     assert line.startswith(
         "prompt 'airplane' is far from everything the model was taught: nearest 'water', cosine 0.31"
     )
-    assert [row["known"] for row in vocabulary.plain(notes)] == [True, False]
+    assert [row["known"] for row in prompt_check.plain(notes)] == [True, False]
 
 
 def test_strict_refuses_unknown_words_and_kernels_that_cannot_tell():
-    vocabulary.refuse_unknown(kernel(water=["water"], land=["land"]))
+    prompt_check.refuse_unknown(kernel(water=["water"], land=["land"]))
     with pytest.raises(SpecError, match=r"cosine below 0.50: 'airplane' \(nearest 'water', 0.31\); change them"):
-        vocabulary.refuse_unknown(kernel())
+        prompt_check.refuse_unknown(kernel())
     plain = Overlapping(Options())
-    assert vocabulary.notes_of(plain) == ()
-    assert vocabulary.lines(()) == []
+    assert prompt_check.notes_of(plain) == ()
+    assert prompt_check.lines(()) == []
     with pytest.raises(SpecError, match=r"^--strict: kernel overlapping has no taught vocabulary"):
-        vocabulary.refuse_unknown(plain)
+        prompt_check.refuse_unknown(plain)
 
 
 @pytest.mark.usefixtures("_taught")

@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from eopipe.evaluation.cards import cards
-from eopipe.evaluation.command import Request, pairs_of
 from eopipe.evaluation.dataset import cut
+from eopipe.evaluation.evaluate_set import Request, pairs_of
 from tests.support.paths import shared
 
 SETS = {

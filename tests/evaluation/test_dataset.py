@@ -10,7 +10,7 @@ from rasterio.transform import from_origin
 from eopipe.errors import CatalogError, ItemError, SpecError
 from eopipe.evaluation.cards import cards
 from eopipe.evaluation.dataset import Naming, Pair, Reader, cut, find_folders, find_items, find_pairs
-from eopipe.evaluation.pictures import picture_shape, read_image, read_label
+from eopipe.evaluation.read_images import picture_shape, read_image, read_label
 from tests.evaluation.documents import collection, item
 from tests.support.paths import needs_shared, shared
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.evaluation.protocol import benchmark_input, demo_input, normalised, resize_bilinear, resized_shape
+from eopipe.evaluation.preprocess import benchmark_input, demo_input, normalised, resize_bilinear, resized_shape
 from tests.support.paths import golden as golden_file
 from tests.support.paths import needs_shared
 

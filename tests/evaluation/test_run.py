@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from eopipe.errors import LeaseError, SpecError
-from eopipe.evaluation.command import Request, pairs_of
 from eopipe.evaluation.dataset import Reader, cut
 from eopipe.evaluation.display import Told, clock
-from eopipe.evaluation.kept import Kept
+from eopipe.evaluation.evaluate_set import Request, pairs_of
 from eopipe.evaluation.metrics import Confusion
+from eopipe.evaluation.results_folder import Kept
 from eopipe.evaluation.run import evaluate
 from tests.evaluation.samples import SETS, classes_by_hand, samples_of
 from tests.support.paths import needs_shared

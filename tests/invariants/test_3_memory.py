@@ -3,11 +3,11 @@
 import pytest
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate
 from eopipe.engine.display import Quiet
-from eopipe.engine.job import resolve
-from eopipe.engine.memory import check_fits, choose_tile
+from eopipe.engine.plan.memory import check_fits, choose_tile
+from eopipe.engine.plan.resolved_spec import resolve
 from eopipe.engine.run import execute
+from eopipe.engine.work.calibrate import calibrate
 from eopipe.errors import PlanError
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.paths import needs_shared

@@ -10,10 +10,10 @@ import pytest
 from pyproj import Transformer
 
 from eopipe.cube import estimate
-from eopipe.engine import job as job_module
-from eopipe.engine import plan as plan_module
 from eopipe.engine.display import Quiet
-from eopipe.engine.plan import Workers
+from eopipe.engine.plan import make as plan_module
+from eopipe.engine.plan import resolved_spec as job_module
+from eopipe.engine.plan.make import Workers
 from eopipe.engine.run import execute, open_run, plan_run
 from eopipe.kernels import registry
 from eopipe.spec import parse_spec, resolve_now

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from eopipe.engine.display import Quiet
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.run import execute
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
 from eopipe.spec import parse_spec
 from tests.support.http_files import Fault, serve
 from tests.support.paths import needs_shared, shared
@@ -174,13 +174,13 @@ def test_nothing_that_a_run_writes_or_says_holds_a_secret(world, tmp_path):
 
 
 GUARDS = (
-    ("eopipe.stac.scenes", "unsign_item"),
-    ("eopipe.stac.scenes", "unsign"),
+    ("eopipe.stac.describe_item", "unsign_item"),
+    ("eopipe.stac.describe_item", "unsign"),
     ("eopipe.stac.item", "unsign"),
-    ("eopipe.engine.frozen", "unsign_item"),
-    ("eopipe.cube.faults", "_scrub"),
-    ("eopipe.engine.faults", "redact"),
-    ("eopipe.engine.ledger", "_URL_SECRETS"),
+    ("eopipe.engine.output.run_json", "unsign_item"),
+    ("eopipe.cube.read_errors", "_scrub"),
+    ("eopipe.engine.work.reasons", "redact"),
+    ("eopipe.engine.output.ledger", "_URL_SECRETS"),
 )
 _GUARDED = {}
 

@@ -7,10 +7,10 @@ tests/bench/bench_ovss_tile.py.
 import pytest
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate
 from eopipe.engine.display import Quiet
-from eopipe.engine.opened import open_run
+from eopipe.engine.plan.open import open_run
 from eopipe.engine.run import execute
+from eopipe.engine.work.calibrate import calibrate
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.ovss import options
 from tests.support.paths import needs_shared

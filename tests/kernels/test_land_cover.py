@@ -7,7 +7,7 @@ from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
 from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.registry import create, names
-from eopipe.models.dynamicworld import HALO
+from eopipe.models.dynamicworld.net import HALO
 
 SIDE = 512 + 2 * HALO
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.models import dynamicworld
 from eopipe.models._simd import vector_width
-from eopipe.models.dynamicworld import (
+from eopipe.models.dynamicworld import net
+from eopipe.models.dynamicworld.net import (
     ALIGN,
     HALO,
     RECEPTIVE_FIELD,
@@ -196,7 +196,7 @@ def test_wrong_arguments_are_refused(runner):
 def test_the_flops_of_a_window_are_those_of_the_layers(arrays):
     half = sum(a.size for n, a in arrays.items() if n.endswith("weight") and not n.startswith(("stem", "head")))
     whole = arrays["stem.weight"].size + arrays["head.weight"].size
-    assert pytest.approx(2 * (whole + half / 4) / 1e9) == dynamicworld.GFLOP_PER_PIXEL
+    assert pytest.approx(2 * (whole + half / 4) / 1e9) == net.GFLOP_PER_PIXEL
 
 
 @pytest.mark.slow
@@ -212,7 +212,7 @@ def test_older_instruction_sets_agree(arrays, scene, tmp_path, cpu):
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
         "import sys, numpy as np\n"
-        "from eopipe.models.dynamicworld import load_dynamic_world\n"
+        "from eopipe.models.dynamicworld.net import load_dynamic_world\n"
         "pixels = np.load(sys.argv[1])\n"
         "np.save(sys.argv[2], load_dynamic_world()(pixels, np.ones(pixels.shape[1:], bool)))\n"
     )
@@ -230,7 +230,7 @@ def test_pisa_is_a_river_a_town_and_fields():
     from rasterio.enums import Resampling
 
     bands = []
-    for band in dynamicworld.DYNAMIC_WORLD.bands:
+    for band in net.DYNAMIC_WORLD.bands:
         with rasterio.open(DATA / "S2_pisa_20150704" / f"{band}.tif") as source:
             if band == "B02":
                 shape = source.shape
@@ -239,7 +239,7 @@ def test_pisa_is_a_river_a_town_and_fields():
     valid = (pixels > 0).all(axis=0)
     label = load_dynamic_world()(pixels, valid, crop=HALO).argmax(axis=0)
     share = np.bincount(label.ravel(), minlength=9) / label.size
-    names = dict(zip(dynamicworld.DYNAMIC_WORLD.classes, share, strict=True))
+    names = dict(zip(net.DYNAMIC_WORLD.classes, share, strict=True))
     assert names["water"] > 0.003  # the Arno
     assert names["crops"] + names["grass"] > 0.1
     assert names["built"] > 0.2

@@ -9,7 +9,8 @@ from eopipe.errors import WeightsError
 from eopipe.models import weights
 from eopipe.models.clip.entries import CLIP_ENTRIES
 from eopipe.models.clip.load import resolve_model
-from eopipe.models.entry import (
+from eopipe.models.registry import ANYUP, JBU_ONE, JBU_STACK, MODELS, get_model, listing
+from eopipe.models.registry_entry import (
     NO_LICENCE,
     ClassifierEntry,
     ClipEntry,
@@ -17,7 +18,6 @@ from eopipe.models.entry import (
     FoundationEntry,
     UpsamplerEntry,
 )
-from eopipe.models.registry import ANYUP, JBU_ONE, JBU_STACK, MODELS, get_model, listing
 from eopipe.models.weights import WeightsEntry, find, locate
 from tests.support.paths import needs_shared, shared
 

@@ -6,9 +6,9 @@ import zarr
 
 from eopipe.errors import DamageError, OutputError, TileFault
 from eopipe.grid import PixelBox, Tile
-from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
-from eopipe.mosaic.basis import fit_basis
+from eopipe.kernel_info import FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.mosaic.features import FEATURES, FeatureLayout, FeatureStore, create, read_layout, tile_checksum
+from eopipe.mosaic.pca import fit_basis
 from eopipe.storage import Storage
 
 
@@ -127,7 +127,7 @@ def test_the_layout_follows_the_kernel():
 
 def test_a_row_is_read_at_once_and_what_is_lost_is_told(anywhere):
     """What another run scores: whole windows of tiles that are done, and a fault for the others."""
-    from eopipe.engine.features import AHEAD, KeptFeatures
+    from eopipe.engine.sources.kept_features import AHEAD, KeptFeatures
 
     storage, place = anywhere, layout()
     create(storage, place, None, {})

@@ -5,8 +5,8 @@ import json
 import pytest
 import shapely
 
+from eopipe.stac.describe_item import Remarks, describe
 from eopipe.stac.duplicates import reduce_duplicates
-from eopipe.stac.scenes import Remarks, describe
 from tests.support.paths import needs_shared
 from tests.support.stac_items import real_item, real_items
 

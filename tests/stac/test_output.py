@@ -22,11 +22,11 @@ from pystac.extensions.projection import ProjectionExtension
 from pystac.validation import validate_dict
 from rasterio.shutil import copy as gdal_copy
 
-from eopipe.area import Area, GridArea
+from eopipe.area.on_grid import Area, GridArea
 from eopipe.grid import Grid, Tile
-from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
-from eopipe.stac.output import publish
-from eopipe.stac.records import OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.stac.publish import publish
+from eopipe.stac.publish_input import OutputFile, PublishInfo, SceneRef, TileOutput
 from eopipe.storage import Storage
 from tests.support.s3 import S3Server, s3, s3_uri  # noqa: F401  (fixtures)
 

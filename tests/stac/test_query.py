@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eopipe.errors import ItemError, SpecError
 from eopipe.stac.query import OPERATORS, Cql2, check_query, matches_query
-from eopipe.stac.times import TimeRange, item_times, nominal_time
+from eopipe.stac.time_range import TimeRange, item_times, nominal_time
 
 NOW = datetime(2025, 3, 31, 12, 30, tzinfo=UTC)
 LAST = timedelta(microseconds=1)

@@ -6,7 +6,7 @@ import pytest
 from pyproj import CRS
 
 from eopipe.errors import ItemError
-from eopipe.stac.scenes import Remarks, describe
+from eopipe.stac.describe_item import Remarks, describe
 from tests.support.paths import needs_shared
 from tests.support.stac_items import real_item, real_items
 

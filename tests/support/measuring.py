@@ -6,10 +6,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from eopipe.grid import PixelBox
-from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.kernels import registry
-from eopipe.kernels.measure import StageInfo
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.statistics import StageInfo
 
 HALO = 8
 

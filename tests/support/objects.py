@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict
 from skimage.measure import label, regionprops
 
 from eopipe.grid import PixelBox
-from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, ObjectColumn, ObjectSpec, Window
+from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, ObjectColumn, ObjectSpec, Window
 from eopipe.kernels import registry
-from eopipe.kernels.found import FoundObjects
+from eopipe.kernels.objects import FoundObjects
 from eopipe.kernels.protocol import ALONE, Result
 
 STRIDE = 96

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from eopipe.engine.calibrate import Calibration
 from eopipe.engine.display import Quiet
 from eopipe.engine.run import execute
+from eopipe.engine.work.calibrate import Calibration
 from eopipe.spec import parse_spec
 from tests.support.paths import shared
 

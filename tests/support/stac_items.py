@@ -5,7 +5,7 @@ import json
 from functools import cache
 from typing import Any
 
-from eopipe.area import Area
+from eopipe.area.on_grid import Area
 from eopipe.spec import RunSpec, parse_spec
 from tests.support.paths import shared
 

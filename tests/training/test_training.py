@@ -6,17 +6,17 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import OutputError, SpecError, WeightsError
-from eopipe.models.dynamicworld import DynamicWorld, normalise
+from eopipe.models.dynamicworld.net import DynamicWorld, normalise
 from eopipe.models.mini.net import NINE
 from eopipe.models.mini.runner import MiniRunner
 from eopipe.models.registry import MINI
-from eopipe.training.judge import compare
+from eopipe.training.evaluate import compare
+from eopipe.training.hyperparameters import Recipe
 from eopipe.training.losses import divergence, one_in_four, unit
 from eopipe.training.mini import Training, train
 from eopipe.training.patches import Patches, air_above, change, curtain
-from eopipe.training.recipe import Recipe
 from eopipe.training.scenes import SceneData, load_scenes, split
-from eopipe.training.student import Student
+from eopipe.training.trainer import Student
 
 TINY = Recipe(alone=2, joint=2, size=2, side=32)
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.nn import functional
 
-from eopipe.engine.device import choose_device, device_label
+from eopipe.engine.cluster.device import choose_device, device_label
 from eopipe.grid import PixelBox
 from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, segment_image
 from eopipe.kernels.ovss.windows import lay_windows
-from eopipe.models.clip.products import Product
+from eopipe.models.clip.packed_linear import Product
 from eopipe.models.clip.seeded import VIT_B_16, seeded_vision_state
 from eopipe.models.clip.settings import AttentionSettings
 from eopipe.models.clip.vision import DenseEncoder, encoder_gflop

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
 from eopipe.cube.reader import memory as reader_memory
 from eopipe.cube.scenes import scenes_from_items
-from eopipe.engine.memory import GDAL_CACHE, TileMemory
+from eopipe.engine.plan.memory import GDAL_CACHE, TileMemory
 from eopipe.grid import CELL
 from eopipe.kernels.protocol import Measuring
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from eopipe.cube.reader import ReadSettings
     from eopipe.engine.statistics.planning import StagePlan, StatisticsPlan
-    from eopipe.kernels.measure import Stage
     from eopipe.kernels.protocol import Kernel
+    from eopipe.kernels.statistics import Stage
     from eopipe.snapshot import Snapshot
 
 
@@ -59,7 +59,7 @@ def cost_of(
         snapshot: The frozen items.
         read: How tiles are read.
         workers: How many read at once.
-        seconds: Of a cell, by stage (:class:`eopipe.engine.calibrate.Calibration`).
+        seconds: Of a cell, by stage (:class:`eopipe.engine.work.calibrate.Calibration`).
     """
     reads = [_reads(stage, plan.factor, snapshot=snapshot, read=read, workers=workers) for stage in plan.stages]
     cells = {stage.info.name: sum(len(_read_cells(stage, block)) for block in stage.blocks) for stage in plan.stages}
@@ -78,7 +78,7 @@ def cost_of(
 
 
 def stage_memory(kernel: Kernel, *, base: int, scenes: int) -> list[TileMemory]:
-    """Peak of a block's task by stage, as :func:`eopipe.engine.memory.tile_memory` has it of a tile's.
+    """Peak of a block's task by stage, as :func:`eopipe.engine.plan.memory.tile_memory` has it of a tile's.
 
     Args:
         kernel: Not loaded.

@@ -16,7 +16,7 @@ from eopipe.grid import CELL, PixelBox, Tile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eopipe.area import GridArea
+    from eopipe.area.on_grid import GridArea
 
 BLOCK_CELLS = 16
 """Cells along a block's side: 8192 pixels."""

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.engine.recipe import KEY_LENGTH, digest
+from eopipe.engine.output.recipe import KEY_LENGTH, digest
 from eopipe.engine.statistics.lattice import blocks_around, coarser, corners_of, sampled_cells, weights, widest_halo
 from eopipe.errors import PlanError
 from eopipe.grid import CELL, PixelBox, Tile
-from eopipe.kernels.measure import StageInfo
 from eopipe.kernels.protocol import Measuring
+from eopipe.kernels.statistics import StageInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from eopipe.area import GridArea
+    from eopipe.area.on_grid import GridArea
     from eopipe.grid import Grid
     from eopipe.kernels.protocol import Kernel
     from eopipe.snapshot import SceneIndex, Snapshot

@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING
 import torch
 
 from eopipe.cube.reader import TileReader
-from eopipe.engine.context import state_of
-from eopipe.engine.faults import fault_of
-from eopipe.engine.folder import Key
-from eopipe.engine.ledger import Failure
-from eopipe.engine.mapping import Stopwatch
-from eopipe.engine.statistics.fields import EMPTY
+from eopipe.engine.output.ledger import Failure
+from eopipe.engine.statistics.block_file import BlockSums
+from eopipe.engine.statistics.interpolate import EMPTY
 from eopipe.engine.statistics.store import StatisticsStore
-from eopipe.engine.statistics.sums import BlockSums
+from eopipe.engine.work.reasons import fault_of
+from eopipe.engine.work.strips import Stopwatch
+from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import DamageError, EopipeError, TileFault
-from eopipe.kernels.measure import merged
 from eopipe.kernels.protocol import Measuring, StripContext
+from eopipe.kernels.statistics import merged
+from eopipe.run_folder import Key
 from eopipe.stac.signing import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eopipe.cube.reader import ReadStats
-    from eopipe.engine.context import WorkerState
     from eopipe.engine.statistics.planning import PlannedBlock, PlannedCell
+    from eopipe.engine.work.worker_state import WorkerState
     from eopipe.grid import PixelBox, Tile
-    from eopipe.kernels.measure import Field, Stage, Sums
+    from eopipe.kernels.statistics import Field, Stage, Sums
 
 LOG = logging.getLogger("eopipe.statistics")
 

@@ -1,4 +1,7 @@
-"""What a set of labelled pairs is: a frozen card a set. Published settings are in `eopipe.kernels.change.cards`."""
+"""What a set of labelled pairs is: a frozen card a set.
+
+Published settings are in `eopipe.kernels.change.dynamicearth.published_settings`.
+"""
 
 from __future__ import annotations
 

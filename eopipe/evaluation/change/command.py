@@ -13,9 +13,9 @@ from eopipe.evaluation.change import mosaics
 from eopipe.evaluation.change.cards import find_set
 from eopipe.evaluation.change.pairs import PairReader, cut, find_pairs
 from eopipe.evaluation.change.report import map_result, result
-from eopipe.evaluation.kept import RESULT, Kept, refuse_remote
+from eopipe.evaluation.results_folder import RESULT, Kept, refuse_remote
 from eopipe.evaluation.run import evaluate
-from eopipe.kernels.change.cards import SECOND_CLASSES
+from eopipe.kernels.change.dynamicearth.published_settings import SECOND_CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -174,7 +174,7 @@ def _deciding(card: ChangeCard) -> dict[str, Any]:
 
 
 def _kept(method: Method, judged: Judged) -> dict[str, Any]:
-    from eopipe.evaluation.change.figures import Figures  # noqa: PLC0415
+    from eopipe.evaluation.change.metrics import Figures  # noqa: PLC0415
 
     figures = Figures.of(judged.confusion).percent()
     return {"method": method.name, **figures, "images": judged.images, "skipped": list(judged.skipped.values())}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.evaluation.pictures import Stored
+    from eopipe.evaluation.read_images import Stored
 
 CHANGE_RULES = {"binary": LabelRule(classes=2, binarise=128), "classes": LabelRule(classes=2)}
 """By a card's ``labels``; 128 is the first whole number above 127.5."""

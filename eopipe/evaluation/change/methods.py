@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.evaluation.change.baselines import ChangeVectors
 from eopipe.evaluation.change.published import figure_of
-from eopipe.kernels.change.cards import find_card
-from eopipe.kernels.change.instantiations import instantiation
+from eopipe.kernels.change.dynamicearth.combinations import instantiation
+from eopipe.kernels.change.dynamicearth.published_settings import find_card
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ import numpy as np
 from eopipe.errors import SpecError
 from eopipe.evaluation.change.labels import CHANGE_RULES, damage, either
 from eopipe.evaluation.dataset import shared_part
-from eopipe.evaluation.pictures import is_picture, read_image, read_label
+from eopipe.evaluation.read_images import is_picture, read_image, read_label
 from eopipe.evaluation.run import Unusable
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class PairReader:
 
 def _shape(address: str) -> tuple[int, int] | None:
     """Of a picture; None: it cannot be read, which its reader will tell."""
-    from eopipe.evaluation.pictures import picture_shape  # noqa: PLC0415
+    from eopipe.evaluation.read_images import picture_shape  # noqa: PLC0415
 
     try:
         return picture_shape(address)

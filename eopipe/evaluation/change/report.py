@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from eopipe.evaluation.change.cards import sets
-from eopipe.evaluation.change.figures import Figures
+from eopipe.evaluation.change.metrics import Figures
 from eopipe.evaluation.change.published import figures
-from eopipe.kernels.change.cards import cards as published_settings
+from eopipe.kernels.change.dynamicearth.published_settings import cards as published_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

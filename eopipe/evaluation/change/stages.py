@@ -11,16 +11,16 @@ from pydantic import ValidationError
 from eopipe.errors import SpecError
 from eopipe.evaluation.change.methods import STAGES, Method
 from eopipe.evaluation.device import choose
-from eopipe.kernels.change.assembly import Assembly
-from eopipe.kernels.change.sight import RGB, Sight
-from eopipe.kernels.change.stage_options import StageOptions
-from eopipe.kernels.change.stages import Pair
+from eopipe.kernels.change.dynamicearth.assemble import Assembly
+from eopipe.kernels.change.dynamicearth.options import StageOptions
+from eopipe.kernels.change.stages.protocols import Pair
+from eopipe.kernels.change.stages.rgb import RGB, Sight
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.evaluation.change.methods import Plan
-    from eopipe.kernels.change.assembly import Detection
+    from eopipe.kernels.change.dynamicearth.assemble import Detection
 
 PICTURE = Sight(RGB, black=0.0, white=255.0)
 """8-bit pictures, red first, as they are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eopipe.kernelinfo import ArraySpec, ClassInfo
+from eopipe.kernel_info import ArraySpec, ClassInfo
 from eopipe.kernels.change.cut import AT, HIGHEST, NOT_SEEN, told
 
 if TYPE_CHECKING:

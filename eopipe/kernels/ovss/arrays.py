@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eopipe.kernelinfo import ArraySpec
+from eopipe.kernel_info import ArraySpec
 
 if TYPE_CHECKING:
-    from eopipe.kernelinfo import ClassInfo
+    from eopipe.kernel_info import ClassInfo
 
 
 def score_arrays(classes: tuple[ClassInfo, ...]) -> tuple[ArraySpec, ...]:

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
-from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
+from eopipe.kernel_info import FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.kernels.gsd import factor_of, far_from_seen
 from eopipe.kernels.ovss.arrays import score_arrays
-from eopipe.kernels.ovss.assemble import RowSums
-from eopipe.kernels.ovss.canvas import Canvas
-from eopipe.kernels.ovss.lattice import SIZE, STRIDE, StripWindows, tokens_of
+from eopipe.kernels.ovss.class_scores import RowSums
 from eopipe.kernels.ovss.model import OvssModel
 from eopipe.kernels.ovss.options import KeptFeatures
 from eopipe.kernels.ovss.picture import STRETCHES, normalise, optical_picture, stretch_of
 from eopipe.kernels.ovss.sar_picture import sar_picture
+from eopipe.kernels.ovss.strip_arrays import Canvas
+from eopipe.kernels.ovss.strip_windows import SIZE, STRIDE, StripWindows, tokens_of
 from eopipe.kernels.protocol import ALONE, Result
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from eopipe.kernels.ovss.segmentor import Segmentor
 from eopipe.models.clip import text as words
 from eopipe.models.clip.load import FOLDER, load_encoder, resolve_model
 from eopipe.models.clip.settings import AttentionSettings
-from eopipe.models.entry import UpsamplerEntry
 from eopipe.models.registry import MODELS
+from eopipe.models.registry_entry import UpsamplerEntry
 from eopipe.models.upsample.load import load_upsampler, resolve_upsampler
 
 if TYPE_CHECKING:

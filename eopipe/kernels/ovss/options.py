@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eopipe.kernels.ovss.asking import Asking, Finite, Scale
+from eopipe.kernels.ovss.common_options import Asking, Finite, Scale
 
 
 class KeptFeatures(BaseModel):

@@ -6,7 +6,7 @@ import colorsys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eopipe.kernelinfo import ClassInfo
+from eopipe.kernel_info import ClassInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

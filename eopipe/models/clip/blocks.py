@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional
 
-from eopipe.models.clip.products import Product
+from eopipe.models.clip.packed_linear import Product
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

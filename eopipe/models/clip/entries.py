@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from eopipe.models.clip.settings import AttentionSettings
-from eopipe.models.entry import NO_LICENCE, ClipEntry
+from eopipe.models.registry_entry import NO_LICENCE, ClipEntry
 from eopipe.models.weights import WeightsEntry
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from eopipe.errors import WeightsError
 from eopipe.models.clip.architecture import Architecture, parse
 from eopipe.models.clip.entries import OPENAI, OPTICAL_GSD, PICKLED, SAFE, SEGEARTH, hub_weights
-from eopipe.models.clip.states import take_tower
-from eopipe.models.entry import NO_LICENCE, ClipEntry
+from eopipe.models.clip.state_dicts import take_tower
 from eopipe.models.registry import MODELS
+from eopipe.models.registry_entry import NO_LICENCE, ClipEntry
 from eopipe.models.weights import WeightsEntry, check, locate, sha256_of
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def load_encoder(
         device: Where it runs.
 
     Raises:
-        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.states.take_tower`, or
-            ``attention.last`` is not within the tower.
+        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.state_dicts.take_tower`,
+            or ``attention.last`` is not within the tower.
     """
     from eopipe.models.clip.vision import DenseEncoder  # noqa: PLC0415  (torch)
 

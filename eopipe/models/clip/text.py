@@ -14,10 +14,10 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import SpecError
-from eopipe.models import textcache as cache
+from eopipe.models import embedding_cache as cache
 from eopipe.models.clip.blocks import Build, Norm, blocks
 from eopipe.models.clip.load import open_weights
-from eopipe.models.clip.states import take_tower
+from eopipe.models.clip.state_dicts import take_tower
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -158,7 +158,7 @@ def load_text_tower(model: ResolvedModel) -> TextTower:
     """Read a model's text tower.
 
     Raises:
-        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.states.take_tower`.
+        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.state_dicts.take_tower`.
     """
     state = take_tower(open_weights(model), "text", model.architecture, model.path)
     return TextTower(state, model.architecture.text.heads, gelu=model.gelu)

@@ -22,10 +22,10 @@ import torch
 
 from eopipe.errors import SpecError, WeightsError
 from eopipe.models.foundation.caption import caption_of
-from eopipe.models.foundation.folder import TOKENS
-from eopipe.models.foundation.net import Net
+from eopipe.models.foundation.input_sizes import detector_shape
 from eopipe.models.foundation.picture import check_picture, normalised, resized
-from eopipe.models.foundation.sizes import detector_shape
+from eopipe.models.foundation.transformers_net import Net
+from eopipe.models.foundation.weights_folder import TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

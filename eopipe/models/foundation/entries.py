@@ -9,13 +9,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from eopipe.models.entry import FoundationEntry
+from eopipe.models.registry_entry import FoundationEntry
 from eopipe.models.weights import WeightsEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.entry import Kind
+    from eopipe.models.registry_entry import Kind
 
 CONFIG, SAFE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 """The names that the ``transformers`` library gives to a configuration, its tensors, and the list of their parts."""

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.models.foundation.net import Net
 from eopipe.models.foundation.picture import check_picture, normalised
+from eopipe.models.foundation.transformers_net import Net
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

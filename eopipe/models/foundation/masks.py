@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.models.foundation.net import Net
+from eopipe.models.foundation.input_sizes import BATCH, PIECE_BYTES, encoder_side
 from eopipe.models.foundation.picture import check_picture, coloured, normalised, resized
-from eopipe.models.foundation.sizes import BATCH, PIECE_BYTES, encoder_side
+from eopipe.models.foundation.transformers_net import Net
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

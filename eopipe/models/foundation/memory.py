@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eopipe.models.foundation.sizes import BATCH, PIECE_BYTES, detector_shape, encoder_side
+from eopipe.models.foundation.input_sizes import BATCH, PIECE_BYTES, detector_shape, encoder_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.entry import Kind
     from eopipe.models.foundation.resolve import Resolved
+    from eopipe.models.registry_entry import Kind
 
 _SLACK = 1.25
 """What the allocator keeps of what was freed."""

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import PlanError, WeightsError
-from eopipe.models.entry import NO_LICENCE, FoundationEntry
 from eopipe.models.foundation.entries import KINDS, SAFE, foundation_entry, hub_folder
-from eopipe.models.foundation.folder import Folder, fetch_repository, find_repository, open_folder
+from eopipe.models.foundation.weights_folder import Folder, fetch_repository, find_repository, open_folder
 from eopipe.models.registry import MODELS
+from eopipe.models.registry_entry import NO_LICENCE, FoundationEntry
 from eopipe.models.weights import WeightsEntry, check, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.entry import Kind
+    from eopipe.models.registry_entry import Kind
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 

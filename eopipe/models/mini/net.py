@@ -5,7 +5,7 @@ and soil from roofs, but its texture and surroundings say much about them. So th
 the bands that are missing: a linear guess from the pixel, plus what the surroundings correct. The second is Dynamic
 World's net (Brown et al. 2022), fine-tuned to what the first part gives; nine concepts come out.
 
-Everything happens in Dynamic World's normalised reflectance (`eopipe.models.dynamicworld.normalise`), in 0-1.
+Everything happens in Dynamic World's normalised reflectance (`eopipe.models.dynamicworld.net.normalise`), in 0-1.
 
 Receptive field: `RECEPTIVE_FIELD` pixels to each side, the U-Net's 58 and the trunk's 22. The U-Net halves three
 times, so windows begin at multiples of `ALIGN`.
@@ -20,8 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from eopipe.models import dynamicworld
-from eopipe.models.dynamicworld import DynamicWorld
+from eopipe.models.dynamicworld import net
+from eopipe.models.dynamicworld.net import DynamicWorld
 from eopipe.models.registry import NINE_BANDS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ EDGE = 8
 the rim of every scene and cloud mask water."""
 HALO = 88
 """What to read around a window's core: `RECEPTIVE_FIELD` and `EDGE`, a multiple of `ALIGN`."""
-TRUNK_HALO = dynamicworld.HALO
+TRUNK_HALO = net.HALO
 """Of it, what the trunk is run on: the U-Net's outer part is not looked at again."""
 
 

@@ -1,7 +1,7 @@
 """mini's image side, loaded: reflectance in, concept weights out.
 
-On a CPU the imputer is torch's and the trunk the fused form of `eopipe.models.dynamicworld`, which takes a tenth of
-the plain module's time; elsewhere the plain module runs whole.
+On a CPU the imputer is torch's and the trunk the fused form of `eopipe.models.dynamicworld.net`, which takes a tenth
+of the plain module's time; elsewhere the plain module runs whole.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from eopipe.errors import WeightsError
 from eopipe.models.checkpoints import open_checkpoint
-from eopipe.models.dynamicworld import FastDynamicWorld, normalise, published
+from eopipe.models.dynamicworld.net import FastDynamicWorld, normalise, published
 from eopipe.models.mini.net import ALIGN, EDGE, HALO, RECEPTIVE_FIELD, TRUNK_HALO, Mini
 from eopipe.models.weights import locate
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from eopipe.models.entry import DenseEntry
+    from eopipe.models.registry_entry import DenseEntry
 
 _TRUNK = "trunk."
 

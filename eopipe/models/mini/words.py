@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.errors import WeightsError
-from eopipe.models import textcache
+from eopipe.models import embedding_cache
 from eopipe.models.mini import minilm
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.weights import WeightsEntry, locate
@@ -127,7 +127,7 @@ def embed(phrases: Sequence[str]) -> NDArray[np.float32]:
         encoder = minilm.load_minilm(missing)
         for phrase in missing:
             made = rounded(encoder(plain(phrase)).numpy())
-            textcache.keep(_key(plain(phrase)), made)
+            embedding_cache.keep(_key(plain(phrase)), made)
             found[phrase] = made
     return np.stack([vector for phrase in phrases if (vector := found[phrase]) is not None])
 
@@ -210,12 +210,12 @@ def load_table() -> Table:
 def _kept(phrase: str) -> NDArray[np.float32] | None:
     table = load_table()
     row = table.rows.get(phrase)
-    return table.vectors[row] if row is not None else textcache.read(_key(phrase), minilm.CHANNELS)
+    return table.vectors[row] if row is not None else embedding_cache.read(_key(phrase), minilm.CHANNELS)
 
 
 def _key(phrase: str) -> str:
     files = [minilm.WEIGHTS.sha256, minilm.TOKENS.sha256]
-    return textcache.key_of({"encoder": files, "version": _VERSION, "phrase": phrase})
+    return embedding_cache.key_of({"encoder": files, "version": _VERSION, "phrase": phrase})
 
 
 def _shares(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

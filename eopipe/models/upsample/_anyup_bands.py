@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from eopipe.models.clip.products import Product
+    from eopipe.models.clip.packed_linear import Product
 
 T = TypeVar("T")
 

@@ -30,7 +30,7 @@ from torch.nn import functional
 
 from eopipe.errors import PlanError, WeightsError
 from eopipe.models.clip.entries import OPENAI
-from eopipe.models.clip.products import Product
+from eopipe.models.clip.packed_linear import Product
 from eopipe.models.upsample._anyup_bands import WIDTH, Bands, Block, Norm, Workers, run, run_pooled
 from eopipe.models.upsample._anyup_windows import Neighbours, neighbours
 from eopipe.models.upsample.protocol import NORM_FLOOR

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eopipe.evaluation.change.figures import Figures
+from eopipe.evaluation.change.metrics import Figures
 from eopipe.evaluation.metrics import Confusion
 
 

@@ -8,7 +8,7 @@ from eopipe.errors import SpecError
 from eopipe.evaluation.change.cards import find_set, sets
 from eopipe.evaluation.change.methods import plan_of
 from eopipe.evaluation.change.published import figure_of, figures
-from eopipe.kernels.change.cards import SECOND_CLASSES
+from eopipe.kernels.change.dynamicearth.published_settings import SECOND_CLASSES
 from tests.support.paths import needs_shared, shared
 
 

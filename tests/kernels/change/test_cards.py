@@ -3,10 +3,10 @@
 import pytest
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.cards import cards, find_card
-from eopipe.kernels.change.detections import SAM2_BOXES
-from eopipe.kernels.change.generator import SAM, SAM2
-from eopipe.kernels.change.instantiations import INSTANTIATIONS, instantiation
+from eopipe.kernels.change.dynamicearth.combinations import INSTANTIATIONS, instantiation
+from eopipe.kernels.change.dynamicearth.published_settings import cards, find_card
+from eopipe.kernels.change.stages.detect.boxes import SAM2_BOXES
+from eopipe.kernels.change.stages.propose.sam import SAM, SAM2
 
 
 def test_every_card():

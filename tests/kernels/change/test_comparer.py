@@ -6,11 +6,11 @@ from skimage.exposure import match_histograms
 from skimage.filters import threshold_otsu
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.adjoint import Axis, cell_weights, mean_features
-from eopipe.kernels.change.comparer import compare_objects, compare_pixels
-from eopipe.kernels.change.masks import Masks
+from eopipe.kernels.change.masks.runs import Masks
 from eopipe.kernels.change.otsu import otsu, otsu_of_counts
-from eopipe.kernels.change.picture import match_histogram
+from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels
+from eopipe.kernels.change.stages.compare.pooling import Axis, cell_weights, mean_features
+from eopipe.kernels.change.stages.preprocess import match_histogram
 from tests.support import change as plain
 
 SHAPE = (61, 90)

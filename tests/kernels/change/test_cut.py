@@ -5,8 +5,8 @@ import pytest
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.cut import HIGHEST, changed, checked
-from eopipe.kernels.change.kernel import create
-from eopipe.kernels.change.options import Options
+from eopipe.kernels.change.spectral.kernel import create
+from eopipe.kernels.change.spectral.options import Options
 from eopipe.kernels.protocol import Rethresholding
 from eopipe.kernels.registry import create as create_kernel
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from eopipe.kernels.change.comparer import Comparison, compare_objects
-from eopipe.kernels.change.identifier import AFTER, BEFORE, class_means, classes_of, keep
-from eopipe.kernels.change.instances import unmatched
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.overlap import box_nms, mask_iou
-from eopipe.kernels.change.picture import identifier_picture
-from eopipe.kernels.change.pipelines import judge_objects
-from eopipe.kernels.change.proposals import Proposals, joined
+from eopipe.kernels.change.dynamicearth.pipelines import judge_objects
+from eopipe.kernels.change.masks.overlap import box_nms, mask_iou
+from eopipe.kernels.change.masks.proposals import Proposals, joined
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.compare.latent import Comparison, compare_objects
+from eopipe.kernels.change.stages.detect.matching import unmatched
+from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE, class_means, classes_of, keep
+from eopipe.kernels.change.stages.preprocess import identifier_picture
 from eopipe.models.clip.entries import OPENAI
 from tests.support.paths import golden, needs_shared
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.identifier import class_means, classes_of, keep, pixel_classes
-from eopipe.kernels.change.masks import Masks
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.identify.rules import class_means, classes_of, keep, pixel_classes
 from tests.support import change as plain
 
 SHAPE = (61, 90)

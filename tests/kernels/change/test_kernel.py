@@ -9,12 +9,12 @@ import rasterio
 from eopipe.errors import SpecError, TileFault
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.change import kernel as change
-from eopipe.kernels.change.comparing import HALO
-from eopipe.kernels.change.filters import move
+from eopipe.kernels.change.registration.shift import move
+from eopipe.kernels.change.spectral import kernel as change
+from eopipe.kernels.change.spectral.cell import HALO
 from eopipe.kernels.land_cover import BANDS
-from eopipe.kernels.measure import Field
 from eopipe.kernels.protocol import Measuring, StripContext
+from eopipe.kernels.statistics import Field
 from tests.support.change import Colours
 from tests.support.paths import needs_shared, shared
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eopipe.grid import PixelBox
-from eopipe.kernels.change.lattice import SIDES, beyond_core, core_of, decided, pictures, stride_of
-from eopipe.kernels.change.masks import Masks
+from eopipe.kernels.change.dynamicearth.lattice import SIDES, beyond_core, core_of, decided, pictures, stride_of
+from eopipe.kernels.change.masks.runs import Masks
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -6,9 +6,9 @@ from skimage.measure import label
 from torch import from_numpy
 from torchvision.ops import nms
 
-from eopipe.kernels.change.instances import regions
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.overlap import box_nms, corner_boxes, mask_iou, mask_nms
+from eopipe.kernels.change.masks.overlap import box_nms, corner_boxes, mask_iou, mask_nms
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.detect.matching import regions
 from tests.support.change import discs
 
 SHAPE = (37, 53)

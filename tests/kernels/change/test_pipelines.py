@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from eopipe.errors import PlanError
-from eopipe.kernels.change.comparer import Comparison
-from eopipe.kernels.change.identifier import AFTER, BEFORE
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.pipelines import (
+from eopipe.kernels.change.dynamicearth.pipelines import (
     compare_instances,
     from_class_maps,
     identify_mask_compare,
     mask_compare_identify,
 )
-from eopipe.kernels.change.proposals import Proposals, joined
-from eopipe.kernels.change.proposers import FelzenszwalbProposer, PixelProposer
-from eopipe.kernels.change.stages import LatentComparer, Pair
+from eopipe.kernels.change.masks.proposals import Proposals, joined
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.compare.latent import Comparison
+from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE
+from eopipe.kernels.change.stages.propose.felzenszwalb import FelzenszwalbProposer, PixelProposer
+from eopipe.kernels.change.stages.protocols import LatentComparer, Pair
 from tests.support import change as plain
 
 SHAPE = (61, 90)

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from eopipe.kernels.change import detections
-from eopipe.kernels.change.detections import DetectorSettings, caption, keep_detections
-from eopipe.kernels.change.generator import SAM, GeneratorSettings, generate, point_grid, stability
-from eopipe.kernels.change.identifier import AFTER, BEFORE
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.proposals import Proposals, both_dates, joined
+from eopipe.kernels.change.masks.proposals import Proposals, both_dates, joined
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.detect.boxes import DetectorSettings, caption, keep_detections
+from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE
+from eopipe.kernels.change.stages.propose.sam import SAM, GeneratorSettings, generate, point_grid, stability
 
 SHAPE = (20, 30)
 
@@ -52,12 +51,12 @@ def test_the_generator_s_thresholds():
 def test_a_detector_s_thresholds():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 10]], float)
     scores = np.array([0.3, 0.4, 0.1, 0.09, 0.2])
-    assert keep_detections(boxes, scores, detections.MMGD).tolist() == [1, 2, 4]
-    assert keep_detections(boxes, scores, detections.APE).tolist() == [0, 1, 4]
+    assert keep_detections(boxes, scores, boxes.MMGD).tolist() == [1, 2, 4]
+    assert keep_detections(boxes, scores, boxes.APE).tolist() == [0, 1, 4]
     two = DetectorSettings(weights="", separator="", score=0.1, most=2)
     assert keep_detections(boxes, scores, two).tolist() == [1, 4]
-    assert keep_detections(boxes[:0], scores[:0], detections.MMGD).tolist() == []
-    assert caption(("roof", "house"), detections.MMGD) == "roof. house"
+    assert keep_detections(boxes[:0], scores[:0], boxes.MMGD).tolist() == []
+    assert caption(("roof", "house"), boxes.MMGD) == "roof. house"
 
 
 def test_both_dates():

@@ -9,25 +9,25 @@ from torch.nn import functional
 
 from eopipe.grid import PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.change import embedded
-from eopipe.kernels.change.assembly import Assembly
-from eopipe.kernels.change.coloured import SpectralComparer, ratio_of
-from eopipe.kernels.change.comparer import compare_objects, compare_pixels, pixel_scores
-from eopipe.kernels.change.comparing import SHIFTED
-from eopipe.kernels.change.generator import generate, point_grid
-from eopipe.kernels.change.identifier import BEFORE
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.meaning import meaning
+from eopipe.kernels.change.dynamicearth.assemble import Assembly
+from eopipe.kernels.change.dynamicearth.options import StageOptions
+from eopipe.kernels.change.dynamicearth.pipelines import compare_instances, from_class_maps, mask_compare_identify
+from eopipe.kernels.change.masks.runs import Masks
 from eopipe.kernels.change.otsu import otsu
-from eopipe.kernels.change.pipelines import compare_instances, from_class_maps, mask_compare_identify
-from eopipe.kernels.change.proposers import PixelProposer
-from eopipe.kernels.change.sight import NOTHING, RGB, Sight
-from eopipe.kernels.change.stage_options import StageOptions
-from eopipe.kernels.change.stages import LatentComparer, Pair
+from eopipe.kernels.change.prompt_classes import meaning
+from eopipe.kernels.change.spectral.cell import SHIFTED
+from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels, pixel_scores
+from eopipe.kernels.change.stages.compare.spectral import SpectralComparer, ratio_of
+from eopipe.kernels.change.stages.identify import embedded
+from eopipe.kernels.change.stages.identify.rules import BEFORE
+from eopipe.kernels.change.stages.propose.felzenszwalb import PixelProposer
+from eopipe.kernels.change.stages.propose.sam import generate, point_grid
+from eopipe.kernels.change.stages.protocols import LatentComparer, Pair
+from eopipe.kernels.change.stages.rgb import NOTHING, RGB, Sight
 from eopipe.kernels.land_cover import BANDS
-from eopipe.kernels.ovss.asked import asked
-from eopipe.kernels.ovss.dense_options import DenseOptions
-from eopipe.models.dynamicworld import load_dynamic_world
+from eopipe.kernels.ovss.mini_options import DenseOptions
+from eopipe.kernels.ovss.taught_vocabulary import asked
+from eopipe.models.dynamicworld.net import load_dynamic_world
 from eopipe.models.foundation.features import FeatureModel
 from eopipe.models.foundation.masks import PointMaskModel
 from eopipe.models.foundation.resolve import resolve
@@ -150,13 +150,12 @@ def tolerant(monkeypatch):
     """A seeded net is sure of nothing: its masks are taken as they come."""
     from dataclasses import replace
 
-    from eopipe.kernels.change import generator
+    from eopipe.kernels.change.stages.propose import sam
 
     easy = {
-        kind: replace(each, predicted_iou=-9.0, stability=0.0, double=0.95)
-        for kind, each in generator.GENERATORS.items()
+        kind: replace(each, predicted_iou=-9.0, stability=0.0, double=0.95) for kind, each in sam.GENERATORS.items()
     }
-    monkeypatch.setattr("eopipe.kernels.change.proposing.GENERATORS", easy)
+    monkeypatch.setattr("eopipe.kernels.change.stages.propose.by_name.GENERATORS", easy)
     return easy
 
 

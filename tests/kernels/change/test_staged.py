@@ -6,19 +6,19 @@ import re
 import numpy as np
 import pytest
 
-from eopipe.engine.calibrate import calibrate_here
+from eopipe.engine.work.calibrate import calibrate_here
 from eopipe.errors import EopipeError
 from eopipe.grid import PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.change.assembly import Assembly, Detected
-from eopipe.kernels.change.comparing import SHIFTED
-from eopipe.kernels.change.identifier import AFTER, BEFORE
-from eopipe.kernels.change.instances import regions
-from eopipe.kernels.change.lattice import core_of, stride_of
-from eopipe.kernels.change.pipelines import Objects
-from eopipe.kernels.change.proposals import Proposals
-from eopipe.kernels.measure import Field
+from eopipe.kernels.change.dynamicearth.assemble import Assembly, Detected
+from eopipe.kernels.change.dynamicearth.lattice import core_of, stride_of
+from eopipe.kernels.change.dynamicearth.pipelines import Objects
+from eopipe.kernels.change.masks.proposals import Proposals
+from eopipe.kernels.change.spectral.cell import SHIFTED
+from eopipe.kernels.change.stages.detect.matching import regions
+from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE
 from eopipe.kernels.protocol import StripContext
+from eopipe.kernels.statistics import Field
 from tests.support.change import discs
 
 SIDE = 256
@@ -175,7 +175,7 @@ def test_the_map_is_the_union_of_what_pictures_decide(cheap):
 
 
 def _pair(pixels, valid):
-    from eopipe.kernels.change.stages import Pair
+    from eopipe.kernels.change.stages.protocols import Pair
 
     return Pair(pixels, valid)
 

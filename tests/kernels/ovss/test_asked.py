@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from eopipe.kernels.ovss.asked import asked
-from eopipe.kernels.ovss.dense_options import DenseOptions
+from eopipe.kernels.ovss.mini_options import DenseOptions
+from eopipe.kernels.ovss.taught_vocabulary import asked
 from eopipe.models.mini import words
 from eopipe.models.mini.phrases import CONCEPTS
 

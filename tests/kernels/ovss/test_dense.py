@@ -7,9 +7,9 @@ import torch
 
 from eopipe.errors import SpecError
 from eopipe.grid import CELL, PixelBox
-from eopipe.kernels.ovss import dense
-from eopipe.kernels.ovss.assemble import class_scores
-from eopipe.kernels.ovss.dense import _Maps
+from eopipe.kernels.ovss import mini_kernel
+from eopipe.kernels.ovss.class_scores import class_scores
+from eopipe.kernels.ovss.mini_kernel import _Maps
 from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.registry import create
 from eopipe.models.mini.net import HALO
@@ -117,8 +117,8 @@ def test_it_travels_without_its_net_and_says_what_it_is():
     assert info.name == "ovss"
     assert info.inputs.bands == ("blue", "green", "red", "nir")
     assert set(info.weights) == {"mini/mini.safetensors", "mini/words.safetensors", "words as read"}
-    sharper = dense._reading(dataclasses.replace(MINI, sharpness=4.0))
-    assert info.weights["words as read"] == dense._reading(MINI) != sharper
+    sharper = mini_kernel._reading(dataclasses.replace(MINI, sharpness=4.0))
+    assert info.weights["words as read"] == mini_kernel._reading(MINI) != sharper
     assert info.provenance["licence"] == "Apache-2.0"
     assert kernel.check(["L2A"], 10.0) == []
     assert "has seen pixels of" in kernel.check([], 60.0)[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.kernels.ovss.assemble import classify
+from eopipe.kernels.ovss.class_scores import classify
 from eopipe.kernels.ovss.segmentor import Segmentor, segment_image
 from eopipe.models.clip.vision import AttentionSettings, DenseEncoder
 from eopipe.models.upsample.bilinear import Bilinear

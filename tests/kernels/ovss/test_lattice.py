@@ -72,7 +72,7 @@ def test_the_map_does_not_depend_on_cuts(ovss, world):
 def test_a_bias_of_the_strip_in_place_of_the_window_would_show(world, tmp_path, monkeypatch):
     """The test above can fail: windows that begin at the strip, as benchmarks lay them, give another map."""
     monkeypatch.setattr(
-        "eopipe.kernels.ovss.lattice.lay_windows",
+        "eopipe.kernels.ovss.strip_windows.lay_windows",
         lambda box, **given: lay_windows(box, **(given | {"lattice": False})),
     )
     monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))

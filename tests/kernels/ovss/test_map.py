@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.engine.recipe import tile_recipe
+from eopipe.engine.output.recipe import tile_recipe
 from eopipe.grid import Grid, PixelBox
 from eopipe.kernels.ovss.kernel import Ovss, create
 from eopipe.kernels.ovss.model import OvssModel

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.kernels.ovss.mixing import Mixing
+from eopipe.kernels.ovss.mixture_cosines import Mixing
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 2.0, 3.0])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eopipe.errors import SpecError
-from eopipe.models import textcache as cache
+from eopipe.models import embedding_cache as cache
 from eopipe.models.clip import text
 from eopipe.models.clip.load import resolve_model
 from eopipe.models.clip.seeded import TINY, write_seeded_model

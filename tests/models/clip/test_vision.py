@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.models.clip.products import Product, can_pack
+from eopipe.models.clip.packed_linear import Product, can_pack
 from eopipe.models.clip.seeded import TINY, seeded_config, seeded_text_state, seeded_vision_state
 from eopipe.models.clip.vision import AttentionSettings, DenseEncoder, encoder_gflop, position_table
 from tests.models.clip.golden import arrays, state

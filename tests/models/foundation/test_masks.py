@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.kernels.change.generator import SAM, GeneratorSettings, generate, point_grid
+from eopipe.kernels.change.stages.propose.sam import SAM, GeneratorSettings, generate, point_grid
 from eopipe.models.foundation import masks as module
 from eopipe.models.foundation.masks import BoxMaskModel, PointMaskModel
 from eopipe.models.foundation.resolve import resolve

@@ -13,7 +13,7 @@ import rasterio
 
 from eopipe.models.mini.runner import load_mini
 from eopipe.models.registry import MINI
-from eopipe.training.judge import Space, Student, judge, teacher_weights
+from eopipe.training.evaluate import Space, Student, judge, teacher_weights
 from eopipe.training.report import AIRLESS, wordings
 from eopipe.training.scenes import load_scenes
 from tests.support.paths import needs_shared, shared

@@ -1,0 +1,345 @@
+"""One open file: read window by window, with retries.
+
+Retries: GDAL remembers a failed address and answers it from memory, so a retry reopens the
+file under ``CPL_VSIL_CURL_NON_CACHED`` (for this thread and this address only), which makes it ask
+the server again; first opens stay cached.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from rasterio.enums import MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from eopipe.cube.cell_coordinates import Source
+from eopipe.cube.gdal_settings import driver_of, gdal_env, gdal_path, gdal_worker_env, settings_for, worker_settings
+from eopipe.cube.http_probe import probe
+from eopipe.cube.read_errors import SAID, classify, plain
+from eopipe.errors import TileFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from eopipe.cube.scenes import AssetRef
+    from eopipe.grid import PixelBox
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How transient faults are retried: exponential back-off with full jitter.
+
+    Args:
+        attempts: Tries in all.
+        base: Seconds; try n waits a random time up to ``base * 2**n``.
+        cap: Longest wait in seconds.
+    """
+
+    attempts: int = 5
+    base: float = 0.5
+    cap: float = 20.0
+
+    def wait(self, attempt: int) -> float:
+        """Seconds to sleep after failed try ``attempt`` (from 0)."""
+        return random.uniform(0.0, min(self.cap, self.base * 2**attempt))  # noqa: S311  (jitter, not a secret)
+
+
+@dataclass
+class ReadStats:
+    """What reading a tile took; counted under a lock.
+
+    Args:
+        opens: Files opened, reopens included.
+        reads: Windows read.
+        retries: Transient faults that were tried again.
+        bytes_read: Compressed bytes of the blocks that were touched, as the headers state them.
+        seconds: Summed over threads.
+    """
+
+    opens: int = 0
+    reads: int = 0
+    retries: int = 0
+    bytes_read: int = 0
+    seconds: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, **amounts: float) -> None:
+        """Add to several counters at once."""
+        with self.lock:
+            for name, amount in amounts.items():
+                setattr(self, name, getattr(self, name) + amount)
+
+
+DOUBTS = 2
+"""So often a remote file that seems corrupt is opened anew: where a connection breaks while GDAL reads a header, all
+it says is that it knows no such format."""
+
+_FAILED: set[str] = set()
+"""Addresses that failed in this process. GDAL would answer for them from memory, also in a later run on the same
+workers, when the file has long been mended; so they are opened past its cache from then on."""
+
+
+@dataclass
+class _Handle:
+    dataset: Any
+    source: Source
+
+
+class AssetFile:
+    """One file, opened when first needed; used by one thread at a time.
+
+    Args:
+        ref: What to open.
+        sign: Turns an unsigned address into a signed one, just before the open.
+        requester_pays: Whether charges were accepted.
+        retry: Retry policy.
+        stats: Counters of the tile.
+        closing: Set when the tile is given up, so that no thread goes on waiting between retries.
+    """
+
+    def __init__(
+        self,
+        ref: AssetRef,
+        *,
+        sign: Callable[[str], str] | None,
+        requester_pays: bool,
+        retry: RetryPolicy,
+        stats: ReadStats,
+        closing: threading.Event | None = None,
+    ) -> None:
+        self.ref = ref
+        self.lock = threading.RLock()
+        self._sign = sign
+        self._pays = requester_pays
+        self._retry = retry
+        self._stats = stats
+        self._closing = closing or threading.Event()
+        self._handles: dict[int, _Handle] = {}
+        self._facts: dict[tuple[int, float | None], Facts] = {}
+        self._fresh = ref.href in _FAILED
+        self._touched: set[tuple[int, int, int]] = set()
+
+    def facts(self, ref: AssetRef) -> Facts:
+        """Georeferencing, overviews, no-data and block layout of a band; opens the file if need be."""
+        with self.lock:
+            key = (ref.band_index, ref.nodata)
+            if key not in self._facts:
+                self._facts[key] = self._attempts(lambda: self._look(ref))
+            return self._facts[key]
+
+    def read(self, ref: AssetRef, window: PixelBox, level: int) -> NDArray[Any]:
+        """Pixels of a window of one band and level (-1 is full resolution), in the file's type; retried.
+
+        Raises:
+            TileFault: The file could not be read.
+        """
+        height, width = window.shape
+        area = Window(window.col0, window.row0, width, height)
+        facts = self.facts(ref)
+
+        def once() -> NDArray[Any]:
+            dataset = self._handle(level).dataset
+            pixels: NDArray[Any] = dataset.read(ref.band_index, window=area)
+            return _with_mask(pixels, dataset.read_masks(ref.band_index, window=area)) if facts.masked else pixels
+
+        started = time.perf_counter()
+        with self.lock:
+            found: NDArray[Any] = self._attempts(once)
+            size = self._compressed(ref, facts, window, level)
+        self._stats.add(reads=1, seconds=time.perf_counter() - started, bytes_read=size)
+        return found
+
+    def _compressed(self, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> int:
+        """Compressed bytes of the window's blocks that no read before touched, as the header states them."""
+        if level not in self._handles:
+            return 0
+        dataset, total = self._handles[level].dataset, 0
+        height, width = facts.block
+        for row in range(window.row0 // height, -(-window.row1 // height)):
+            for col in range(window.col0 // width, -(-window.col1 // width)):
+                if (level, row, col) not in self._touched:
+                    self._touched.add((level, row, col))
+                    # An overview's own handle calls its blocks as a file calls those of its full resolution.
+                    total += int(dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=ref.band_index) or 0)
+        return total
+
+    def close(self) -> None:
+        """Close every level; a later read opens again."""
+        with self.lock, gdal_env():
+            for handle in self._handles.values():
+                with suppress(RasterioError):
+                    handle.dataset.close()
+            self._handles.clear()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a handle is held."""
+        return bool(self._handles)
+
+    def _attempts(self, action: Callable[[], Any]) -> Any:
+        doubts = 0
+        for attempt in range(self._retry.attempts):
+            SAID.listen()
+            try:
+                with gdal_env():
+                    return action()
+            except (RasterioError, OSError, ValueError, IndexError) as error:
+                # A ValueError or IndexError comes from damaged headers (rasterio checks late).
+                fault = classify(error, self.ref.href, SAID.heard())
+                if fault.reason in {"read.truncated", "read.corrupt"}:
+                    fault = self._ask_server(fault)
+                if fault.reason == "read.corrupt" and self._remote and doubts < DOUBTS:
+                    doubts += 1
+                    fault = TileFault(fault.reason, fault.detail, transient=True)
+            finally:
+                SAID.heard()
+            self.close()
+            if not fault.transient or attempt + 1 == self._retry.attempts or self._closing.is_set():
+                break
+            self._fresh = True
+            self._stats.add(retries=1)
+            self._closing.wait(self._retry.wait(attempt))
+        _FAILED.add(self.ref.href)
+        raise fault
+
+    def _ask_server(self, fault: TileFault) -> TileFault:
+        """The server's own answer, where it is a bad one: GDAL keeps the status of a data request to itself."""
+        if not self._remote:
+            # A file on disk does not grow while it is tried again.
+            return TileFault(fault.reason, fault.detail)
+        href = self._sign(self.ref.href) if self._sign else self.ref.href
+        return probe(href, self.ref.href) or fault
+
+    @property
+    def _remote(self) -> bool:
+        return gdal_path(self.ref.href).startswith("/vsi")
+
+    def _handle(self, level: int) -> _Handle:
+        if level not in self._handles:
+            self._handles[level] = self._open(level)
+        return self._handles[level]
+
+    def _open(self, level: int) -> _Handle:
+        options = settings_for(self.ref, requester_pays=self._pays)
+        href = self._sign(self.ref.href) if self._sign else self.ref.href
+        path = gdal_path(href)
+        if self._fresh:
+            options["CPL_VSIL_CURL_NON_CACHED"] = path
+        extra = {} if level < 0 else {"overview_level": level}
+        with gdal_env(**options), warnings.catch_warnings():
+            # _source says it, with the remedy. Threads may leave this one filter standing; no harm.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(path, driver=driver_of(self.ref.href), sharing=False, **extra)
+        self._stats.add(opens=1)
+        return _Handle(dataset, _source(dataset, self.ref))
+
+    def _look(self, ref: AssetRef) -> Facts:
+        handle = self._handle(-1)
+        dataset, index = handle.dataset, ref.band_index
+        if index > dataset.count:
+            raise TileFault(
+                "read.corrupt", f"{plain(ref.href)} has {dataset.count} bands; the item says band {index}"
+            )
+        nodata = ref.nodata if ref.nodata is not None else dataset.nodatavals[index - 1]
+        flags = dataset.mask_flag_enums[index - 1]
+        return Facts(
+            source=handle.source,
+            factors=tuple(dataset.overviews(index)),
+            dtype=str(dataset.dtypes[index - 1]),
+            nodata=None if nodata is None else float(nodata),
+            masked=nodata is None and (MaskFlags.per_dataset in flags or MaskFlags.alpha in flags),
+            block=dataset.block_shapes[index - 1],
+        )
+
+    def block_sizes(self, ref: AssetRef, level: int) -> NDArray[np.int64]:
+        """Compressed bytes of each block of a band, ``[rows, cols]``; 0 where sparse or not known."""
+        facts = self.facts(ref)
+        shape, (height, width) = facts.level_source(level).shape, facts.block
+        found = np.zeros((-(-shape[0] // height), -(-shape[1] // width)), np.int64)
+        extra = {} if level < 0 else {"ovr": level}
+        with self.lock:
+            dataset = self._handle(-1).dataset
+            for (row, col), _ in np.ndenumerate(found):
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=ref.band_index, **extra)
+                found[row, col] = int(size or 0)
+        return found
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file says of itself and of one band."""
+
+    source: Source
+    factors: tuple[int, ...]
+    dtype: str
+    nodata: float | None
+    masked: bool
+    block: tuple[int, int]
+
+    def level_source(self, level: int) -> Source:
+        """Georeferencing of an overview (or of the file, for -1)."""
+        if level < 0:
+            return self.source
+        rows, cols = (-(-side // self.factors[level]) for side in self.source.shape)
+        wide, tall, own = self.source.shape[1] / cols, self.source.shape[0] / rows, self.source.transform
+        # Written out: affine 2 multiplies with *, affine 3 with @, and warns of the other.
+        transform = Affine(own.a * wide, own.b * tall, own.c, own.d * wide, own.e * tall, own.f)
+        return Source(self.source.crs, transform, (rows, cols))
+
+    def level_for(self, ratio: float) -> int:
+        """The coarsest overview that is still finer than the grid, given source pixels per grid pixel."""
+        fits = [n for n, factor in enumerate(self.factors) if factor <= ratio * 1.01]
+        return max(fits, key=lambda n: self.factors[n], default=-1)
+
+
+MASKED = -(2**30)
+"""Stands in int32 pixels for one that the file's own mask leaves out."""
+
+
+def _with_mask(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
+    """Pixels as int32 (floats stay) where masked ones hold a value that no DN has."""
+    if pixels.dtype.kind == "f":
+        pixels[mask == 0] = float("nan")
+        return pixels
+    wide = pixels.astype("int32")
+    wide[mask == 0] = MASKED
+    return wide
+
+
+def _source(dataset: Any, ref: AssetRef) -> Source:
+    if dataset.crs is None or dataset.transform == Affine.identity():
+        points = bool(dataset.gcps[0])
+        how = "only ground control points" if points else "no CRS or no geotransform"
+        # Control points carry no relief between them: a radar's slopes would lie hundreds of metres off.
+        better = "with terrain correction, or take a terrain-corrected product (SAR: RTC), " if points else ""
+        raise TileFault(
+            "read.corrupt", f"{plain(ref.href)} has {how}; warp it to a map projection {better}before mapping from it"
+        )
+    epsg = dataset.crs.to_epsg(confidence_threshold=100)
+    return Source(
+        f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt(), dataset.transform, (dataset.height, dataset.width)
+    )
+
+
+__all__ = [
+    "AssetFile",
+    "ReadStats",
+    "RetryPolicy",
+    "classify",
+    "gdal_path",
+    "gdal_worker_env",
+    "settings_for",
+    "worker_settings",
+]

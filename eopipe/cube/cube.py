@@ -1,0 +1,309 @@
+"""Cube: a described stack of scenes for notebooks, read at the source chunk by chunk.
+
+One dask task reads one chunk with the same code as a run, so a chunk equals the pixels
+that a tile of a run sees, byte for byte before the conversion to reflectance (of SAR, to decibels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import dask.array as da
+import numpy as np
+import odc.geo.xr  # noqa: F401  (registers the .odc accessor that reads what is written here)
+import xarray as xr
+from pyproj import CRS
+
+from eopipe.area.on_grid import Area, GridArea, resolve_crs
+from eopipe.cube.asset_file import gdal_worker_env
+from eopipe.cube.reader import ReadSettings, TileReader
+from eopipe.cube.sar import decibels, modality_of
+from eopipe.cube.scenes import Scene, scenes_from_items, solar_day
+from eopipe.errors import NoItemsError, SpecError
+from eopipe.grid import CELL, Grid, PixelBox
+from eopipe.spec import MaskSpec, SarSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from eopipe.snapshot import Snapshot
+
+WORKER_MEMORY = 4 * 2**30
+"""Memory that GDAL's settings assume in a notebook's process."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One step of the time axis: an epoch, or a solar day.
+
+    Args:
+        label: Epoch name or ``YYYY-MM-DD``.
+        time: Of its first scene, UTC.
+        rows: Rows of the snapshot, in scene order.
+    """
+
+    label: str
+    time: np.datetime64
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Cube:
+    """A description of pixels: what to read, where, and how; nothing is read yet.
+
+    Args:
+        snapshot: The frozen items.
+        box: Pixels of the lattice.
+        settings: Bands, composite, mask, grid, signing.
+        slots: The time axis.
+        chunk: Side of a chunk in pixels.
+        region: The area on the grid; a map of the cube holds no data outside of it.
+    """
+
+    snapshot: Snapshot = field(repr=False)
+    box: PixelBox
+    settings: ReadSettings
+    slots: tuple[Slot, ...]
+    chunk: int = 1024
+    region: GridArea | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the dataset behind: its graph holds this cube, and each task would carry it."""
+        return {name: value for name, value in self.__dict__.items() if name != "dataset"}
+
+    @property
+    def grid(self) -> Grid:
+        """The lattice."""
+        return self.settings.grid
+
+    def settings_for(self, bands: Sequence[str], *, factor: int = 1) -> ReadSettings:
+        """The cube's settings for other bands, on a lattice ``factor`` times finer."""
+        grid = Grid(self.grid.crs, self.grid.resolution / factor) if factor != 1 else self.grid
+        return replace(self.settings, bands=tuple(bands), grid=grid)
+
+    def scenes(self, box: PixelBox, bands: Sequence[str], grid: Grid | None = None) -> list[list[Scene]]:
+        """The scenes that touch a box, one list a slot, in scene order.
+
+        Raises:
+            ItemError: An item lacks a band.
+        """
+        place = grid or self.grid
+        found = {int(row) for row in _index_of(self.snapshot, place).query(np.array([place.bounds(box)]))[0]}
+        rows = [[row for row in slot.rows if row in found] for slot in self.slots]
+        settings = self.settings
+        return [scenes_from_items(self.snapshot.items(part), bands, settings.mask, settings.sar) for part in rows]
+
+    def read(self, box: PixelBox) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Reflectance ``[slot, band, y, x]`` with NaN where invalid, and observations ``[slot, y, x]``; of SAR dB.
+
+        Raises:
+            TileFault: A file could not be read after retries.
+        """
+        gdal_worker_env(WORKER_MEMORY)
+        with TileReader(self.scenes(box, self.settings.bands), self.settings) as reader:
+            pixels = reader.read(box)
+        sar = self.settings.modality == "sar"
+        values = decibels(pixels.values) if sar else pixels.values.astype(np.float32) / np.float32(10000)
+        values[~np.broadcast_to(pixels.valid[:, None], values.shape)] = np.nan
+        return values, pixels.observations
+
+    @cached_property
+    def dataset(self) -> xr.Dataset:
+        """Lazy dataset: a variable a band, ``[time, y, x]`` float32 reflectance, NaN where invalid; of SAR decibels.
+
+        ``time`` is the first scene's; ``slot`` names the epoch or the day. ``spatial_ref`` holds the CRS.
+        """
+        array = self._array()
+        coords = _coordinates(self.grid, self.box)
+        coords["time"] = ("time", np.array([slot.time for slot in self.slots], "datetime64[ns]"))
+        coords["slot"] = ("time", np.array([slot.label for slot in self.slots], dtype=str))
+        said = ("dB", "radar backscatter") if self.settings.modality == "sar" else ("1", "reflectance")
+        attrs = {"grid_mapping": "spatial_ref", "units": said[0], "long_name": said[1]}
+        variables = {
+            band: (("time", "y", "x"), array[:, number], attrs) for number, band in enumerate(self.settings.bands)
+        }
+        return xr.Dataset(variables, coords, {"composite": self.settings.composite, "snapshot": self.snapshot.hash})
+
+    def _array(self) -> Any:
+        rows, cols = (
+            _edges(self.box.row0, self.box.row1, self.chunk),
+            _edges(self.box.col0, self.box.col1, self.chunk),
+        )
+        chunks = (
+            (1,) * len(self.slots),
+            (len(self.settings.bands),),
+            tuple(int(n) for n in np.diff(rows)),
+            tuple(int(n) for n in np.diff(cols)),
+        )
+        return da.map_blocks(
+            _read_chunk,
+            cube=self,
+            rows=tuple(rows),
+            cols=tuple(cols),
+            chunks=chunks,
+            dtype=np.float32,
+            meta=np.empty((0, 0, 0, 0), np.float32),
+            name=f"eopipe-read-{_token(self)}",
+        )
+
+
+def _token(cube: Cube) -> str:
+    from dask.base import tokenize  # noqa: PLC0415  (dask's own package layout)
+
+    settings = cube.settings
+    parts = (cube.snapshot.hash, cube.box, cube.slots, cube.chunk, settings.bands, settings.composite, settings.grid)
+    return str(tokenize(*map(repr, parts), repr(settings.mask), repr(settings.sar)))
+
+
+def _read_chunk(  # the block's place comes from dask
+    *, cube: Cube, rows: tuple[int, ...], cols: tuple[int, ...], block_id: tuple[int, ...] = ()
+) -> NDArray[np.float32]:
+    slot, _, row, col = block_id
+    box = PixelBox(rows[row], cols[col], rows[row + 1], cols[col + 1])
+    return replace(cube, slots=(cube.slots[slot],)).read(box)[0]
+
+
+def _edges(first: int, last: int, step: int) -> list[int]:
+    """Chunk edges at multiples of ``step`` on the lattice, so that neighbouring cubes chunk alike."""
+    return [first, *range((first // step + 1) * step, last, step), last]
+
+
+@lru_cache(maxsize=8)
+def _cached_index(key: tuple[str, Grid], holder: _Holder) -> Any:
+    return holder.snapshot.scenes(key[1])
+
+
+class _Holder:
+    """Carries a snapshot past lru_cache, which must not compare its tables."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Holder)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def _index_of(snapshot: Snapshot, grid: Grid) -> Any:
+    return _cached_index((snapshot.hash, grid), _Holder(snapshot))
+
+
+def _coordinates(grid: Grid, box: PixelBox) -> dict[str, Any]:
+    res = grid.resolution
+    crs = CRS.from_user_input(grid.crs)
+    left, top = box.col0 * res, -box.row0 * res
+    x = (np.arange(box.col0, box.col1) + 0.5) * res
+    y = -(np.arange(box.row0, box.row1) + 0.5) * res
+    degrees = crs.is_geographic
+    names = ("longitude", "latitude") if degrees else ("projection_x_coordinate", "projection_y_coordinate")
+    units = ("degrees_east", "degrees_north") if degrees else ("m", "m")
+    attrs = {**crs.to_cf(), "spatial_ref": crs.to_wkt(), "GeoTransform": f"{left} {res} 0 {top} 0 {-res}"}
+    return {
+        "y": ("y", y, {"standard_name": names[1], "units": units[1], "axis": "Y"}),
+        "x": ("x", x, {"standard_name": names[0], "units": units[0], "axis": "X"}),
+        "spatial_ref": ((), np.int32(crs.to_epsg() or 0), attrs),
+    }
+
+
+def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
+    snapshot: Snapshot,
+    *,
+    area: Any,
+    bands: Sequence[str],
+    crs: str = "utm",
+    resolution: float = 10.0,
+    composite: Literal["first", "median", "least-cloudy"] = "median",
+    mask: str | Mapping[str, Any] | MaskSpec | None = None,
+    modality: Literal["optical", "sar"] | None = None,
+    sar: Mapping[str, Any] | SarSpec | None = None,
+    groupby: Literal["epoch", "solar_day"] = "epoch",
+    chunk: int = 1024,
+    sign: Callable[[str], str] | None = None,
+    requester_pays: bool = False,
+    threads: int = 4,
+) -> Cube:
+    """Describe a cube over an area.
+
+    Args:
+        snapshot: From :func:`eopipe.search`.
+        area: ``[west, south, east, north]`` in degrees, GeoJSON, or an Area.
+        bands: Canonical band names, such as ``("red", "green", "blue")``, or of SAR ``("vv", "vh")``.
+        crs: Authority code, WKT, ``utm`` or an equal-area name.
+        resolution: Side of a pixel in CRS units.
+        composite: How the scenes of one step of time become one picture.
+        mask: ``scl``, ``qa_pixel``, ``bqa``, or settings as in a spec.
+        modality: ``optical`` or ``sar``; the bands tell it, and must agree where it is given.
+        sar: What SAR files hold, such as ``{"unit": "dB"}``, where the items do not say.
+        groupby: A step of time is an epoch of the snapshot, or a solar day at each scene's own longitude.
+        chunk: Side of a chunk in pixels, a multiple of 512.
+        sign: Signing hook; ``eopipe.stac.signing.signer_for(source)`` makes one.
+        requester_pays: Whether reads may be charged to you.
+        threads: Reader threads of one task.
+
+    Raises:
+        SpecError: A bad argument.
+        AreaError: The area cannot be placed on the grid.
+        NoItemsError: The snapshot is empty.
+    """
+    if chunk <= 0 or chunk % CELL:
+        raise SpecError(f"chunk {chunk} is no multiple of {CELL}; give 512, 1024 or 2048")
+    if groupby not in {"epoch", "solar_day"}:
+        raise SpecError(f"groupby {groupby!r} is not known; give 'epoch' or 'solar_day'")
+    found = modality_of(bands)
+    if modality not in {None, found}:
+        raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {found}")
+    if found == "sar" and (mask is not None or composite == "least-cloudy"):
+        raise SpecError("a cloud mask and 'least-cloudy' mean nothing for SAR; leave mask out, use median or first")
+    place = area if isinstance(area, Area) else Area.parse(area)
+    grid = Grid(resolve_crs(crs, place), float(resolution))
+    region = GridArea.project(place, grid)
+    settings = ReadSettings(
+        grid=grid,
+        bands=tuple(bands),
+        composite=composite,
+        mask=_mask(mask),
+        sar=SarSpec.model_validate(dict(sar)) if sar is not None and not isinstance(sar, SarSpec) else sar,
+        sign=sign,
+        requester_pays=requester_pays,
+        threads=threads,
+    )
+    slots = _slots(snapshot, groupby)
+    if not slots:
+        raise NoItemsError("the snapshot holds no item; widen the dates or the area of the search")
+    return Cube(snapshot, region.box, settings, slots, chunk, region)
+
+
+def _mask(mask: str | Mapping[str, Any] | MaskSpec | None) -> MaskSpec | None:
+    if mask is None or isinstance(mask, MaskSpec):
+        return mask
+    return MaskSpec.model_validate({"band": mask} if isinstance(mask, str) else dict(mask))
+
+
+def _slots(snapshot: Snapshot, groupby: str) -> tuple[Slot, ...]:
+    found: dict[str, list[tuple[Any, int]]] = {}
+    if groupby == "epoch":
+        found = {name: [] for name in snapshot.epochs}
+    columns = snapshot.index.select(["epoch", "datetime", "bbox"]).to_pylist()
+    for row, entry in enumerate(columns):
+        label = entry["epoch"] if groupby == "epoch" else solar_day(entry["datetime"], _middle(entry["bbox"]))
+        found.setdefault(label, []).append((entry["datetime"], row))
+    labels = sorted(found) if groupby == "solar_day" else list(found)
+    return tuple(
+        Slot(label, np.datetime64(min(found[label])[0].replace(tzinfo=None), "ns"), tuple(r for _, r in found[label]))
+        for label in labels
+        if found[label]
+    )
+
+
+def _middle(bbox: Mapping[str, float] | None) -> float:
+    if not bbox:
+        return 0.0
+    west, east = bbox["xmin"], bbox["xmax"]
+    middle = (west + east) / 2 if west <= east else (west + east + 360) / 2
+    return (middle + 180) % 360 - 180

@@ -1,0 +1,145 @@
+"""GDAL's settings for a worker process, and GDAL's names for addresses."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import rasterio
+from rasterio.session import DummySession
+
+from eopipe.cube.read_errors import plain
+from eopipe.errors import TileFault
+
+if TYPE_CHECKING:
+    from eopipe.cube.scenes import AssetRef
+
+HEADER_BYTES = 32768
+"""Bytes asked for in the request that opens a file: the headers of most COGs are shorter."""
+
+REGIONS = 16 * 2**20
+"""GDAL's cache of network regions, in bytes. It also is the longest range that GDAL asks for at once, and a
+longer run of blocks would be read twice over."""
+
+
+def worker_settings(memory: int) -> dict[str, str]:
+    """GDAL's settings for a worker with ``memory`` bytes, by name.
+
+    The block cache gets a sixth, at most 1 GiB. The cache of network regions is kept small: blocks are
+    read in whole ranges and the block cache keeps them, so that requests can be counted beforehand.
+    """
+    cache = max(64, min(1024, memory // 6 // 2**20))
+    return {
+        "GDAL_CACHEMAX": str(cache),
+        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        "GDAL_NUM_THREADS": "1",
+        "GDAL_INGESTED_BYTES_AT_OPEN": str(HEADER_BYTES),
+        "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
+        "GDAL_HTTP_MULTIPLEX": "YES",
+        "GDAL_HTTP_VERSION": "2TLS",
+        "GDAL_HTTP_TCP_KEEPALIVE": "YES",
+        "GDAL_HTTP_CONNECTTIMEOUT": "15",
+        "GDAL_HTTP_TIMEOUT": "120",
+        "GDAL_HTTP_LOW_SPEED_TIME": "30",
+        "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",
+        "GDAL_HTTP_MAX_RETRY": "0",
+        "CPL_VSIL_CURL_CACHE_SIZE": str(REGIONS),
+        "VSI_CACHE": "FALSE",
+        "GDAL_MAX_DATASET_POOL_SIZE": "450",
+        "GTIFF_VIRTUAL_MEM_IO": "NO",
+    }
+
+
+def gdal_worker_env(memory: int) -> None:
+    """Set GDAL up in this worker process: its cache, HTTP behaviour and open-file limit.
+
+    A setting that is already in the environment wins: an administrator put it there.
+    """
+    for name, value in worker_settings(memory).items():
+        os.environ.setdefault(name, value)
+    _raise_file_limit()
+
+
+def gdal_env(**options: str) -> rasterio.Env:
+    """GDAL's settings for a while, in this thread; what GDAL says meanwhile goes to Python's logging.
+
+    Outside of it, GDAL writes to standard error by itself, signed addresses and all (``CPL_DEBUG``). No boto
+    session is made, as rasterio would by default where credentials are in the environment: it takes as long as
+    opening a file, and GDAL finds credentials by itself.
+    """
+    return rasterio.Env(session=DummySession(), **options)
+
+
+def header_settings() -> dict[str, str]:
+    """GDAL's settings for reading headers in a process that is no worker, as options of :func:`gdal_env`.
+
+    The same time-outs and the same requests as a worker's: GDAL's own defaults wait for ever for a server
+    that does not answer, and ask for sidecar files that no COG has. Caches are the process's own business.
+    """
+    mine = {"GDAL_CACHEMAX", "CPL_VSIL_CURL_CACHE_SIZE"}
+    return {name: value for name, value in worker_settings(0).items() if name not in mine | os.environ.keys()}
+
+
+def _raise_file_limit() -> None:
+    try:
+        import resource  # noqa: PLC0415  (not on Windows)
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def gdal_path(href: str) -> str:
+    """GDAL's name for an address: ``/vsicurl/``, ``/vsis3/``, ``/vsigs/``, ``/vsiaz/`` or a local path."""
+    url = urlsplit(href)
+    if url.scheme in {"http", "https"}:
+        return f"/vsicurl/{href}"
+    if url.scheme == "file":
+        return url.path
+    prefixes = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "abfs": "/vsiaz/", "oss": "/vsioss/"}
+    if url.scheme in prefixes:
+        return f"{prefixes[url.scheme]}{url.netloc}{url.path}"
+    if url.scheme and "://" in href:
+        raise TileFault(
+            "read.missing", f"{plain(href)}: scheme {url.scheme!r} cannot be read; use https, s3, gs or az"
+        )
+    return href
+
+
+def driver_of(href: str) -> str:
+    """GDAL's driver for an address."""
+    # Only these two: a VRT from a server could name any file of the worker.
+    return "JP2OpenJPEG" if plain(href).lower().endswith((".jp2", ".j2k")) else "GTiff"
+
+
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_NO_SIGN_REQUEST",
+)
+
+
+def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
+    """Settings of one open: charges only when asked for, unsigned S3 requests where there are no credentials.
+
+    Raises:
+        TileFault: The file's bucket charges its reader, and the run did not agree to that.
+    """
+    if ref.requester_pays and not requester_pays:
+        raise TileFault(
+            "read.requester_pays",
+            f"{plain(ref.href)} is in a bucket that charges its readers; "
+            "set source.requester_pays: true to accept the charge, or use a catalog with free copies",
+        )
+    if not ref.href.startswith("s3://"):
+        return {}
+    found = {"AWS_REQUEST_PAYER": "requester" if ref.requester_pays else ""}
+    if not ref.requester_pays and not any(name in os.environ for name in _CREDENTIALS):
+        found["AWS_NO_SIGN_REQUEST"] = "YES"
+    return found

@@ -1,0 +1,267 @@
+"""Read the windows that a box needs from one file, and resample them onto the lattice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from eopipe.cube.asset_file import MASKED
+from eopipe.cube.radiometry import INVALID, canonical_floats, table
+from eopipe.cube.resample import ONE, bilinear, nearest
+from eopipe.cube.sar import encode, mean_power, power_tables
+from eopipe.grid import CELL, PixelBox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from eopipe.cube.asset_file import AssetFile, Facts
+    from eopipe.cube.cell_coordinates import CellMap, Geometry
+    from eopipe.cube.sar import Unit
+    from eopipe.cube.scenes import AssetRef
+
+MOST_PIXELS = 24_000_000
+"""Source pixels in one window; larger ones are read in parts."""
+
+MOST_FULL = 6_000_000
+"""The same where overviews may not be read: a coarse grid has many source pixels there, of up to 6 bytes each."""
+
+_SMALL = ("uint8", "int8", "uint16", "int16")
+_IDENTITY = np.arange(65536, dtype=np.uint16)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of one cell, and the source window that it needs."""
+
+    cell: PixelBox
+    box: PixelBox
+    map: CellMap
+    level: int
+    window: PixelBox
+
+
+Use = Literal["overviews", "full", "nearest"]
+"""How a file is read: means from an overview or from full resolution, or the nearest pixel of full resolution."""
+
+
+def use_of(ref: AssetRef, *, is_mask: bool) -> Use:
+    """How a band or mask is read. Overviews of a mask may have mixed its codes; see ``AssetRef.overviews``."""
+    if is_mask:
+        return "nearest"
+    return "overviews" if ref.overviews else "full"
+
+
+def _most(use: Use) -> int:
+    return MOST_FULL if use == "full" else MOST_PIXELS
+
+
+def pieces(facts: Facts, geometry: Geometry, box: PixelBox, use: Use) -> list[Piece]:
+    """The parts of a box that a file covers, cell by cell, row-major; a level is chosen for each cell."""
+    return [piece for cell in box.blocks(CELL) for piece in _cell_pieces(facts, geometry, cell, cell & box, use)]
+
+
+def _cell_pieces(facts: Facts, geometry: Geometry, cell: PixelBox, box: PixelBox, use: Use) -> Iterator[Piece]:
+    full = geometry.cell_map(cell, facts.source)
+    level = -1
+    if use == "overviews" and facts.factors:
+        ratio = min(full.scale)
+        level = facts.level_for(ratio) if math.isfinite(ratio) else -1
+    source = facts.level_source(level)
+    found = full if level < 0 else geometry.cell_map(cell, source)
+    widths = found.half_widths if use != "nearest" else (ONE, ONE)
+    reach = (-(-widths[0] // ONE) + 1, -(-widths[1] // ONE) + 1)
+    for part in _split(found, cell, box, source.shape, reach, _most(use)):
+        window = found.window(cell, part, source.shape, reach)
+        if window is not None:
+            yield Piece(cell, part, found, level, window)
+
+
+def _split(
+    found: CellMap, cell: PixelBox, box: PixelBox, shape: tuple[int, int], reach: tuple[int, int], most: int
+) -> list[PixelBox]:
+    """Cut a box until each part's window is small enough for memory (a source much finer than the grid)."""
+    window = found.window(cell, box, shape, reach)
+    if window is None or _area(window) <= most or max(box.shape) <= 16:
+        return [box]
+    rows, cols = box.shape
+    if rows >= cols:
+        middle = box.row0 + rows // 2
+        halves = [PixelBox(box.row0, box.col0, middle, box.col1), PixelBox(middle, box.col0, box.row1, box.col1)]
+    else:
+        middle = box.col0 + cols // 2
+        halves = [PixelBox(box.row0, box.col0, box.row1, middle), PixelBox(box.row0, middle, box.row1, box.col1)]
+    return [part for half in halves for part in _split(found, cell, half, shape, reach, most)]
+
+
+def windows(found: Sequence[Piece], use: Use) -> list[tuple[int, PixelBox, list[Piece]]]:
+    """Reads to do: (level, window, pieces that it serves); neighbours share one window where that is not wasteful."""
+    reads: list[tuple[int, PixelBox, list[Piece]]] = []
+    for level in sorted({piece.level for piece in found}):
+        group = [piece for piece in found if piece.level == level]
+        union = group[0].window
+        for piece in group[1:]:
+            union = _union(union, piece.window)
+        if _area(union) <= min(_most(use), 2 * sum(_area(piece.window) for piece in group)):
+            reads.append((level, union, group))
+        else:
+            reads.extend((level, piece.window, [piece]) for piece in group)
+    return reads
+
+
+def sample_bands(file: AssetFile, ref: AssetRef, geometry: Geometry, box: PixelBox, out: NDArray[np.uint16]) -> None:
+    """Canonical integers of a box from one band.
+
+    Args:
+        file: The open file.
+        ref: The band: unit, scale, offset.
+        geometry: Coordinates.
+        box: On the lattice.
+        out: ``[y, x]`` uint16 of the box, written; INVALID where there is no data.
+    """
+    out[...] = INVALID
+    facts = file.facts(ref)
+    use = use_of(ref, is_mask=False)
+    for level, window, served in windows(pieces(facts, geometry, box, use), use):
+        pixels = file.read(ref, window, level)
+        source, nodata, values, lowest = _prepare(pixels, facts, ref)
+        for piece in served:
+            target = out[piece.box.slices(box)]
+            shift = _aligned(piece, window)
+            if shift is not None and source.dtype.itemsize <= 2:
+                _copy_aligned(source, values, lowest, shift, target)
+                continue
+            place = (
+                (window.row0, window.col0),
+                piece.map.rows,
+                piece.map.cols,
+                piece.map.step,
+                (piece.box.row0 - piece.cell.row0, piece.box.col0 - piece.cell.col0),
+                piece.map.half_widths,
+            )
+            if ref.unit != "reflectance":
+                mean_power(source, *place, *power_tables(), target)
+                continue
+            bilinear(source, *place, 0 if nodata is None else nodata, nodata is not None, values, lowest, target)
+
+
+def sample_mask(
+    file: AssetFile,
+    ref: AssetRef,
+    geometry: Geometry,
+    box: PixelBox,
+    out: NDArray[np.uint16],
+    present: NDArray[np.bool_],
+) -> None:
+    """Mask codes of a box, nearest neighbour at full resolution (overviews may have mixed the codes).
+
+    Args:
+        file: The open file.
+        ref: The mask's band.
+        geometry: Coordinates.
+        box: On the lattice.
+        out: ``[y, x]`` uint16, written where the file covers the pixel.
+        present: ``[y, x]`` bool, written.
+    """
+    for level, window, served in windows(pieces(file.facts(ref), geometry, box, "nearest"), "nearest"):
+        pixels = file.read(ref, window, level)
+        for piece in served:
+            index = piece.box.slices(box)
+            nearest(
+                pixels,
+                (window.row0, window.col0),
+                piece.map.rows,
+                piece.map.cols,
+                piece.map.step,
+                (piece.box.row0 - piece.cell.row0, piece.box.col0 - piece.cell.col0),
+                out[index],
+                present[index],
+            )
+
+
+def _prepare(
+    pixels: NDArray[Any], facts: Facts, ref: AssetRef
+) -> tuple[NDArray[Any], int | None, NDArray[np.uint16], int]:
+    """Integer pixels, their no-data, and the table from DN to canonical values with its lowest DN."""
+    nodata = facts.nodata
+    if ref.unit != "reflectance":
+        return _codes(pixels, facts, ref), INVALID, _IDENTITY, 0
+    if facts.dtype in _SMALL:
+        values = table(facts.dtype, ref.scale, ref.offset, nodata)
+        lowest = int(np.iinfo(facts.dtype).min)
+        if facts.masked:
+            return pixels, MASKED, values, lowest
+        whole = nodata is not None and float(nodata).is_integer()
+        return pixels, int(nodata) if whole and nodata is not None else None, values, lowest
+    wide = pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
+    if facts.masked and pixels.dtype.kind != "f":
+        nodata = float(MASKED)
+    return canonical_floats(wide, ref.scale, ref.offset, nodata), INVALID, _IDENTITY, 0
+
+
+def _codes(pixels: NDArray[Any], facts: Facts, ref: AssetRef) -> NDArray[np.uint16]:
+    """Codes of SAR pixels, which power is averaged from; by a table where the file has few values."""
+    assert ref.unit != "reflectance"
+    if facts.dtype in _SMALL and not facts.masked:
+        values = _code_table(facts.dtype, ref.unit, ref.scale, ref.offset, ref.decibels, facts.nodata)
+        lowest = int(np.iinfo(facts.dtype).min)
+        found: NDArray[np.uint16] = values[pixels if lowest == 0 else pixels.astype(np.int32) - lowest]
+        return found
+    nodata = float(MASKED) if facts.masked and pixels.dtype.kind != "f" else facts.nodata
+    return encode(pixels, ref.unit, scale=ref.scale, offset=ref.offset, decibels=ref.decibels, nodata=nodata)
+
+
+@lru_cache(maxsize=64)
+def _code_table(
+    dtype: str, unit: Unit, scale: float, offset: float, decibels: float, nodata: float | None
+) -> NDArray[np.uint16]:
+    info = np.iinfo(dtype)
+    numbers = np.arange(info.min, info.max + 1, dtype=np.int32)[None]
+    found: NDArray[np.uint16] = encode(numbers, unit, scale=scale, offset=offset, decibels=decibels, nodata=nodata)[0]
+    found.flags.writeable = False
+    return found
+
+
+def _aligned(piece: Piece, window: PixelBox) -> tuple[int, int] | None:
+    """Source row and column (in the window) under the piece's corner, where source and lattice pixels coincide."""
+    step = float(piece.map.step)
+    rows, cols = piece.map.rows, piece.map.cols
+    exact = (
+        rows[1, 0] - rows[0, 0] == step
+        and cols[0, 1] - cols[0, 0] == step
+        and rows[0, 1] == rows[0, 0]
+        and cols[1, 0] == cols[0, 0]
+        and float(rows[0, 0]).is_integer()
+        and float(cols[0, 0]).is_integer()
+    )
+    if not exact:
+        return None
+    row = int(rows[0, 0]) + piece.box.row0 - piece.cell.row0 - window.row0
+    col = int(cols[0, 0]) + piece.box.col0 - piece.cell.col0 - window.col0
+    return row, col
+
+
+def _copy_aligned(
+    source: NDArray[Any], values: NDArray[np.uint16], lowest: int, shift: tuple[int, int], out: NDArray[np.uint16]
+) -> None:
+    row, col = shift
+    top, left = max(0, -row), max(0, -col)
+    bottom, right = min(out.shape[0], source.shape[0] - row), min(out.shape[1], source.shape[1] - col)
+    if bottom <= top or right <= left:
+        return
+    part = source[row + top : row + bottom, col + left : col + right]
+    index = part if lowest == 0 else part.astype(np.int32) - lowest
+    out[top:bottom, left:right] = values[index]
+
+
+def _union(a: PixelBox, b: PixelBox) -> PixelBox:
+    return PixelBox(min(a.row0, b.row0), min(a.col0, b.col0), max(a.row1, b.row1), max(a.col1, b.col1))
+
+
+def _area(box: PixelBox) -> int:
+    return box.shape[0] * box.shape[1]

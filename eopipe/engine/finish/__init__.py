@@ -1,0 +1,1 @@
+"""What is made of all tiles, and what is said of a run afterwards."""

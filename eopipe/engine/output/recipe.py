@@ -1,0 +1,88 @@
+"""The tile recipe and the key of a tile's inputs (DESIGN §3): equal inputs mean equal bytes, in any run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eopipe.grid import Grid
+    from eopipe.kernel_info import KernelInfo
+    from eopipe.spec import SourceSpec
+
+KEY_LENGTH = 20
+"""Hex digits of an inputs key: 80 bits, so that 10^9 tiles collide with probability below 10^-6."""
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest(value: object) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def tile_recipe(
+    *,
+    info: KernelInfo,
+    grid: Grid,
+    tile: int,
+    source: SourceSpec,
+    threads: int,
+    statistics: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """What turns a tile's scenes into its bytes; not the name, the area, the dates, the query or the snapshot.
+
+    Args:
+        info: The kernel's.
+        grid: The lattice of the mosaic.
+        tile: Side of a tile.
+        source: How scenes are read; what finds them is no part.
+        threads: Of torch.
+        statistics: The kernel's stages (:func:`eopipe.engine.statistics.planning.describe`), where it has any.
+    """
+    recipe: dict[str, Any] = {
+        "kernel": {
+            "name": info.name,
+            "version": info.version,
+            "options": {name: value for name, value in info.options.items() if name not in info.places},
+            "weights": dict(info.weights),
+            "window": [info.window.size, info.window.stride, info.window.halo],
+            "factor": info.factor,
+        },
+        "grid": {"crs": grid.crs, "resolution": grid.resolution},
+        "bands": list(info.inputs.bands),
+        "mask": source.mask.model_dump(mode="json") if source.mask is not None else None,
+        "composite": source.composite,
+        "threads": threads,
+        "layout": {"tile": tile, "arrays": [[spec.name, spec.dtype, len(spec.bands)] for spec in info.arrays]},
+    }
+    if info.inputs.modality == "sar":
+        recipe["sar"] = source.sar.model_dump(mode="json") if source.sar is not None else None
+    if statistics:
+        recipe["statistics"] = [dict(stage) for stage in statistics]
+    return recipe
+
+
+def inputs_key(
+    recipe_hash: str, part: str, scene_hashes: Mapping[str, Sequence[str]], statistics: Sequence[str] = ()
+) -> str:
+    """Key of one tile's inputs.
+
+    Args:
+        recipe_hash: :func:`digest` of the tile recipe.
+        part: The tile's part of the area (:meth:`eopipe.area.on_grid.GridArea.part`).
+        scene_hashes: Epoch name to its scenes' hashes, both in order.
+        statistics: Blocks of statistics that it uses, each with the key of its own inputs.
+    """
+    text = hashlib.sha256(f"{recipe_hash}|{part}".encode())
+    for epoch, hashes in scene_hashes.items():
+        text.update(f"|{epoch}:{','.join(hashes)}".encode())
+    for block in statistics:
+        text.update(f"|{block}".encode())
+    return text.hexdigest()[:KEY_LENGTH]

@@ -1,0 +1,1 @@
+"""The kernel that runs DynamicEarth's stages on the lattice."""

@@ -1,0 +1,1 @@
+"""Object masks as runs of pixels."""

@@ -1,0 +1,1 @@
+"""Exchangeable stages, named as DynamicEarth (arXiv 2501.12931) names them."""

@@ -1,0 +1,1 @@
+"""Comparers: whether an object changed."""

@@ -1,0 +1,203 @@
+"""Did an object, or a pixel, change? By the angle between its features of the two dates (AnyChange's matching).
+
+An object's score is minus the cosine of its mean features; it has changed where that is greater than cos(beta), which
+is to say where the angle between its features is greater than 180° - beta: a larger beta keeps more (spec 03 §1.2).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eopipe.errors import SpecError
+from eopipe.kernels.change.otsu import otsu
+from eopipe.kernels.change.stages.compare.pooling import Axis, mean_features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from eopipe.kernels.change.masks.runs import Masks
+
+_SHORTEST = 1e-8
+"""Length below which a feature counts as this long, as torch's cosine similarity: a zero vector has cosine 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a comparer says.
+
+    Args:
+        score: Minus the cosine, of each object ``[N]`` or pixel ``[H, W]``; -1 the same, 1 opposite; nan: nothing to
+            compare.
+        limit: What has changed lies above it.
+    """
+
+    score: NDArray[np.float64]
+    limit: float
+
+    @property
+    def changed(self) -> NDArray[np.bool_]:
+        """Which of them have changed; nan has not."""
+        found: NDArray[np.bool_] = self.score > self.limit
+        return found
+
+    @property
+    def angle(self) -> NDArray[np.float64]:
+        """Degrees between the features of the two dates, 0 the same; changed where it is above 180 - `beta`."""
+        return 180 - np.degrees(np.arccos(np.clip(self.score, -1, 1)))
+
+    @property
+    def beta(self) -> float:
+        """The limit as the paper's confidence threshold, degrees."""
+        return math.degrees(math.acos(self.limit))
+
+    @property
+    def ratio(self) -> NDArray[np.float64]:
+        """`angle` over the least angle of a change: above 1 where something changed."""
+        least = 180 - self.beta
+        found: NDArray[np.float64] = np.divide(
+            self.angle, least, out=np.where(self.angle > 0, np.inf, 0.0), where=least > 0
+        )
+        return found
+
+
+def limit_of(beta: float) -> float:
+    """The least score of a change.
+
+    Args:
+        beta: The paper's change confidence threshold, degrees.
+
+    Raises:
+        SpecError: It is no angle of 0 to 180.
+    """
+    if not 0 <= beta <= 180:
+        raise SpecError(f"kernel.beta: {beta} is no angle; give 0 to 180 degrees, 145 as published for buildings")
+    return math.cos(math.radians(beta))
+
+
+def compare_objects(
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    masks: Masks,
+    *,
+    beta: float | None,
+    seen: NDArray[np.bool_] | None = None,
+) -> Comparison:
+    """Compare objects by their features.
+
+    Args:
+        before: ``[C, h, w]`` of the first date, not normalised.
+        after: Of the second.
+        masks: N masks of the picture over which the features are to be stretched.
+        beta: Degrees; None: Otsu's threshold over all pixels (`compare_pixels`), the paper's `auto_threshold`.
+        seen: ``[H, W]``: pixels that count for Otsu's threshold; None: all.
+
+    Returns:
+        Scores ``[N]``; an empty mask's is nan.
+
+    Raises:
+        SpecError: ``beta`` is no angle.
+        ValueError: The features differ in shape.
+    """
+    limit = _otsu(pixel_scores(before, after, masks.shape), seen) if beta is None else limit_of(beta)
+    first, second = mean_features(masks, before, after)
+    lengths = np.maximum(np.linalg.norm(first, axis=1), _SHORTEST) * np.maximum(
+        np.linalg.norm(second, axis=1), _SHORTEST
+    )
+    return Comparison(np.clip(-np.einsum("nc,nc->n", first, second) / lengths, -1, 1), limit)
+
+
+def compare_pixels(
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    shape: tuple[int, int],
+    *,
+    beta: float | None,
+    seen: NDArray[np.bool_] | None = None,
+) -> Comparison:
+    """Compare every pixel's own features.
+
+    Args:
+        before: ``[C, h, w]`` of the first date.
+        after: Of the second.
+        shape: Rows and columns of the picture.
+        beta: As `compare_objects`.
+        seen: Likewise.
+
+    Returns:
+        Scores ``[H, W]``.
+
+    Raises:
+        SpecError: ``beta`` is no angle.
+        ValueError: The features differ in shape.
+    """
+    score = pixel_scores(before, after, shape)
+    return Comparison(score, _otsu(score, seen) if beta is None else limit_of(beta))
+
+
+def _otsu(score: NDArray[np.float64], seen: NDArray[np.bool_] | None) -> float:
+    return otsu(score if seen is None or not seen.any() else score[seen])
+
+
+def pixel_scores(
+    before: NDArray[np.float32], after: NDArray[np.float32], shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Minus the cosine of each pixel's stretched features, without stretching them.
+
+    A pixel's vector is a sum of four cells', so its products and lengths are sums over sixteen pairs of cells:
+    products are made once for each pair of neighbours, and stretched instead of the channels, first along the rows.
+
+    Args:
+        before: ``[C, h, w]`` of the first date.
+        after: Of the second.
+        shape: Rows and columns of the picture.
+
+    Returns:
+        ``[H, W]``.
+
+    Raises:
+        ValueError: The features differ in shape.
+    """
+    if before.shape != after.shape or before.ndim != 3:
+        raise ValueError(f"features to compare are of one shape, not {before.shape} and {after.shape}")
+    rows, columns = Axis.stretch(before.shape[1], shape[0]), Axis.stretch(before.shape[2], shape[1])
+    first, second = _neighbourly(before), _neighbourly(after)
+    product = _stretched_product(first, second, rows, columns)
+    squares = (_stretched_product(each, each, rows, columns) for each in (first, second))
+    lengths = [np.maximum(np.sqrt(np.maximum(square, 0)), _SHORTEST) for square in squares]
+    found: NDArray[np.float64] = -np.clip(product / (lengths[0] * lengths[1]), -1, 1)
+    return found
+
+
+def _stretched_product(
+    first: NDArray[np.float64], second: NDArray[np.float64], rows: Axis, columns: Axis
+) -> NDArray[np.float64]:
+    """Product of two fields' stretched vectors at each pixel, ``[H, W]``."""
+    found = np.zeros((len(rows.lower), len(columns.lower)))
+    for i, row_weight in _corners(rows):
+        for k, other_row_weight in _corners(rows):
+            across = np.zeros((rows.cells, len(columns.lower)))
+            for j, weight in _corners(columns):
+                for m, other_weight in _corners(columns):
+                    cells = np.einsum("hwc,hwc->hw", _from(first, i, j), _from(second, k, m))
+                    across += cells[:, columns.lower] * (weight * other_weight)
+            found += across[rows.lower] * (row_weight * other_row_weight)[:, None]
+    return found
+
+
+def _corners(axis: Axis) -> tuple[tuple[int, NDArray[np.float64]], ...]:
+    return (0, 1 - axis.fraction), (1, axis.fraction)
+
+
+def _neighbourly(field: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A cell's channels side by side, and one more row and column, which weigh nothing: ``[h + 1, w + 1, C]``."""
+    return np.pad(field.transpose(1, 2, 0).astype(np.float64), ((0, 1), (0, 1), (0, 0)), mode="edge")
+
+
+def _from(field: NDArray[np.float64], row: int, column: int) -> NDArray[np.float64]:
+    """Each cell's neighbour, so many rows and columns further on."""
+    height, width = field.shape[0] - 1, field.shape[1] - 1
+    return field[row : row + height, column : column + width]

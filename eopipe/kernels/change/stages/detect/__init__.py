@@ -1,0 +1,1 @@
+"""Detectors: objects of a named class on each date."""

@@ -1,0 +1,1 @@
+"""Identifiers: what an object is."""

@@ -1,0 +1,145 @@
+"""What the engine tells the publisher: one tile's output, and the run's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from eopipe.stac.signing import unsign
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eopipe.area.on_grid import Area, GridArea
+    from eopipe.grid import Tile
+    from eopipe.kernel_info import ArraySpec, KernelInfo
+
+
+@dataclass(frozen=True)
+class SceneRef:
+    """An input item, by name and address.
+
+    Args:
+        id: Item id.
+        collection: Collection id; empty where it has none.
+        datetime: When it was taken, UTC.
+        href: Its own address, unsigned; None where it has none that holds elsewhere.
+    """
+
+    id: str
+    collection: str
+    datetime: datetime
+    href: str | None = None
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> SceneRef:
+        """From the item's JSON; a relative self link is no address once the item is out of its catalog."""
+        properties = item["properties"]
+        moment = datetime.fromisoformat(properties.get("datetime") or properties["start_datetime"])
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        hrefs = (str(link.get("href", "")) for link in item.get("links", ()) if link.get("rel") == "self")
+        href = next((href for href in hrefs if "://" in href), None)
+        return cls(item["id"], item.get("collection") or "", moment, unsign(href) if href else None)
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file of the run's folder: path relative to the folder, bytes, sha256 (hex)."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class ObjectsFile:
+    """All objects that a run found.
+
+    Args:
+        file: GeoParquet.
+        count: Objects in it.
+        sources: A hash over the tiles' files that it was made of.
+    """
+
+    file: OutputFile
+    count: int
+    sources: str
+
+
+@dataclass(frozen=True)
+class TileOutput:
+    """One tile that was produced; a failed tile has none, and so no Item.
+
+    Args:
+        tile: Which.
+        inputs: Hash of its inputs (hex).
+        status: ``done``, ``empty`` or ``masked``.
+        scenes: Every scene that was used.
+        files: Asset name to file; empty where only the mosaic holds the tile.
+        histogram: Code to number of pixels of the first categorical array, inside the area.
+    """
+
+    tile: Tile
+    inputs: str
+    status: str
+    scenes: tuple[SceneRef, ...] = ()
+    files: Mapping[str, OutputFile] = field(default_factory=dict)
+    histogram: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PublishInfo:
+    """The run that is published.
+
+    Args:
+        name: The run's name: id of the Collection.
+        description: One paragraph for people.
+        area: In longitude and latitude.
+        region: The same on the grid.
+        tile_size: Side of a tile in pixels.
+        kernel: What mapped it.
+        arrays: All arrays of the mosaic, in the order of a COG's bands.
+        interval: Start and end of the time that was asked for or used.
+        created: When this is published, UTC.
+        software: Name to version.
+        failed: Failed tile's name to reason.
+        counts: Status to number of tiles, ``failed`` included.
+        assets: Asset name to the names of the arrays that its file holds, plane by plane; names that are
+            not listed hold all arrays.
+        mosaic: The store, relative to the run's folder.
+        levels: Number of pyramid levels in the store.
+        run_file: The run's own description.
+        quicklook: Picture of the whole, if one was made.
+        objects: All objects, where the kernel finds any.
+        licence: SPDX id, or ``other``.
+        providers: STAC providers beside eopipe (who made the input, who hosts).
+        keywords: For search.
+    """
+
+    name: str
+    description: str
+    area: Area
+    region: GridArea
+    tile_size: int
+    kernel: KernelInfo
+    arrays: tuple[ArraySpec, ...]
+    interval: tuple[datetime, datetime]
+    created: datetime
+    software: Mapping[str, str]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mosaic: str = "mosaic.zarr"
+    levels: int = 1
+    run_file: str = "run.json"
+    quicklook: OutputFile | None = None
+    objects: ObjectsFile | None = None
+    licence: str = "other"
+    providers: tuple[Mapping[str, Any], ...] = ()
+    keywords: tuple[str, ...] = ()
+
+    def arrays_of(self, asset: str) -> tuple[ArraySpec, ...]:
+        """The arrays that an asset's file holds."""
+        names = self.assets.get(asset)
+        return self.arrays if names is None else tuple(spec for spec in self.arrays if spec.name in names)

@@ -1,0 +1,168 @@
+"""Where an item's rasters lie, from its projection (extension 1 and 2), or from its footprint."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+
+from eopipe.errors import ItemError
+from eopipe.stac.footprints import item_bbox
+
+if TYPE_CHECKING:
+    from eopipe.stac.describe_item import Remarks
+
+FOOTPRINT_PAD = 0.01
+"""Degrees by which a footprint grows where it stands in for raster bounds: footprints are rounded and smoothed."""
+
+_NOT_DATA = frozenset({"thumbnail", "overview", "metadata", "tiles", "visual", "preview", "index", "rendered"})
+_RASTER_TYPES = ("tiff", "jp2", "jpeg2000", "x-hdf", "netcdf", "zarr", "cloud-optimized", "vrt", "x-erdas")
+_RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".vrt", ".nc", ".h5", ".hdf", ".img", ".zarr")
+
+Bounds = tuple[float, float, float, float]
+
+
+def raster_bounds(item: dict[str, Any], geometry: Any | None, remarks: Remarks) -> tuple[str, Bounds, str]:
+    """CRS, bounds and source (``proj`` or ``footprint``) of an item's rasters: the union over its data assets.
+
+    Raises:
+        ItemError: It has neither a projection nor a geometry.
+    """
+    try:
+        found = _from_assets(item)
+    except (CRSError, ProjError, ValueError, TypeError, KeyError, IndexError) as error:
+        said = " ".join(str(error).split())[:120]
+        remarks.add(f"projection cannot be read ({said}); its footprint is used", item["id"])
+        found = None
+    if found is not None:
+        return (*found, "proj")
+    if geometry is None:
+        raise ItemError(
+            f"item {item['id']!r} has neither proj:transform and proj:shape, nor proj:bbox, nor a geometry, so its "
+            "rasters cannot be placed; leave it out (ids, query or filter)"
+        )
+    remarks.add("no projection, the footprint stands in for the raster's bounds", item["id"])
+    return "EPSG:4326", _of_footprint(item, geometry), "footprint"
+
+
+def _from_assets(item: dict[str, Any]) -> tuple[str, Bounds] | None:
+    properties = item["properties"]
+    assets = data_assets(item)
+    placed = [place for asset in assets if (place := _place(asset, properties)) is not None]
+    if not placed:
+        return _place({}, properties)
+    # The commonest CRS, whatever the order of the assets.
+    crs = max(Counter(name for name, _ in placed).items(), key=lambda pair: (pair[1], pair[0]))[0]
+    boxes = [box if name == crs else _into(crs, name, box) for name, box in dict.fromkeys(placed)]
+    return crs, (
+        min(b[0] for b in boxes),
+        min(b[1] for b in boxes),
+        max(b[2] for b in boxes),
+        max(b[3] for b in boxes),
+    )
+
+
+def data_assets(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """Assets that hold raster data: not thumbnails, overviews or metadata; those where nothing else is raster."""
+    rasters = {name: asset for name, asset in item["assets"].items() if _is_raster(asset)}
+    data = {name: asset for name, asset in rasters.items() if not _NOT_DATA & set(asset.get("roles") or ())}
+    # Older items have no roles; there an overview shows by its name only.
+    named = {name: asset for name, asset in data.items() if name.lower() not in _NOT_DATA}
+    return list((named or data or rasters).values())
+
+
+def _is_raster(asset: dict[str, Any]) -> bool:
+    kind = str(asset.get("type") or "").lower()
+    href = str(asset.get("href") or "").partition("?")[0].lower()
+    return any(word in kind for word in _RASTER_TYPES) or (not kind and href.endswith(_RASTER_ENDINGS))
+
+
+def _place(asset: dict[str, Any], properties: dict[str, Any]) -> tuple[str, Bounds] | None:
+    """CRS and bounds of one asset: from its own fields, else from the item's."""
+    own_crs = _crs(asset)
+    crs = own_crs or _crs(properties)
+    if crs is None:
+        return None
+    own = _extent(asset)
+    # The item's extent is in the item's CRS, and means nothing in another one.
+    extent = own if own is not None or (own_crs and own_crs != _crs(properties)) else _extent(properties)
+    return None if extent is None else (crs, extent)
+
+
+def _crs(fields: dict[str, Any]) -> str | None:
+    if fields.get("proj:code"):
+        return crs_text(str(fields["proj:code"]))
+    if fields.get("proj:epsg"):
+        return crs_text(f"EPSG:{int(fields['proj:epsg'])}")
+    if fields.get("proj:wkt2"):
+        return crs_text(str(fields["proj:wkt2"]))
+    if fields.get("proj:projjson"):
+        return crs_text(json.dumps(fields["proj:projjson"], sort_keys=True))
+    return None
+
+
+@lru_cache(maxsize=1024)
+def crs_text(text: str) -> str:
+    """The CRS as ``AUTHORITY:code`` where it has one, else as WKT.
+
+    Raises:
+        CRSError: It is no CRS.
+    """
+    crs = CRS.from_user_input(text)
+    authority = crs.to_authority(min_confidence=90)
+    return ":".join(authority) if authority else str(crs.to_wkt())
+
+
+def _extent(fields: dict[str, Any]) -> Bounds | None:
+    """Bounds from transform and shape, which are exact, else from the bbox."""
+    transform, shape = fields.get("proj:transform"), fields.get("proj:shape")
+    if transform is not None and shape is not None:
+        return _of_transform([float(part) for part in transform], [int(part) for part in shape])
+    bbox = fields.get("proj:bbox")
+    if bbox is None:
+        return None
+    numbers = [float(part) for part in bbox]
+    if len(numbers) == 6:
+        numbers = [numbers[part] for part in (0, 1, 3, 4)]
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"proj:bbox {bbox}")
+    left, bottom, right, top = numbers
+    return (min(left, right), min(bottom, top), max(left, right), max(bottom, top))
+
+
+def _of_transform(transform: list[float], shape: list[int]) -> Bounds:
+    if len(transform) < 6 or len(shape) != 2 or min(shape) <= 0 or not all(map(math.isfinite, transform)):
+        raise ValueError(f"proj:transform {transform} with proj:shape {shape}")
+    a, b, c, d, e, f = transform[:6]
+    if a * e - b * d == 0.0:
+        raise ValueError(f"proj:transform {transform} is singular")
+    rows, columns = shape
+    corners = [(a * i + b * j + c, d * i + e * j + f) for i in (0, columns) for j in (0, rows)]
+    xs, ys = zip(*corners, strict=True)
+    return (min(xs), min(ys), max(xs), max(ys))
+
+
+def _into(target: str, source: str, box: Bounds) -> Bounds:
+    left, bottom, right, top = Transformer.from_crs(source, target, always_xy=True).transform_bounds(*box)
+    if not all(map(math.isfinite, (left, bottom, right, top))):
+        raise ValueError(f"asset bounds {box} of {source} do not fit into {target}")
+    return (left, bottom, right, top)
+
+
+def _of_footprint(item: dict[str, Any], geometry: Any) -> Bounds:
+    """The footprint's box in lon/lat, padded; its right edge passes 180 across the antimeridian."""
+    west, south, east, north = geometry.bounds
+    box = item_bbox(item)
+    if box is not None and box[0] > box[2]:
+        west, east = box[0], box[2] + 360.0
+    elif east - west > 180.0 and geometry.geom_type == "MultiPolygon":
+        # Parts on either side of the antimeridian, as RFC 7946 has it.
+        west = min((part.bounds[0] for part in geometry.geoms if part.bounds[0] >= 0), default=west)
+        east = max((part.bounds[2] + 360.0 for part in geometry.geoms if part.bounds[2] <= 0), default=east)
+    pad = FOOTPRINT_PAD
+    return (west - pad, max(-90.0, south - pad), east + pad, min(90.0, north + pad))
