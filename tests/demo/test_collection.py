@@ -9,10 +9,10 @@ from rio_cogeo.cogeo import cog_validate
 
 import eopipe
 from eopipe.demo.collection import build
-from eopipe.demo.pixels import package_file, read_sentinel2
+from eopipe.demo.package_data import package_file, read_sentinel2
 from eopipe.demo.run import prepare
-from eopipe.demo.scenes import SCENES, SENTINEL2, choose
-from eopipe.demo.words import read_words
+from eopipe.demo.scenes import SCENES, SENTINEL2, choose_scenes
+from eopipe.demo.spec import read_words
 from eopipe.errors import OutputError, SpecError, WeightsError
 from eopipe.spec import load_spec
 from eopipe.storage import Storage
@@ -87,13 +87,13 @@ def test_a_package_with_another_scene_is_refused(tmp_path, text):
 
 
 def test_scenes_are_those_whose_model_is_there():
-    assert choose(None, frozenset({"mini"})) == (SENTINEL2,)
+    assert choose_scenes(None, frozenset({"mini"})) == (SENTINEL2,)
     with pytest.raises(WeightsError, match="weights of mini are missing"):
-        choose(None, frozenset())
+        choose_scenes(None, frozenset())
     with pytest.raises(SpecError, match=r"no scene 'mars'; the scenes are sentinel-2"):
-        choose("mars", frozenset({"mini"}))
+        choose_scenes("mars", frozenset({"mini"}))
     with pytest.raises(SpecError, match=r"sentinel-2 needs the model mini, which this version lacks"):
-        choose("sentinel-2", frozenset())
+        choose_scenes("sentinel-2", frozenset())
 
 
 def test_a_folder_that_cannot_be_is_told_with_the_remedy(tmp_path):

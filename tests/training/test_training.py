@@ -11,12 +11,10 @@ from eopipe.models.mini.net import NINE
 from eopipe.models.mini.runner import MiniRunner
 from eopipe.models.registry import MINI
 from eopipe.training.evaluate import compare
-from eopipe.training.hyperparameters import Recipe
-from eopipe.training.losses import divergence, one_in_four, unit
 from eopipe.training.mini import Training, train
 from eopipe.training.patches import Patches, air_above, change, curtain
 from eopipe.training.scenes import SceneData, load_scenes, split
-from eopipe.training.trainer import Student
+from eopipe.training.trainer import Recipe, Student, divergence, one_in_four, unit
 
 TINY = Recipe(alone=2, joint=2, size=2, side=32)
 
@@ -192,7 +190,7 @@ def _asked(folder, **options):
         (folder / f"{scene.name}.json").write_text(json.dumps(item))
     links = [{"rel": "item", "href": f"{scene.name}.json"} for scene in _scenes()]
     source.write_text(json.dumps({"links": links}))
-    return Training(source=source, out=out, recipe=TINY, **{"leave_out": ("a_",), "told": lambda _: None, **options})
+    return Training(source=source, out=out, recipe=TINY, **{"leave_out": ("a_",), "log": lambda _: None, **options})
 
 
 def test_a_checkpoint_goes_on_with_the_scenes_that_it_began_with(tmp_path):
