@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path  # noqa: TC003  (typer reads annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from eopipe.cli.app import print_json, print_lines, run_display
 from eopipe.cli.evaluation import evaluation
-from eopipe.cli.options import Device, Json, KernelOptions, option, read_options
+from eopipe.cli.options import Device, Json, KernelOptions, argument, option, read_options
 from eopipe.errors import SpecError
 
 if TYPE_CHECKING:
@@ -32,22 +31,12 @@ def _complete_set(incomplete: str) -> list[str]:
 
 @evaluation.command("change")
 def evaluate_change(  # noqa: PLR0913  (a command line's options are its function's arguments)
-    card: Annotated[
-        str,
-        typer.Argument(
-            metavar="SET",
-            help="A set, as --list names it, or a TOML file.",
-            show_default=False,
-            autocompletion=_complete_set,
-        ),
-    ] = "",
+    card: Annotated[str, argument("SET", "A set, as --list names it, or a TOML file.", _complete_set)] = "",
     *,
     listed: Annotated[bool, option("List the sets and what was published on them.", name="--list")] = False,
     data: Annotated[str | None, option("The set's folder; of scenes, their STAC document.", "PATH")] = None,
     category: Annotated[str | None, option("Category of change, where a set has several.", "NAME")] = None,
-    instantiation: Annotated[
-        str | None, option("The combination of stages; else one that needs no weights.", "NAME")
-    ] = None,
+    instantiation: Annotated[str | None, option("Combination of stages; else one without weights.", "NAME")] = None,
     beta: Annotated[str | None, option("The comparer's threshold, or otsu; else as published.", "DEGREES")] = None,
     rule: Annotated[str | None, option("instance or stuff; else as published.", "KIND")] = None,
     prompts: Annotated[str | None, option("Such as 'building: building, house'; else as published.", "WORDS")] = None,
@@ -55,20 +44,12 @@ def evaluate_change(  # noqa: PLR0913  (a command line's options are its functio
     baselines: Annotated[bool, option("Judge change-vector analysis beside it.")] = True,
     side: Annotated[int | None, option("Cut larger pictures into pieces; else as published.", "PX", min=64)] = None,
     limit: Annotated[int | None, option("Only the first N pairs or places.", "N", min=1)] = None,
-    places: Annotated[
-        list[str] | None, option("Of scenes: only this one; repeatable.", "NAME", name="--place")
-    ] = None,
-    mosaic: Annotated[
-        str | None, option("Judge a finished run instead, against --labels.", "OUT", name="--map")
-    ] = None,
+    places: Annotated[list[str] | None, option("Of scenes: only this; repeatable.", "NAME", name="--place")] = None,
+    mosaic: Annotated[str | None, option("Judge a finished run, against --labels.", "OUT", name="--map")] = None,
     labels: Annotated[str | None, option("Label raster, or a STAC document (.json) of some.", "FILE")] = None,
     label_asset: Annotated[str | None, option("STAC asset of the labels; else the set's.", "KEY")] = None,
-    changed: Annotated[
-        int | None, option("The labels' value of change; else the set's, or 1.", "N", min=0, max=255)
-    ] = None,
-    unchanged: Annotated[
-        int | None, option("The labels' value of no change; else the set's, or 0.", "N", min=0, max=255)
-    ] = None,
+    changed: Annotated[int | None, option("Label of change; else the set's, or 1.", "N", min=0, max=255)] = None,
+    unchanged: Annotated[int | None, option("Label of no change; else the set's, or 0.", "N", min=0, max=255)] = None,
     place_property: Annotated[str | None, option("Of scenes: the item property that names the place.", "KEY")] = None,
     workers: Annotated[int | None, option("Of scenes: local workers.", min=1)] = None,
     device: Annotated[Device, option("Of pairs: what to compute on.")] = Device.auto,
@@ -111,9 +92,7 @@ def _judge(request: ChangeRequest, *, quiet: bool) -> Report:
     if request.labels is not None:
         raise SpecError("--labels are for a finished run; name it with --map OUT, or leave them out")
     if not request.card:
-        raise SpecError(
-            "eval change needs a SET, or --map OUT with --labels FILE; eopipe eval change --list names sets"
-        )
+        raise SpecError("eval change needs a SET, or --map OUT with --labels FILE; --list names the sets")
     card = find_set(request.card)
     judge = _judge_places if card.labels == "scenes" else _judge_pairs
     return judge(request, card, quiet=quiet)
@@ -135,11 +114,11 @@ def _judge_pairs(request: ChangeRequest, card: ChangeCard, *, quiet: bool) -> Re
     from eopipe.evaluation.change.command import judge_pairs  # noqa: PLC0415
     from eopipe.evaluation.change.metrics import f1_text  # noqa: PLC0415
     from eopipe.evaluation.change.report import result_lines  # noqa: PLC0415
-    from eopipe.evaluation.run import EvaluationDisplay  # noqa: PLC0415
+    from eopipe.evaluation.run import ProgressDisplay  # noqa: PLC0415
 
     if request.places or request.place_property or request.workers or request.label_asset:
         raise SpecError(f"{card.title} is a set of pictures; --place, --label-asset and --workers are for scenes")
-    with nullcontext() if quiet else EvaluationDisplay(metric=f1_text) as display:
+    with nullcontext() if quiet else ProgressDisplay(metric=f1_text) as display:
         document = judge_pairs(request, display)
     return document, result_lines(document)
 
@@ -159,21 +138,9 @@ def _judge_places(request: ChangeRequest, card: ChangeCard, *, quiet: bool) -> R
     from eopipe.evaluation.change.places.report import places_lines, places_result  # noqa: PLC0415
     from eopipe.evaluation.change.places.run import judge_places  # noqa: PLC0415
 
-    places = find_places(request.data, _with_labels(card, request), names=request.places)[: request.limit]
+    places = find_places(request.data, request.labels_card(), names=request.places)[: request.limit]
     with run_display(quiet=quiet) as display:
         results = judge_places(places, request, display=display)
     document = places_result(card, results, request.options)
     write_result(request.out, document)
     return document, places_lines(document)
-
-
-def _with_labels(card: ChangeCard, request: ChangeRequest) -> ChangeCard:
-    """The card with the request's values of its labels and its places."""
-    values: dict[str, Any] = {
-        "label_asset": request.label_asset, "changed": request.changed, "unchanged": request.unchanged,
-        "place": request.place_property,
-    }  # fmt: skip
-    try:
-        return replace(card, **{name: value for name, value in values.items() if value is not None})
-    except ValueError as error:
-        raise SpecError(f"--changed and --unchanged: {error}; give two values") from None

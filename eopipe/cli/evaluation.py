@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from eopipe.cli.app import app, print_json, print_lines
-from eopipe.cli.options import Device, Json, option
+from eopipe.cli.options import Device, Json, argument, option
 from eopipe.errors import SpecError
 
 Unknown = StrEnum("Unknown", ("refuse", "ignore"))
@@ -57,15 +57,7 @@ def _complete_card(incomplete: str) -> list[str]:
 @evaluation.callback()
 def evaluate(  # noqa: PLR0913  (a command line's options are its function's arguments)
     context: typer.Context,
-    card: Annotated[
-        str,
-        typer.Argument(
-            metavar="CARD",
-            help="A data set, as --list names it, or a TOML file.",
-            show_default=False,
-            autocompletion=_complete_card,
-        ),
-    ] = "",
+    card: Annotated[str, argument("CARD", "A data set, as --list names it, or a TOML file.", _complete_card)] = "",
     *,
     listed: Annotated[bool, option("List the data sets and what was published on them.", name="--list")] = False,
     data: Annotated[str | None, option("The set's folder, or its STAC document (.json).", "PATH")] = None,
@@ -90,7 +82,7 @@ def evaluate(  # noqa: PLR0913  (a command line's options are its function's arg
     precision: Annotated[str | None, option("float32 or bfloat16.", "TYPE")] = None,
     resize: Annotated[int | None, option("Long side that the model sees.", "PX", min=1)] = None,
     preprocess: Annotated[
-        Preprocess, option("As for the published tables, or as in the authors' demonstration.")
+        Preprocess, option("As for the tables, or as in the authors' demonstration.")
     ] = Preprocess.benchmark,
     device: Annotated[Device, option("What to compute on.")] = Device.auto,
     limit: Annotated[int | None, option("Judge only the first N images.", "N", min=1)] = None,
@@ -108,7 +100,7 @@ def evaluate(  # noqa: PLR0913  (a command line's options are its function's arg
     if not card:
         raise SpecError("eval needs a CARD, the data set's; eopipe eval --list names them")
     from eopipe.evaluation.evaluate_set import ImageRequest, judge  # noqa: PLC0415
-    from eopipe.evaluation.run import EvaluationDisplay  # noqa: PLC0415
+    from eopipe.evaluation.run import ProgressDisplay  # noqa: PLC0415
 
     options = {
         "model": model, "checkpoint": checkpoint, "sha256": sha256, "gelu": gelu, "attention": attention,
@@ -120,6 +112,6 @@ def evaluate(  # noqa: PLR0913  (a command line's options are its function's arg
         image_asset=image_asset, label_asset=label_asset, ignore_unknown=unknown is Unknown.ignore, options=options,
         prompts=prompts, resize=resize, demo=preprocess is Preprocess.demo, limit=limit, out=out, device=device.value,
     )  # fmt: skip
-    with nullcontext() if as_json else EvaluationDisplay() as display:
+    with nullcontext() if as_json else ProgressDisplay() as display:
         document = judge(request, display)
     print_json(document) if as_json else print_lines(report.result_lines(document))

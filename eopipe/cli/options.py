@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eopipe.errors import SpecError
 from eopipe.spec import parse_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def option(text: str, metavar: str | None = None, *, name: str | None = None, **settings: Any) -> Any:
@@ -24,8 +27,19 @@ def option(text: str, metavar: str | None = None, *, name: str | None = None, **
     return typer.Option(*(() if name is None else (name,)), metavar=metavar, help=text, **settings)
 
 
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Run spec (YAML or JSON).", show_default=False)]
-OutUri = Annotated[str, typer.Argument(metavar="OUT", help="A run's folder or URL.", show_default=False)]
+def argument(metavar: str, text: str, complete: Callable[[str], list[str]] | None = None) -> Any:
+    """A typer argument.
+
+    Args:
+        metavar: Word for its value in the help.
+        text: Its help.
+        complete: The values that begin with a text, for the shell's completion.
+    """
+    return typer.Argument(metavar=metavar, help=text, show_default=False, autocompletion=complete)
+
+
+SpecPath = Annotated[Path, argument("SPEC", "Run spec (YAML or JSON).")]
+OutUri = Annotated[str, argument("OUT", "A run's folder or URL.")]
 Json = Annotated[bool, option("Print one JSON document on standard output, and nothing else.", name="--json")]
 Now = Annotated[str | None, option("What relative dates are measured from (ISO 8601).", "TIME")]
 AllowEmpty = Annotated[bool, option("A search without a match is fine.", name="--allow-empty")]
@@ -33,8 +47,7 @@ Strict = Annotated[bool, option("Refuse prompts that the model was not taught.",
 LocalWorkers = Annotated[int | None, option("Local workers.", min=1)]
 Address = Annotated[str | None, option("A scheduler's address, instead of local workers.")]
 KernelOptions = Annotated[
-    list[str] | None,
-    option("Another option of the kernel, as a spec has it; repeatable.", "KEY=VALUE", name="--set"),
+    list[str] | None, option("Another option of the kernel; repeatable.", "KEY=VALUE", name="--set")
 ]
 
 Device = StrEnum("Device", ("auto", "cpu", "cuda"))

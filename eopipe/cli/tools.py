@@ -5,24 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  (typer reads annotations)
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from eopipe.cli.app import app, print_json, print_lines, print_pairs
-from eopipe.cli.options import Json, option
-
-if TYPE_CHECKING:
-    from eopipe.training.trainer import Recipe
+from eopipe.cli.options import Json, argument, option
 
 train = typer.Typer(no_args_is_help=True, help="Train a model that ships with the package.")
 app.add_typer(train, name="train")
-
-LOG_EVERY = 50
-"""Steps between lines of progress where there is no terminal."""
 
 BandChoice = StrEnum("BandChoice", {"infrared": "infrared", "true_colour": "true-colour"})
 """Values of ``--bands``."""
@@ -54,9 +46,7 @@ def models(*, as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    kernel: Annotated[str, typer.Argument(metavar="KERNEL", help="Such as land-cover.")] = "land-cover",
-    *,
-    as_json: Json = False,
+    kernel: Annotated[str, argument("KERNEL", "By default land-cover.")] = "land-cover", *, as_json: Json = False
 ) -> None:
     """Time a kernel on this machine, against the plain form of its model."""
     from eopipe.engine.bench import bench as measure  # noqa: PLC0415
@@ -70,9 +60,7 @@ def train_mini(  # noqa: PLR0913  (a command line's options are its function's a
     out: Annotated[Path, option("Scenes, checkpoint, weights, figures.", "DIR")],
     *,
     bands: Annotated[BandChoice, option("Blue, green, red with near infrared, or without.")] = BandChoice.infrared,
-    leave_out: Annotated[
-        list[str] | None, option("Judge on scenes so named, instead of learning from them; repeatable.", "WORD")
-    ] = None,
+    leave_out: Annotated[list[str] | None, option("Judge on scenes so named, not learn; repeatable.", "WORD")] = None,
     alone: Annotated[int, option("Steps of the bands alone.", "N", min=1)] = 1500,
     joint: Annotated[int, option("Steps of bands and answers together.", "N", min=1)] = 700,
     seed: Annotated[int, option("Seed of all random numbers.", min=0)] = 0,
@@ -83,6 +71,7 @@ def train_mini(  # noqa: PLR0913  (a command line's options are its function's a
     """Teach mini what Dynamic World answers, from fewer bands. The same command again resumes."""
     import torch  # noqa: PLC0415  (seconds that --help need not wait for)
 
+    from eopipe.evaluation.run import ProgressDisplay  # noqa: PLC0415
     from eopipe.training import report  # noqa: PLC0415
     from eopipe.training.mini import Training  # noqa: PLC0415
     from eopipe.training.mini import train as run  # noqa: PLC0415
@@ -92,27 +81,18 @@ def train_mini(  # noqa: PLR0913  (a command line's options are its function's a
         torch.set_num_threads(threads)
     chosen = FOUR_BANDS if bands is BandChoice.infrared else TRUE_COLOUR
     recipe = Recipe(bands=chosen, seed=seed, alone=alone, joint=joint, precision=precision.value)
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    with _StepDisplay(console, recipe) as display:
-        training = Training(
-            source=source,
-            out=out,
-            recipe=recipe,
-            leave_out=tuple(leave_out or ()),
-            log=console.print,
-            on_step=display,
-        )
+    with ProgressDisplay("steps") as display:
+        left_out = tuple(leave_out or ())
+        training = Training(source=source, out=out, recipe=recipe, leave_out=left_out, display=display)
         outcome = run(training)
     figures = report.report(training) if leave_out else None
-    if as_json:
-        print_json({**outcome, "figures": figures})
-    else:
-        print_lines([f"weights: {training.weights}", *report.lines(figures or {})])
+    lines = [f"weights: {training.weights}", *report.lines(figures or {})]
+    print_json({**outcome, "figures": figures}) if as_json else print_lines(lines)
 
 
 @train.command("mini-words")
 def train_mini_words(
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where the table goes, such as words.safetensors.")],
+    out: Annotated[Path, argument("FILE", "Where the table goes, such as words.safetensors.")],
     *,
     as_json: Json = False,
 ) -> None:
@@ -120,33 +100,5 @@ def train_mini_words(
     from eopipe.training.mini_words import write_table  # noqa: PLC0415  (torch)
 
     table = write_table(out)
-    if as_json:
-        print_json({"file": str(out), **asdict(table)})
-        return
-    typer.echo(f"{out}: {table.phrases} phrases, {table.size} bytes, sha256 {table.sha256}")
-
-
-class _StepDisplay:
-    """Progress of a training: a bar in a terminal, a line every `LOG_EVERY` steps elsewhere."""
-
-    def __init__(self, console: Console, recipe: Recipe) -> None:
-        self._console, self._steps = console, recipe.steps
-        self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-        )  # fmt: skip
-        self._task = self._bar.add_task("training", total=recipe.steps)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, step: int, losses: dict[str, float]) -> None:
-        """Show the losses of a step."""
-        text = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        self._bar.update(self._task, completed=step, description=text)
-        if not self._console.is_terminal and (step % LOG_EVERY == 0 or step == self._steps):
-            self._console.print(f"step {step} of {self._steps}: {text}")
+    text = f"{out}: {table.phrases} phrases, {table.size} bytes, sha256 {table.sha256}"
+    print_json({"file": str(out), **asdict(table)}) if as_json else typer.echo(text)

@@ -13,7 +13,7 @@ from pyproj import Transformer
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as rasterio_copy
 
-from eopipe.demo.package_data import package_file
+from eopipe.demo.package_data import package_file, read_scene
 from eopipe.stac import extensions as ext
 from eopipe.stac.item import VERSION
 from eopipe.stac.publish_input import OutputFile
@@ -51,7 +51,7 @@ def build(scene: DemoScene, folder: Storage) -> bool:
         SpecError: The package is missing, or its version has no such file or another one.
         OutputError: The folder cannot be written.
     """
-    raster = scene.read(package_file(scene.package, scene.file, scene.version))
+    raster = read_scene(package_file(scene.package, scene.file, scene.version))
     item = _item(scene, raster)
     files: dict[str, bytes] = {}
     for band, plane in zip(scene.bands, raster.values, strict=True):
@@ -104,6 +104,9 @@ def _item(scene: DemoScene, raster: SceneRaster) -> dict[str, Any]:
         "geometry": json.loads(shapely.to_geojson(outline)),
         "bbox": list(outline.bounds),
         "properties": {
+            "datetime": None,
+            "start_datetime": scene.interval[0],
+            "end_datetime": scene.interval[1],
             **scene.properties,
             "title": scene.title,
             "description": f"{scene.about} Place: {scene.place}.",
@@ -125,13 +128,7 @@ def _asset(scene: DemoScene, band: Band, dtype: str) -> dict[str, Any]:
         "data_type": dtype, "nodata": scene.nodata, "raster:scale": scene.scale,
         "raster:offset": 0.0, "gsd": scene.properties["gsd"],
     }  # fmt: skip
-    return {
-        "href": f"./{band.name}.tif",
-        "type": ext.COG,
-        "roles": ["data"],
-        "title": band.common,
-        "bands": [entry],
-    }
+    return {"href": f"./{band.name}.tif", "type": ext.COG, "roles": ["data"], "title": band.common, "bands": [entry]}
 
 
 def _collection(scene: DemoScene, item: dict[str, Any]) -> dict[str, Any]:

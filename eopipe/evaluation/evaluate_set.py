@@ -17,7 +17,7 @@ from eopipe.evaluation.run import Request, choose_device, evaluate
 if TYPE_CHECKING:
     from eopipe.evaluation.cards import DatasetCard
     from eopipe.evaluation.dataset import Sample
-    from eopipe.evaluation.run import EvaluationDisplay
+    from eopipe.evaluation.run import ProgressDisplay
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class ImageRequest(Request):
     demo: bool = False
 
 
-def judge(request: ImageRequest, display: EvaluationDisplay | None = None) -> dict[str, Any]:
+def judge(request: ImageRequest, display: ProgressDisplay | None = None) -> dict[str, Any]:
     """Judge a model on a labelled set.
 
     Args:
@@ -102,7 +102,5 @@ def pairs_of(request: ImageRequest, card: DatasetCard) -> list[Sample]:
             return find_items(request.data, image=request.image_asset, label=request.label_asset)
         return find_pairs(*find_folders(Path(request.data)), naming)
     if request.images is None or request.labels is None:
-        raise SpecError(
-            f"where is the set? Give --data FOLDER (or a STAC .json), or --images and --labels, of {card.title}"
-        )
+        raise SpecError(f"where is {card.title}? Give --data FOLDER (or a STAC .json), or --images and --labels")
     return find_pairs(request.images, request.labels, naming)

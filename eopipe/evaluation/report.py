@@ -12,10 +12,11 @@ from eopipe.evaluation.cards import cards, comparable, figures, main_figure
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from eopipe.evaluation.cards import DatasetCard, Figure
-    from eopipe.evaluation.metrics import Confusion
+    from eopipe.evaluation.cards import Figure
     from eopipe.evaluation.model import EvaluationPlan
     from eopipe.evaluation.run import Judged
+
+PIXEL_COLUMNS = (("truth px", "truth", ","), ("predicted px", "predicted", ","))
 
 
 def result(
@@ -32,7 +33,9 @@ def result(
     """
     card, counts = plan.card, judged.confusion
     figure = comparable(card, plan.compared())
-    percent = headline(card, counts)
+    percent = _percent(counts.mean_iou if card.metric == "mIoU" else counts.iou[1])
+    shares = {"IoU": counts.iou, "precision": counts.precision, "recall": counts.recall, "F1": counts.f1}
+    pixels = {"truth": counts.truth, "predicted": counts.predicted}
     return {
         "card": card.name,
         "title": card.title,
@@ -43,16 +46,9 @@ def result(
         "mIoU": _percent(counts.mean_iou),
         "accuracy": _percent(counts.accuracy),
         "classes": [
-            {
-                "name": name,
-                "IoU": _percent(counts.iou[number]),
-                "precision": _percent(counts.precision[number]),
-                "recall": _percent(counts.recall[number]),
-                "F1": _percent(counts.f1[number]),
-                "truth": int(counts.truth[number]),
-                "predicted": int(counts.predicted[number]),
-            }
-            for number, name in enumerate(card.names)
+            {"name": name, **{key: _percent(share[n]) for key, share in shares.items()},
+             **{key: int(count[n]) for key, count in pixels.items()}}
+            for n, name in enumerate(card.names)
         ],
         "images": judged.images,
         "resumed": judged.resumed,
@@ -63,12 +59,7 @@ def result(
         "model": dict(model),
         "also_published": [row.as_json() for row in figures(card) if row != figure],
         "notes": [*_notes(plan, judged, figure, limited=limited), *notes],
-    }
-
-
-def headline(card: DatasetCard, counts: Confusion) -> float | None:
-    """The metric that is published of a set, in percent."""
-    return _percent(counts.mean_iou if card.metric == "mIoU" else counts.iou[1])
+    }  # fmt: skip
 
 
 def result_lines(document: Mapping[str, Any]) -> list[str | Table]:
@@ -81,22 +72,23 @@ def result_lines(document: Mapping[str, Any]) -> list[str | Table]:
             f"published {published['percent']:.1f} % by {published['method']} with {published['encoder']}"
             f" ({published['table']}); ours {'has none' if difference is None else f'{difference:+.2f}'}"
         )
-    shares = ("IoU", "F1", "precision", "recall")
-    rows = (
-        (row["name"], *(_text(row[key]) for key in shares), f"{row['truth']:,}", f"{row['predicted']:,}")
-        for row in document["classes"]
-    )
-    lines.append(table(("class", *(f"{key} %" for key in shares), "truth px", "predicted px"), rows))
+    shares = [(f"{key} %", key, ".2f") for key in ("IoU", "F1", "precision", "recall")]
+    lines.append(table([("class", "name", ""), *shares, *PIXEL_COLUMNS], document["classes"]))
     return [*lines, *note_lines(document)]
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table of texts; columns whose heading ends with a unit, ``%`` or ``px``, are aligned to the right."""
+def table(columns: Sequence[tuple[str, str, str]], rows: Iterable[Mapping[str, Any]]) -> Table:
+    """A table; columns of numbers, whose heading ends with ``%`` or ``px``, are aligned to the right.
+
+    Args:
+        columns: Heading, key and format of each column.
+        rows: Values by key; None is shown as ``-``.
+    """
     grid = Table(box=None, pad_edge=False)
-    for heading in headings:
+    for heading, _, _ in columns:
         grid.add_column(heading, justify="right" if heading.endswith((" %", " px")) else "left")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*("-" if row[key] is None else format(row[key], spec) for _, key, spec in columns))
     return grid
 
 

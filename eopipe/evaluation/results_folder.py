@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,7 @@ from eopipe.errors import LeaseError, OutputError, SpecError
 from eopipe.evaluation.metrics import Confusion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,19 +50,19 @@ class ResultsFolder:
 
     def __enter__(self) -> Self:
         refuse_remote(self.folder)
-        try:
+        with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = (self.folder / LINES).open("a+b")
-        except OSError as error:
-            raise OutputError(
-                f"--out {self.folder} cannot be written ({error.strerror}); give another folder"
-            ) from None
         try:
-            self._lock()
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the process ends, however it does
             self._lines = self._read_lines()
             self._check_settings()
-        except BaseException:
+        except BaseException as error:
             self._file.close()
+            if isinstance(error, BlockingIOError):
+                raise LeaseError(
+                    f"another evaluation fills {self.folder}; wait for it, or give another --out"
+                ) from None
             raise
         return self
 
@@ -84,29 +85,18 @@ class ResultsFolder:
         """
         line = {"key": sample.key, "files": _file_stamps(sample), "confusion": counts.as_json()}
         path = self.folder / MAPS / f"{sample.key}.png"
-        try:
+        with writing(self.folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(prediction)
             picture.putpalette(self._palette)
             picture.save(path)
             self._file.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
             self._file.flush()
-        except OSError as error:
-            raise OutputError(f"--out {self.folder} cannot be written ({error}); make room, and run again") from None
 
     def finish(self, total: Confusion, result: Mapping[str, Any]) -> None:
         """Store the counts of the whole set and the result."""
         np.savez(self.folder / COUNTS, counts=total.counts, missed=total.missed, ignored=total.ignored)
         write_result(self.folder, result)
-
-    def _lock(self) -> None:
-        """Until the process ends, however it does."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LeaseError(
-                f"another evaluation is filling {self.folder}; wait for it, or give another --out"
-            ) from None
 
     def _check_settings(self) -> None:
         path = self.folder / SETTINGS
@@ -136,6 +126,22 @@ class ResultsFolder:
             raise SpecError(f"{self.folder / LINES} is damaged; remove the folder, or give another --out") from None
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Report the errors of a block that writes to a path.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror or error}); make room, or give another --out",
+            reason="write.denied",
+        ) from None
+
+
 def write_result(folder: Path, document: Mapping[str, Any]) -> None:
     """Write the document that ``--json`` prints.
 
@@ -144,11 +150,9 @@ def write_result(folder: Path, document: Mapping[str, Any]) -> None:
         OutputError: It cannot be written.
     """
     refuse_remote(folder)
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RESULT).write_text(_json_text(document), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"--out {folder} cannot be written ({error}); make room, and run again") from None
 
 
 def refuse_remote(folder: Path) -> None:

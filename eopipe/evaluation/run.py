@@ -89,7 +89,7 @@ def evaluate(
     *,
     classes: int,
     folder: ResultsFolder | None = None,
-    display: EvaluationDisplay | None = None,
+    display: ProgressDisplay | None = None,
 ) -> Judged:
     """Judge a predictor on a set.
 
@@ -158,24 +158,31 @@ def mean_iou_text(counts: Confusion) -> str:
     return f"mIoU {counts.mean_iou * 100:.1f} %"
 
 
-class EvaluationDisplay:
+class ProgressDisplay:
     """Progress on standard error: a bar in a terminal, plain lines elsewhere; a context manager.
 
     Args:
+        noun: What is counted, such as ``images``.
         terminal: Whether standard error is one; None: looked up.
-        metric: Text of the metric that is shown.
+        metric: Text of the metric of an evaluation.
     """
 
-    def __init__(self, *, terminal: bool | None = None, metric: Callable[[Confusion], str] = mean_iou_text) -> None:
-        self._metric = metric
+    def __init__(
+        self,
+        noun: str = "images",
+        *,
+        terminal: bool | None = None,
+        metric: Callable[[Confusion], str] = mean_iou_text,
+    ) -> None:
+        self._noun, self._metric = noun, metric
         self._live = sys.stderr.isatty() if terminal is None else terminal
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Progress(
-            TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn(noun), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.fields[text]}"), console=self._console, disable=not self._live,
         )  # fmt: skip
-        self._task = self._bar.add_task("images", total=None, text="")
-        self._total = self._done = self._session = 0
+        self._task = self._bar.add_task(noun, total=None, text="")
+        self._total = self._done = self._before = 0
         self._begun = self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -185,27 +192,30 @@ class EvaluationDisplay:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def note(self, line: str) -> None:
+        """Print a line."""
+        self._console.print(line, markup=False)
+
     def start(self, *, total: int, done: int) -> None:
-        """Begin a set of ``total`` pictures, of which ``done`` were judged by an earlier pass."""
-        self._total, self._done = total, done
+        """Begin to count to ``total`` from ``done``, which were done by an earlier call."""
+        self._total, self._done, self._before = total, done, done
         self._begun = self._last_line = time.monotonic()
         self._bar.update(self._task, total=total, completed=done)
 
     def judged(self, counts: Confusion) -> None:
-        """Count one more picture.
+        """Count a picture; ``counts`` are the sum over all pictures so far."""
+        self.advance(f"{self._metric(counts)} so far")
 
-        Args:
-            counts: The sum over all pictures so far.
-        """
+    def advance(self, text: str) -> None:
+        """Count one, and show a text with the time that is left."""
         self._done += 1
-        self._session += 1
         now = time.monotonic()
-        left = (self._total - self._done) * (now - self._begun) / self._session
-        text = f"{clock(left)} left, {self._metric(counts)} so far"
+        left = (self._total - self._done) * (now - self._begun) / (self._done - self._before)
+        text = f"{clock(left)} left, {text}"
         self._bar.update(self._task, completed=self._done, text=text)
         if not self._live and now - self._last_line >= PLAIN_SECONDS:
             self._last_line = now
-            self._console.print(f"{self._done:,} of {self._total:,} images, {text}", markup=False)
+            self.note(f"{self._done:,} of {self._total:,} {self._noun}, {text}")
 
 
 def clock(seconds: float) -> str:

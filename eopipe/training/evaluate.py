@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from eopipe.evaluation.metrics import Confusion
 from eopipe.kernels.ovss.mixture_cosines import Mixing
 from eopipe.models.dynamicworld.net import load_dynamic_world
 from eopipe.models.mini.net import ALIGN, NINE
@@ -128,18 +129,14 @@ class Space:
     def labels(self, weights: NDArray[np.float32], phrases: Sequence[str]) -> NDArray[np.int64]:
         """The number of the phrase with the largest cosine, ``[y, x]``."""
         mixing = Mixing(self.vectors, self.queries(phrases), sharpness=self.sharpness)
-        labels: NDArray[np.int64] = mixing.cosines(torch.from_numpy(weights)).argmax(dim=-1).numpy()
-        return labels
+        return mixing.cosines(torch.from_numpy(weights)).argmax(dim=-1).numpy()
 
 
-def compare(labels: NDArray[np.int64], truth: NDArray[np.int64]) -> Scores:
-    """Scores of labels against the teacher's, both ``[pixels]`` of concept numbers."""
-    ious = {}
-    for number, concept in enumerate(CONCEPTS):
-        predicted, true = labels == number, truth == number
-        if true.mean() >= LEAST_SHARE:
-            ious[concept.key] = float((predicted & true).sum() / (predicted | true).sum())
-    return Scores(float((labels == truth).mean()), mean(ious.values()), ious)
+def compare(counts: Confusion) -> Scores:
+    """Scores of the counts of a scene's labels against the teacher's."""
+    shares, iou = counts.truth / counts.pixels, counts.iou
+    ious = {concept.key: float(iou[n]) for n, concept in enumerate(CONCEPTS) if shares[n] >= LEAST_SHARE}
+    return Scores(counts.accuracy, mean(ious.values()), ious)
 
 
 def average(scores: Sequence[Scores]) -> Scores:
@@ -167,31 +164,32 @@ def judge(
     valid = {scene.name: inside(scene)[1] for scene in scenes}
     weights = {scene.name: model(scene) for scene in scenes}
     truth = {scene.name: teacher_weights(scene).argmax(axis=0)[valid[scene.name]] for scene in scenes}
-
-    def labelled(phrases: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-        return {name: space.labels(weights[name], phrases)[valid[name]] for name in weights}
-
-    report: dict[str, Any] = {}
-    for wording, phrases in wordings.items():
-        scores = {name: compare(labels, truth[name]) for name, labels in labelled(phrases).items()}
-        report[wording] = average(list(scores.values())).document() | {
-            "scenes": {name: scene.document() for name, scene in scores.items()}
+    counts = {
+        wording: {
+            name: Confusion.of(truth[name], space.labels(weights[name], phrases)[mask], classes=len(CONCEPTS))
+            for name, mask in valid.items()
         }
-    by_name = labelled(next(iter(wordings.values())))
-    report["single"] = _single(np.concatenate(list(by_name.values())), np.concatenate(list(truth.values())))
+        for wording, phrases in wordings.items()
+    }
+    report: dict[str, Any] = {}
+    for wording, by_scene in counts.items():
+        scores = {name: compare(scene) for name, scene in by_scene.items()}
+        scenes_report = {"scenes": {name: scene.document() for name, scene in scores.items()}}
+        report[wording] = average(list(scores.values())).document() | scenes_report
+    by_name = next(iter(counts.values())).values()
+    report["single"] = _single(sum(by_name, Confusion.empty(len(CONCEPTS))))
     return report
 
 
-def _single(labels: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+def _single(counts: Confusion) -> dict[str, dict[str, float]]:
     """Precision and recall of each concept over the pixels of all scenes."""
-    report = {}
-    for number, concept in enumerate(CONCEPTS):
-        predicted, true = labels == number, truth == number
-        if true.any():
-            hits = int((predicted & true).sum())
-            report[concept.key] = {
-                "precision": round(hits / max(1, int(predicted.sum())), 4),
-                "recall": round(hits / int(true.sum()), 4),
-                "share": round(float(true.mean()), 4),
-            }
-    return report
+    hits, true, predicted = counts.hits, counts.truth, counts.predicted
+    return {
+        concept.key: {
+            "precision": round(int(hits[n]) / max(1, int(predicted[n])), 4),
+            "recall": round(int(hits[n]) / int(true[n]), 4),
+            "share": round(int(true[n]) / counts.pixels, 4),
+        }
+        for n, concept in enumerate(CONCEPTS)
+        if true[n]
+    }

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save
 
 from eopipe.errors import SpecError, WeightsError
+from eopipe.evaluation.results_folder import writing
+from eopipe.evaluation.run import ProgressDisplay
 from eopipe.training.patches import Batch, Patches
-from eopipe.training.scenes import load_scenes, replacing, split, writing
+from eopipe.training.scenes import load_scenes, replacing, split
 from eopipe.training.trainer import Student
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from eopipe.training.scenes import SceneData
@@ -37,16 +39,14 @@ class Training:
         out: Folder of scenes, checkpoint and weights; the same folder again resumes.
         recipe: The hyperparameters.
         leave_out: Words; scenes whose name contains one are not learnt from.
-        log: Receives lines for people.
-        on_step: Receives the number and the losses of each step.
+        display: Shows scenes, steps and losses.
     """
 
     source: Path
     out: Path
     recipe: Recipe
     leave_out: tuple[str, ...] = ()
-    log: Callable[[str], None] = field(default=print)
-    on_step: Callable[[int, dict[str, float]], None] = field(default=lambda _step, _losses: None)
+    display: ProgressDisplay = field(default_factory=lambda: ProgressDisplay("steps"))
 
     @property
     def weights(self) -> Path:
@@ -70,21 +70,22 @@ def train(training: Training) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError(f"--out {out}: {error.strerror}; give a folder that can be written") from None
-    scenes, left_out = split(load_scenes(training.source, out / "scenes", training.log), training.leave_out)
+    scenes, left_out = split(load_scenes(training.source, out / "scenes", training.display.note), training.leave_out)
     names = {"scenes": [scene.name for scene in scenes], "left_out": [scene.name for scene in left_out]}
     student = Student(recipe, scenes)
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
         _check_scenes(out / SCENES, checkpoint, names)
         student.load(checkpoint)
-        training.log(f"resumed at step {student.step} of {recipe.steps}")
+        training.display.note(f"resumed at step {student.step} of {recipe.steps}")
     with writing(out / SCENES):
         (out / SCENES).write_text(json.dumps(names, indent=1))
+    training.display.start(total=recipe.steps, done=student.step)
     begun, first = time.perf_counter(), student.step
     losses: dict[str, float] = {}
     for batch in _batches(recipe, scenes, student.step):
         losses = student.learn(batch)
-        training.on_step(student.step, losses)
+        training.display.advance("  ".join(f"{name} {value:.4f}" for name, value in losses.items()))
         if student.step % CHECKPOINT_EVERY == 0 or student.step == recipe.steps:
             student.save(checkpoint)
     metadata = {"recipe": recipe.document(), **names}
@@ -112,9 +113,7 @@ def _check_scenes(path: Path, checkpoint: Path, names: dict[str, list[str]]) -> 
     except FileNotFoundError:  # of a training before this file was introduced
         return
     except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"{path}, the scenes of {checkpoint}, cannot be read ({error}); delete both to begin anew"
-        ) from None
+        raise WeightsError(f"{path}, the scenes of {checkpoint}, cannot be read ({error}); delete both") from None
     if before != names:
         then = ", ".join(before.get("left_out", [])) or "none" if isinstance(before, dict) else "unknown"
         raise WeightsError(

@@ -32,18 +32,15 @@ HAZE = (1.0, 0.75, 0.5, 0.42, 0.36, 0.32, 0.3, 0.1, 0.05)
 HAZE_DN = (-210.0, 390.0)
 """Least and most haze that is added in blue, reflectance * 10000."""
 GAIN, TILT = 0.2, 0.05
-"""Log of the largest gain of all bands together, and of each by itself: strong changes of single bands would remove
-the differences between classes."""
+"""Log of the largest gain of all bands together, and of each by itself, which is less: it changes classes."""
 ZOOM = 0.3
 """Log of the largest change of scale."""
 HIDDEN = 0.3
 """Share of patches of which one side of a line is hidden from the student, as at a scene's edge."""
 MARGIN = 4
-"""Pixels from the edge of a scene or a patch at which the teacher's answer does not count: it was not trained on
-edges, and takes pixels outside for dark ones, that is for water."""
+"""Pixels from an edge at which the teacher's answer does not count: it takes what lies outside for dark water."""
 AIRLESS = 0.35
-"""Share of patches that the student sees as surface reflectance, by dark-object subtraction (Chavez 1988): less the
-blue reflectance of the scene's darkest pixels, and in the other bands less that by `HAZE`."""
+"""Share of patches that the student sees as surface reflectance, by dark-object subtraction (Chavez 1988)."""
 LEFT_DN = (50.0, 350.0)
 """Least and most blue reflectance * 10000 that this subtraction leaves in the darkest pixels."""
 DARK_PERCENT = 1.0
@@ -126,10 +123,8 @@ class Patches:
 
 def dark_of(scene: SceneData) -> NDArray[np.float32]:
     """Reflectance * 10000 of a scene's darkest pixels in each band, ``[9]``."""
-    dark: NDArray[np.float32] = np.percentile(scene.dn[:, scene.valid][:, ::7], DARK_PERCENT, axis=1).astype(
-        np.float32
-    )
-    return dark
+    pixels = scene.dn[:, scene.valid][:, ::7]
+    return np.percentile(pixels, DARK_PERCENT, axis=1).astype(np.float32)
 
 
 def air_above(dark: NDArray[np.float32], left: float) -> NDArray[np.float32]:

@@ -42,17 +42,17 @@ def report(training: Training) -> dict[str, Any]:
         OutputError: It cannot be written.
     """
     entry = mini_entry(training.recipe.bands)
-    _, scenes = split(load_scenes(training.source, training.out / "scenes", training.log), training.leave_out)
+    _, scenes = split(
+        load_scenes(training.source, training.out / "scenes", training.display.note), training.leave_out
+    )
     state = {name: tensor.float() for name, tensor in open_checkpoint(training.weights).items()}
-    runner, space = MiniRunner(entry, state), Space.shipped(entry.sharpness)
+    runner, shipped = MiniRunner(entry, state), Space.shipped(entry.sharpness)
     models: dict[str, tuple[ConceptModel, Space]] = {
-        "mini": (MiniModel(runner, entry.bands), space),
-        "mini, air taken off": (MiniModel(runner, entry.bands, AIRLESS), space),
+        "mini": (MiniModel(runner, entry.bands), shipped),
+        "mini, air taken off": (MiniModel(runner, entry.bands, AIRLESS), shipped),
         "baseline": (teacher_weights, Space.plain()),
     }
-    scores = {
-        name: judge(scenes, model, wordings=wordings(), space=vectors) for name, (model, vectors) in models.items()
-    }
+    scores = {name: judge(scenes, model, wordings=wordings(), space=space) for name, (model, space) in models.items()}
     with replacing(training.out / "figures.json") as partial:
         partial.write_text(json.dumps(scores, indent=1))
     return scores

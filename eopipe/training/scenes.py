@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eopipe import api
-from eopipe.errors import OutputError, SpecError
+from eopipe.errors import SpecError
+from eopipe.evaluation.read_images import error_text
+from eopipe.evaluation.results_folder import writing
 from eopipe.models.mini.net import NINE
 
 if TYPE_CHECKING:
@@ -71,22 +73,6 @@ def load_scenes(
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Report the errors of a block that writes to a path.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); make room, or give another --out",
-            reason="write.denied",
-        ) from None
-
-
-@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write beside a path, which replaces it at the end: the path is written whole or not at all.
 
@@ -105,11 +91,10 @@ def split(scenes: Sequence[SceneData], leave_out: Sequence[str]) -> tuple[list[S
     Raises:
         SpecError: A word is in no scene's name, or no scene to learn from is left.
     """
+    known = ", ".join(scene.name for scene in scenes)
     for word in leave_out:
         if not any(word in scene.name for scene in scenes):
-            raise SpecError(
-                f"--leave-out {word!r} is in no scene's name; they are {', '.join(scene.name for scene in scenes)}"
-            )
+            raise SpecError(f"--leave-out {word!r} is in no scene's name; they are {known}")
     names = {scene.name for scene in scenes if any(word in scene.name for word in leave_out)}
     learnt = [scene for scene in scenes if scene.name not in names]
     if not learnt:
@@ -156,22 +141,15 @@ def _cached_arrays(path: Path) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return arrays["dn"], arrays["valid"]
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise SpecError(
-            f"{path} is no scene as it was read before ({one_line(error)}); delete it, and it is read again"
-        ) from None
-
-
-def one_line(error: Exception) -> str:
-    """The message of a library's error as one line of 200 characters at most."""
-    return " ".join(str(error).split())[:200]
+        raise SpecError(f"{path} is damaged ({error_text(error)}); delete it, and it is read again") from None
 
 
 def _read_scene(source: Path, item: dict[str, Any], path: Path) -> None:
-    day = item["properties"]["datetime"][:10]
+    day, area = item["properties"]["datetime"][:10], item["bbox"]
     snapshot, _ = api.search(
-        catalog=str(source), area=item["bbox"], collections=[item["collection"]], datetime=f"{day}/{day}"
+        catalog=str(source), area=area, collections=[item["collection"]], datetime=f"{day}/{day}"
     )
-    cube = api.open_cube(snapshot, area=item["bbox"], bands=list(NINE), crs="utm", resolution=10, composite="first")
+    cube = api.open_cube(snapshot, area=area, bands=list(NINE), crs="utm", resolution=10, composite="first")
     dataset = cube.dataset.isel(time=0).compute()
     values = np.stack([dataset[band].values for band in NINE]) * 10000
     valid = np.isfinite(values).all(axis=0)

@@ -13,11 +13,12 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import OutputError, WeightsError
+from eopipe.evaluation.read_images import error_text
 from eopipe.models.dynamicworld.net import NORM_EPSILON, DynamicWorld, normalise
 from eopipe.models.mini.net import NINE, Mini, fold
 from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import load_arrays
-from eopipe.training.scenes import one_line, replacing
+from eopipe.training.scenes import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,10 +195,7 @@ class Student:
         return losses
 
     def _teacher_features(self, x: Tensor) -> Tensor:
-        with (
-            torch.no_grad(),
-            torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"),
-        ):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             return self._teacher.half_features(x)
 
     def _set_rates(self) -> None:
@@ -224,26 +222,22 @@ class Student:
         """The running mean as it ships: batch norms folded, contiguous, float32."""
         return {name: value.detach().contiguous() for name, value in fold(self.mean.state_dict()).items()}
 
+    def _stateful(self) -> dict[str, Any]:
+        return {"net": self.net, "mean": self.mean, "optimiser": self._optimiser}
+
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all.
 
         Raises:
             OutputError: It cannot be written.
         """
-        checkpoint = {
-            "recipe": self.recipe.document(),
-            "step": self.step,
-            "net": self.net.state_dict(),
-            "mean": self.mean.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-        }
+        states = {name: module.state_dict() for name, module in self._stateful().items()}
+        checkpoint = {"recipe": self.recipe.document(), "step": self.step, **states}
         try:
             with replacing(path) as partial:
                 torch.save(checkpoint, partial)
         except RuntimeError as error:  # torch's, of a full disk
-            raise OutputError(
-                f"{path} cannot be written ({one_line(error)}); make room: the same command resumes"
-            ) from None
+            raise OutputError(f"{path} cannot be written ({error_text(error)}); make room, and run again") from None
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint.
@@ -257,13 +251,10 @@ class Student:
             if recipe != self.recipe.document():
                 raise WeightsError(f"{path} is of another recipe: {recipe}; give another --out, or delete it")
             self.step = checkpoint["step"]
-            self.net.load_state_dict(checkpoint["net"])
-            self.mean.load_state_dict(checkpoint["mean"])
-            self._optimiser.load_state_dict(checkpoint["optimiser"])
+            for name, module in self._stateful().items():
+                module.load_state_dict(checkpoint[name])
         except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-            raise WeightsError(
-                f"{path} is no checkpoint of a training ({one_line(error)}); delete it to begin anew"
-            ) from None
+            raise WeightsError(f"{path} is no checkpoint of a training ({error_text(error)}); delete it") from None
 
 
 def fit_linear(net: Mini, scenes: Sequence[SceneData], present: Sequence[int], missing: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from eopipe.evaluation.dataset import ImageReader, cut
 from eopipe.evaluation.evaluate_set import ImageRequest, pairs_of
 from eopipe.evaluation.metrics import Confusion
 from eopipe.evaluation.results_folder import ResultsFolder
-from eopipe.evaluation.run import EvaluationDisplay, clock, evaluate
+from eopipe.evaluation.run import ProgressDisplay, clock, evaluate
 from tests.evaluation.samples import SETS, classes_by_hand, samples_of
 from tests.support.paths import needs_shared
 
@@ -149,7 +149,7 @@ def test_a_damaged_folder_is_told(tmp_path):
 
 def test_progress_in_plain_lines(capsys, monkeypatch):
     monkeypatch.setattr("eopipe.evaluation.run.PLAIN_SECONDS", 0.0)
-    with EvaluationDisplay(terminal=False) as display:
+    with ProgressDisplay(terminal=False) as display:
         display.start(total=3, done=1)
         display.judged(Confusion.of(np.array([0, 1]), np.array([0, 1]), classes=2))
     said = capsys.readouterr().err

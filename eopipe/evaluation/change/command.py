@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.change import mosaics
-from eopipe.evaluation.change.cards import find_set
+from eopipe.evaluation.change.cards import ChangeCard, find_set
 from eopipe.evaluation.change.metrics import ChangeMetrics
 from eopipe.evaluation.change.pairs import PairReader, cut, find_pairs
 from eopipe.evaluation.change.report import map_result, result
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from eopipe.evaluation.change.methods import Method
     from eopipe.evaluation.dataset import Sample
-    from eopipe.evaluation.run import EvaluationDisplay
+    from eopipe.evaluation.run import ProgressDisplay
 
 COLOURS = ("#e8e6df", "#d7301f")
 """Colours of unchanged and changed in the stored maps: those of the ``change`` kernel."""
@@ -62,8 +62,24 @@ class ChangeRequest(Request):
     place_property: str | None = None
     workers: int | None = None
 
+    def labels_card(self) -> ChangeCard:
+        """The card, or a plain one for a map, with the values of the labels that are given here.
 
-def judge_pairs(request: ChangeRequest, display: EvaluationDisplay | None = None) -> dict[str, Any]:
+        Raises:
+            SpecError: There is no such card, or change and no change have the same value.
+        """
+        card = find_set(self.card) if self.card else ChangeCard(name="map", title="map", labels="scenes")
+        values: dict[str, Any] = {
+            "label_asset": self.label_asset, "changed": self.changed, "unchanged": self.unchanged,
+            "place": self.place_property,
+        }  # fmt: skip
+        try:
+            return replace(card, **{name: value for name, value in values.items() if value is not None})
+        except ValueError as error:
+            raise SpecError(f"--changed and --unchanged: {error}; give two values") from None
+
+
+def judge_pairs(request: ChangeRequest, display: ProgressDisplay | None = None) -> dict[str, Any]:
     """Judge methods on a set of pairs, one after the other.
 
     Args:
@@ -88,15 +104,14 @@ def judge_pairs(request: ChangeRequest, display: EvaluationDisplay | None = None
     plan = plan_stages(card, category, request.options, side=request.side)
     samples = list(cut(pairs, plan.side, limit=request.limit))
     methods = load_methods(plan, baselines=request.baselines, device=request.device)
-    return judge_methods(request, samples, methods, display=display)
+    return judge_methods(request, samples, methods, display)
 
 
 def judge_methods(
     request: ChangeRequest,
     samples: Sequence[Sample],
     methods: Sequence[Method],
-    *,
-    display: EvaluationDisplay | None = None,
+    display: ProgressDisplay | None = None,
 ) -> dict[str, Any]:
     """`judge_pairs` with methods that are loaded already; the result's own figures are those of the first one."""
     card = find_set(request.card)
@@ -134,15 +149,10 @@ def judge_map(request: ChangeRequest) -> dict[str, Any]:
         OutputError: The run cannot be reached, or ``out`` cannot be written.
         CatalogError: The STAC document cannot be read.
     """
-    card = find_set(request.card) if request.card else None
     assert request.mosaic is not None
     assert request.labels is not None
-    rasters = mosaics.find_rasters(
-        request.labels,
-        request.label_asset or (card.label_asset if card else "label"),
-        changed=(card.changed if card else 1) if request.changed is None else request.changed,
-        unchanged=(card.unchanged if card else 0) if request.unchanged is None else request.unchanged,
-    )
+    card = request.labels_card()
+    rasters = mosaics.find_rasters(request.labels, card.label_asset, changed=card.changed, unchanged=card.unchanged)
     counts, outside = mosaics.judge_run(request.mosaic, rasters)
     document = map_result(request.mosaic, request.labels, counts, files=len(rasters) - len(outside), outside=outside)
     if request.out is not None:

@@ -55,8 +55,7 @@ def either(labels: Sequence[LabelImage], paths: Sequence[str], number: int) -> N
     first, second = (
         SECOND_RULE(label.values, path, label.palette) for label, path in zip(labels, paths, strict=True)
     )
-    truth: NDArray[np.uint8] = ((first == number) | (second == number)).astype(np.uint8)
-    return truth
+    return np.asarray((first == number) | (second == number), np.uint8)
 
 
 def damage(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:

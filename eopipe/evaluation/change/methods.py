@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from eopipe.evaluation.change.cards import ChangeCard, ChangeFigure
     from eopipe.evaluation.run import Predictor
-    from eopipe.kernels.change.dynamicearth.assemble import Detection
 
 WITHOUT_WEIGHTS: Mapping[str, Any] = {"instantiation": "felzenszwalb-spectral", "identifier": "none"}
 """The default: segments whose colour changed, of any class. It needs no weights."""
@@ -39,29 +38,8 @@ PICTURE = Sight(RGB, black=0.0, white=255.0)
 """8-bit pictures, red first, without a stretch."""
 
 
-@dataclass(frozen=True)
-class Method:
-    """A predictor of change, ready to use.
-
-    Args:
-        name: Name in reports.
-        predict: Maps a pair.
-        identity: Everything that decides a prediction, as plain JSON.
-        provenance: Origin and hashes of its weights.
-        published: The figure that was published with its settings.
-        differences: Settings that are not the published ones; empty too where none were published.
-        notes: Further remarks for the user.
-        side: Side of the pictures behind the published figure, pixels; None: there is none.
-    """
-
-    name: str
-    predict: Predictor
-    identity: Mapping[str, Any] = field(default_factory=dict)
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    published: ChangeFigure | None = None
-    differences: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    side: int | None = None
+BASELINES = {"change vectors": False, "change vectors, levelled": True}
+"""Names of change-vector analysis, and whether its bands are levelled."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +53,9 @@ class StagesPlan:
         differences: Settings that are not the published ones.
     """
 
-    options: Mapping[str, Any]
-    side: int | None
-    published: ChangeFigure | None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    side: int | None = None
+    published: ChangeFigure | None = None
     differences: tuple[str, ...] = ()
 
     @property
@@ -85,6 +63,27 @@ class StagesPlan:
         """Name of the combination, and the stages that replace its own."""
         replaced = [f"{stage} {self.options[stage]}" for stage in STAGES if stage in self.options]
         return ", ".join([str(self.options["instantiation"]), *replaced])
+
+
+@dataclass(frozen=True)
+class Method:
+    """A predictor of change, ready to use.
+
+    Args:
+        name: Name in reports.
+        predict: Maps a pair.
+        identity: Everything that decides a prediction, as plain JSON.
+        provenance: Origin and hashes of its weights.
+        notes: Further remarks for the user.
+        plan: Its settings beside the published ones; of a baseline empty.
+    """
+
+    name: str
+    predict: Predictor
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    plan: StagesPlan = field(default_factory=StagesPlan)
 
 
 def plan_stages(
@@ -104,7 +103,7 @@ def plan_stages(
     options = {name: value for name, value in overrides.items() if value is not None}
     name = options.get("instantiation")
     if name is None:
-        return StagesPlan({**WITHOUT_WEIGHTS, "prompts": {category: [category]}, **options}, side, None)
+        return StagesPlan({**WITHOUT_WEIGHTS, "prompts": {category: [category]}, **options}, side)
     published, published_side = _published(card, category, name) if instantiation(name).published else ({}, None)
     differences = [
         f"{key} {_text(options[key])} (published: {_text(value)})"
@@ -135,28 +134,8 @@ def load_methods(plan: StagesPlan, *, baselines: bool, device: str) -> list[Meth
     """
     methods = [_load_stages(plan, device)]
     if baselines:
-        methods += [
-            Method("change vectors", ChangeVectors()),
-            Method("change vectors, levelled", ChangeVectors(levelled=True)),
-        ]
+        methods += [Method(name, ChangeVectors(levelled=levelled)) for name, levelled in BASELINES.items()]
     return methods
-
-
-class StagesPredictor:
-    """A loaded combination of stages as a predictor of pairs of pictures.
-
-    Args:
-        detection: Loaded for `PICTURE`.
-    """
-
-    def __init__(self, detection: Detection) -> None:
-        self._detection = detection
-
-    def __call__(self, pair: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """0 and 1, ``[H, W]``, of pictures ``[2, H, W, 3]``."""
-        pixels = np.ascontiguousarray(pair.transpose(0, 3, 1, 2), np.float32)
-        valid = np.ones((2, *pair.shape[1:3]), np.bool_)
-        return self._detection(Pair(pixels, valid)).found.change().astype(np.uint8)
 
 
 def change_vectors(before: NDArray[Any], after: NDArray[Any], *, levelled: bool = False) -> NDArray[np.bool_]:
@@ -174,8 +153,7 @@ def change_vectors(before: NDArray[Any], after: NDArray[Any], *, levelled: bool 
     if levelled:
         dates = [_levelled(date) for date in dates]
     length = np.sqrt(((dates[1] - dates[0]) ** 2).sum(axis=0))
-    changed: NDArray[np.bool_] = length > otsu(length)
-    return changed
+    return np.asarray(length > otsu(length))
 
 
 class ChangeVectors:
@@ -197,8 +175,7 @@ class ChangeVectors:
 def _levelled(date: NDArray[np.float64]) -> NDArray[np.float64]:
     axes = tuple(range(1, date.ndim))
     mean, deviation = date.mean(axis=axes, keepdims=True), date.std(axis=axes, keepdims=True)
-    levelled: NDArray[np.float64] = (date - mean) / np.where(deviation > 0, deviation, 1)
-    return levelled
+    return np.asarray((date - mean) / np.where(deviation > 0, deviation, 1))
 
 
 def _load_stages(plan: StagesPlan, device: str) -> Method:
@@ -211,16 +188,20 @@ def _load_stages(plan: StagesPlan, device: str) -> Method:
             f"with --instantiation, or --set comparer=… and --set identifier=…"
         )
     detection = assembly.load(PICTURE, device=choose_device(device), threads=os.cpu_count() or 1)
+
+    def predict(pair: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        pixels = np.ascontiguousarray(pair.transpose(0, 3, 1, 2), np.float32)
+        valid = np.ones((2, *pair.shape[1:3]), np.bool_)
+        return detection(Pair(pixels, valid)).found.change().astype(np.uint8)
+
     deciding = {name: value for name, value in options.complete().items() if name not in assembly.places}
     return Method(
         name=plan.name,
-        predict=StagesPredictor(detection),
+        predict=predict,
         identity={"options": deciding, "weights": assembly.weights, "side": plan.side},
         provenance=assembly.provenance,
-        published=plan.published,
-        differences=plan.differences,
         notes=assembly.notes,
-        side=plan.side,
+        plan=plan,
     )
 
 
@@ -241,10 +222,7 @@ def _published(card: ChangeCard, category: str, name: str) -> tuple[dict[str, An
     settings = find_card(name, card.dataset, category)
     options: dict[str, Any] = {
         "prompts": {category: list(settings.foreground)},
-        "beta": settings.beta,
-        "rule": settings.rule,
-        "points": settings.points,
-        "resize": settings.resize,
+        **{name: getattr(settings, name) for name in ("beta", "rule", "points", "resize")},
         "background": list(settings.background) or None,
     }
     return {key: value for key, value in options.items() if value is not None}, settings.side

@@ -59,11 +59,8 @@ class ChangeMetrics:
 
     def percent(self) -> dict[str, float]:
         """By the names in result documents, percent with two digits."""
-        named = {
-            "IoU": self.iou, "F1": self.f1, "precision": self.precision, "recall": self.recall,
-            "mIoU": self.mean_iou, "OA": self.accuracy,
-        }  # fmt: skip
-        return {name: round(100 * value, 2) for name, value in named.items()}
+        names = ("IoU", "F1", "precision", "recall", "mIoU", "OA")
+        return {name: round(100 * value, 2) for name, value in zip(names, vars(self).values(), strict=True)}
 
 
 def f1_text(counts: Confusion) -> str:

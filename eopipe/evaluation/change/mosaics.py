@@ -77,12 +77,7 @@ class MapCounts:
     unseen: int = 0
 
     def __add__(self, other: MapCounts) -> MapCounts:
-        return MapCounts(
-            self.confusion + other.confusion,
-            self.outside + other.outside,
-            self.not_produced + other.not_produced,
-            self.unseen + other.unseen,
-        )
+        return MapCounts(*(getattr(self, name) + getattr(other, name) for name in vars(self)))
 
 
 def judge_run(run: str, rasters: Sequence[LabelRaster]) -> tuple[MapCounts, list[str]]:
@@ -110,9 +105,7 @@ def judge_run(run: str, rasters: Sequence[LabelRaster]) -> tuple[MapCounts, list
             else:
                 elsewhere.append(raster.address)
     if not total.confusion.pixels:
-        raise SpecError(
-            f"no pixel that {rasters[0].address} labels lies in the mosaic of {run}; give labels of its area"
-        )
+        raise SpecError(f"no label of {rasters[0].address} lies in the mosaic of {run}; give labels of its area")
     return total, elsewhere
 
 
@@ -124,9 +117,7 @@ def read_array(storage: Storage, layout: Layout, name: str = CHANGE) -> MapArray
     """
     names = [spec.name for spec in layout.arrays]
     if name not in names:
-        raise SpecError(
-            f"{storage.url()} has no array {name!r} ({', '.join(names)}); give a run of the change kernel"
-        )
+        raise SpecError(f"{storage.url()} has no array {name!r} ({', '.join(names)}); give a run of kernel change")
     array: MapArray = zarr.open_group(storage.zarr_store(MOSAIC), mode="r", zarr_format=3)[f"0/{name}"]  # type: ignore[assignment]  # not a group
     return array
 
@@ -142,9 +133,22 @@ def judge_map(raster: LabelRaster, layout: Layout, array: MapArray) -> MapCounts
     Raises:
         SpecError: The raster cannot be read, has no CRS, or holds neither value.
     """
-    total = MapCounts()
+    total, shape = MapCounts(), layout.shape(0)
     for truth, rows, cols in located_labels(raster, layout):
-        total += _judge(truth, rows, cols, layout.shape(0), array)
+        judged = truth != IGNORE
+        inside = judged & (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
+        codes = np.full(truth.shape, NOT_PRODUCED, np.uint8)
+        if inside.any():
+            row, col = rows[inside], cols[inside]
+            top, left = int(row.min()), int(col.min())
+            block = np.asarray(array[top : int(row.max()) + 1, left : int(col.max()) + 1])
+            codes[inside] = block[row - top, col - left]
+        total += MapCounts(
+            Confusion.of(truth, np.where(codes > 1, IGNORE, codes), classes=2),
+            outside=int(judged.sum() - inside.sum()),
+            not_produced=int((inside & (codes == NOT_PRODUCED)).sum()),
+            unseen=int((inside & (codes == UNSEEN)).sum()),
+        )
     if not total.confusion.pixels:
         raise SpecError(
             f"labels {raster.address} hold neither {raster.changed} (changed) nor {raster.unchanged} (unchanged); "
@@ -180,9 +184,7 @@ def located_labels(
                 truth[values.ravel() == raster.changed] = 1
                 yield truth, _floor(down), _floor(across)
     except RasterioError as error:
-        raise SpecError(
-            f"labels {raster.address} cannot be read ({error_text(error)}); give a georeferenced raster"
-        ) from None
+        raise SpecError(f"labels {raster.address} cannot be read ({error_text(error)}); give a GeoTIFF") from None
 
 
 def find_rasters(address: str, asset: str, *, changed: int, unchanged: int) -> list[LabelRaster]:
@@ -204,29 +206,6 @@ def find_rasters(address: str, asset: str, *, changed: int, unchanged: int) -> l
     if not paths:
         raise ItemError(f"no item of {address} has an asset {asset!r}; name the labels' with --label-asset")
     return [LabelRaster(path, changed, unchanged) for path in paths]
-
-
-def _judge(
-    truth: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    cols: NDArray[np.int64],
-    shape: tuple[int, int],
-    array: MapArray,
-) -> MapCounts:
-    judged = truth != IGNORE
-    inside = judged & (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
-    codes = np.full(truth.shape, NOT_PRODUCED, np.uint8)
-    if inside.any():
-        row, col = rows[inside], cols[inside]
-        top, left = int(row.min()), int(col.min())
-        block = np.asarray(array[top : int(row.max()) + 1, left : int(col.max()) + 1])
-        codes[inside] = block[row - top, col - left]
-    return MapCounts(
-        Confusion.of(truth, np.where(codes > 1, IGNORE, codes), classes=2),
-        outside=int(judged.sum() - inside.sum()),
-        not_produced=int((inside & (codes == NOT_PRODUCED)).sum()),
-        unseen=int((inside & (codes == UNSEEN)).sum()),
-    )
 
 
 def _apply(

@@ -128,15 +128,12 @@ def _index(folder: Path, pattern: str, suffix: str | None) -> dict[str, Path]:
 
 
 def _refuse_alone(before: dict[str, Path], partners: Sequence[tuple[dict[str, Path], str]]) -> None:
-    rule = "a pair is two pictures and its labels"
     for index, folder in partners:
-        missing = sorted(before.keys() - index.keys())
-        extra = sorted(index.keys() - before.keys())
-        more = and_more(len(missing) + len(extra) - 1) if missing or extra else ""
-        if missing:
-            raise SpecError(f"{before[missing[0]]} has no partner in {folder}/{more}; {rule}")
-        if extra:
-            raise SpecError(f"{index[extra[0]]} has no earlier picture{more}; {rule}")
+        alone = [(before[key], f"has no partner in {folder}/") for key in sorted(before.keys() - index.keys())]
+        alone += [(index[key], "has no earlier picture") for key in sorted(index.keys() - before.keys())]
+        if alone:
+            (path, problem), more = alone[0], and_more(len(alone) - 1)
+            raise SpecError(f"{path} {problem}{more}; a pair is two pictures and its labels")
 
 
 def _folders(card: ChangeCard) -> str:

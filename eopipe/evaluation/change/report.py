@@ -38,7 +38,7 @@ def result(
         limited: Whether the user asked for some of the set's pairs only.
     """
     method, judged = outcomes[0]
-    figure = method.published
+    figure = method.plan.published
     rows = [method_row(evaluated.name, outcome.confusion) for evaluated, outcome in outcomes]
     return {
         "set": card.name,
@@ -132,19 +132,9 @@ def methods_table(rows: Iterable[Mapping[str, Any]], *leading: str) -> Table:
         rows: As `method_row`.
         leading: Keys of the columns before the method.
     """
-    texts = (*leading, "method")
-    headings = (*texts, *(f"{name} %" for name in COLUMNS), "truth px", "predicted px")
-    return report.table(
-        headings,
-        (
-            (
-                *(str(row[key]) for key in texts),
-                *(f"{row[key]:.2f}" for key in COLUMNS),
-                *(f"{row[key]:,}" for key in ("truth", "predicted")),
-            )
-            for row in rows
-        ),
-    )
+    texts = [(key, key, "") for key in (*leading, "method")]
+    shares = [(f"{key} %", key, ".2f") for key in COLUMNS]
+    return report.table([*texts, *shares, *report.PIXEL_COLUMNS], rows)
 
 
 def sets_lines() -> list[str]:
@@ -188,13 +178,15 @@ def _notes(card: ChangeCard, method: Method, judged: Judged, *, limited: bool) -
         notes.append(f"only {judged.images:,} pictures were judged, as --limit asked: a sample")
     elif card.pairs is not None and judged.images < card.pairs:
         notes.append(f"the set has {card.pairs:,} pairs, of which these are {judged.images:,} pictures: a sample")
-    if method.differences:
-        notes.append(f"settings differ from the published: {'; '.join(method.differences)}; no figure stands beside")
-    if method.published is not None and method.published.note:
-        notes.append(method.published.note)
-    counted = judged.confusion.pixels + judged.confusion.ignored
-    if method.published is not None and method.side and counted != judged.images * method.side**2:
-        notes.append(f"the published figure is of pictures of {method.side} pixels a side, and not all of these are")
+    plan, pixels = method.plan, judged.confusion.pixels + judged.confusion.ignored
+    if plan.differences:
+        notes.append(f"settings differ from the published: {'; '.join(plan.differences)}; no figure stands beside")
+    if plan.published is not None:
+        notes += [plan.published.note] if plan.published.note else []
+        if plan.side and pixels != judged.images * plan.side**2:
+            notes.append(
+                f"the published figure is of pictures of {plan.side} pixels a side, and not all of these are"
+            )
     if not judged.confusion.truth[1]:
         notes.append("no pixel is labelled as changed; are the labels this set's?")
     return notes

@@ -8,7 +8,7 @@ import numpy as np
 
 from eopipe import api
 from eopipe.errors import SpecError
-from eopipe.evaluation.change.methods import change_vectors
+from eopipe.evaluation.change.methods import BASELINES, change_vectors
 from eopipe.evaluation.change.mosaics import UNSEEN, read_array
 from eopipe.kernels.land_cover import BANDS
 
@@ -46,7 +46,7 @@ def baselines(
         )
     before, after = pixels[:, :, valid]
     maps = {}
-    for name, levelled in (("change vectors", False), ("change vectors, levelled", True)):
+    for name, levelled in BASELINES.items():
         maps[name] = np.full(change.shape, UNSEEN, np.uint8)
         maps[name][valid] = change_vectors(before, after, levelled=levelled)
     if all(name in {spec.name for spec in layout.arrays} for name in LABELS):
@@ -57,14 +57,12 @@ def baselines(
 
 def read_dates(place: LabelledPlace, layout: Layout) -> NDArray[np.float32]:
     """Reflectance of both dates on the mosaic's pixels, ``[2, 9, y, x]``; NaN where invalid or outside the area."""
-    rows, cols = layout.shape(0)
+    area, (rows, cols) = list(place.area), layout.shape(0)
     pixels = np.full((2, len(BANDS), rows, cols), np.nan, np.float32)
     for date, day in enumerate((place.before, place.after)):
-        snapshot, _ = api.search(
-            catalog=place.catalog, area=list(place.area), collections=place.collections, datetime=day
-        )
+        snapshot, _ = api.search(catalog=place.catalog, area=area, collections=place.collections, datetime=day)
         cube = api.open_cube(
-            snapshot, area=list(place.area), bands=BANDS, composite="first",
+            snapshot, area=area, bands=BANDS, composite="first",
             crs=layout.grid.crs, resolution=layout.grid.resolution,
         )  # fmt: skip
         dataset = cube.dataset.isel(time=0).compute(scheduler="synchronous")

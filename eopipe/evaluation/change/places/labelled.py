@@ -64,9 +64,7 @@ def find_places(address: str, card: ChangeCard, *, names: Sequence[str] = ()) ->
     items = sorted(read_items(address), key=lambda item: (_day(item), item.id))
     later = [item for item in items if card.label_asset in item.assets]
     if not later:
-        raise ItemError(
-            f"no item of {address} has an asset {card.label_asset!r}; name the labels' with --label-asset"
-        )
+        raise ItemError(f"no item of {address} has an asset {card.label_asset!r}; name it with --label-asset")
     places: dict[str, LabelledPlace] = {}
     for item in later:
         place = _place(item, items, catalog, card)
@@ -102,9 +100,7 @@ def _same_place(before: Any, item: Any, name: str | None) -> bool:
     """Whether an earlier item is of the place of an item: by a property, or by the overlap of their boxes."""
     if name is not None:
         if name not in item.properties:
-            raise ItemError(
-                f"item {item.id} has no property {name!r}, which names its place; give another --place-property"
-            )
+            raise ItemError(f"item {item.id} has no property {name!r} for its place; give another --place-property")
         return bool(before.properties.get(name) == item.properties[name])
     first, second = shapely.box(*_box(before)), shapely.box(*_box(item))
     overlap = float(first.intersection(second).area)
@@ -113,9 +109,7 @@ def _same_place(before: Any, item: Any, name: str | None) -> bool:
 
 def _box(item: Any) -> tuple[float, ...]:
     if item.bbox is None or len(item.bbox) != 4:
-        raise ItemError(
-            f"item {item.id} has no bbox of four numbers (west, south, east, north); give a collection without it"
-        )
+        raise ItemError(f"item {item.id} has no bbox of four numbers; give a collection without it")
     return tuple(float(value) for value in item.bbox)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eopipe.evaluation.change.metrics import ChangeMetrics
 from eopipe.evaluation.change.mosaics import CHANGE
 from eopipe.evaluation.change.report import map_notes, method_row, methods_table
 from eopipe.evaluation.report import note_lines, table
@@ -54,13 +53,8 @@ def places_result(card: ChangeCard, results: Sequence[PlaceResult], kernel: Mapp
 
 def places_lines(document: Mapping[str, Any]) -> list[str | Table]:
     """A result for people: a row a place and method, the means over places, notes."""
-    means = table(
-        ("mean of places", "F1 %", "least F1 %", "at"),
-        (
-            (row["method"], f"{row['F1']:.2f}", f"{row['least_F1']:.2f}", row["least_place"])
-            for row in document["mean"]
-        ),
-    )
+    numbers = (("F1 %", "F1", ".2f"), ("least F1 %", "least_F1", ".2f"))
+    means = table([("mean of places", "method", ""), *numbers, ("at", "least_place", "")], document["mean"])
     return [methods_table(document["methods"], "place"), means, *note_lines(document)]
 
 
@@ -68,7 +62,7 @@ def _means(results: Sequence[PlaceResult]) -> list[dict[str, Any]]:
     """Mean F1 of each method over the places, and the place with its least F1."""
     by_method: dict[str, dict[str, float]] = {}
     for result in results:
-        for method, score in _scores(result).items():
+        for method, score in result.scores().items():
             by_method.setdefault(method, {})[result.place.name] = score
     return [
         {
@@ -80,10 +74,6 @@ def _means(results: Sequence[PlaceResult]) -> list[dict[str, Any]]:
         }
         for method, scores in by_method.items()
     ]
-
-
-def _scores(result: PlaceResult) -> dict[str, float]:
-    return {method: ChangeMetrics.of(counts.confusion).f1 for method, counts in result.counts.items()}
 
 
 def _map_notes(result: PlaceResult) -> list[str]:
@@ -99,7 +89,7 @@ def _notes(card: ChangeCard, results: Sequence[PlaceResult]) -> list[str]:
                 f"{result.place.name}: the run ended with {result.status}, see eopipe status {result.output}; the "
                 f"same command resumes"
             )
-        scores = _scores(result)
+        scores = result.scores()
         better = [method for method, score in scores.items() if score > scores[CHANGE]]
         if better:
             notes.append(f"{result.place.name}: {', '.join(better)} did better than the kernel")

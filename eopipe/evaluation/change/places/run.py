@@ -49,6 +49,10 @@ class PlaceResult:
     status: int
     counts: Mapping[str, MapCounts] = field(default_factory=dict)
 
+    def scores(self) -> dict[str, float]:
+        """F1 by method."""
+        return {method: ChangeMetrics.of(counts.confusion).f1 for method, counts in self.counts.items()}
+
 
 def judge_places(
     places: Sequence[LabelledPlace],
@@ -90,10 +94,8 @@ def judge_places(
                 return [*results, PlaceResult(place, output, status)]
             counts = judge_place(place, output, with_baselines=request.baselines)
             results.append(PlaceResult(place, output, status, counts))
-            texts = ", ".join(
-                f"{name} {100 * ChangeMetrics.of(method.confusion).f1:.1f} %" for name, method in counts.items()
-            )
-            display.note(f"{place.name}: F1 of {texts}; {time.monotonic() - begun:.0f} s")
+            texts = (f"{method} {100 * f1:.1f} %" for method, f1 in results[-1].scores().items())
+            display.note(f"{place.name}: F1 of {', '.join(texts)}; {time.monotonic() - begun:.0f} s")
     return results
 
 
