@@ -82,7 +82,7 @@ def evaluate(  # noqa: PLR0913  (a command line's options are its function's arg
     precision: Annotated[str | None, option("float32 or bfloat16.", "TYPE")] = None,
     resize: Annotated[int | None, option("Long side that the model sees.", "PX", min=1)] = None,
     preprocess: Annotated[
-        Preprocess, option("As for the tables, or as in the authors' demonstration.")
+        Preprocess, option("As for the published tables, or as in the authors' demonstration.")
     ] = Preprocess.benchmark,
     device: Annotated[Device, option("What to compute on.")] = Device.auto,
     limit: Annotated[int | None, option("Judge only the first N images.", "N", min=1)] = None,

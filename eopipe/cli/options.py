@@ -47,7 +47,7 @@ Strict = Annotated[bool, option("Refuse prompts that the model was not taught.",
 LocalWorkers = Annotated[int | None, option("Local workers.", min=1)]
 Address = Annotated[str | None, option("A scheduler's address, instead of local workers.")]
 KernelOptions = Annotated[
-    list[str] | None, option("Another option of the kernel; repeatable.", "KEY=VALUE", name="--set")
+    list[str] | None, option("Another option of the kernel, such as scale=40; repeatable.", "KEY=VALUE", name="--set")
 ]
 
 Device = StrEnum("Device", ("auto", "cpu", "cuda"))

@@ -46,7 +46,9 @@ def models(*, as_json: Json = False) -> None:
 
 @app.command()
 def bench(
-    kernel: Annotated[str, argument("KERNEL", "By default land-cover.")] = "land-cover", *, as_json: Json = False
+    kernel: Annotated[str, argument("KERNEL", "Such as land-cover, the default.")] = "land-cover",
+    *,
+    as_json: Json = False,
 ) -> None:
     """Time a kernel on this machine, against the plain form of its model."""
     from eopipe.engine.bench import bench as measure  # noqa: PLC0415
