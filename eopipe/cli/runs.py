@@ -9,27 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from eopipe.cli.app import (
+from eopipe.cli.app import app, print_json, print_pairs, progress
+from eopipe.cli.options import (
+    Address,
     AllowEmpty,
     Json,
+    KernelOptions,
+    LocalWorkers,
     Now,
     OutUri,
     SpecPath,
     Strict,
-    app,
-    print_json,
-    print_pairs,
-    progress,
+    read_options,
 )
 from eopipe.errors import SpecError
-from eopipe.spec import ClusterSpec, load_spec, parse_yaml, resolve_now
+from eopipe.spec import ClusterSpec, load_spec, resolve_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-LocalWorkers = Annotated[int | None, typer.Option(min=1, help="Local workers.")]
-Address = Annotated[str | None, typer.Option(help="A scheduler's address, instead of local workers.")]
 
 
 class Shape(StrEnum):
@@ -113,10 +110,7 @@ def rescore(
     to: Annotated[
         str | None, typer.Option("--out", metavar="URI", help="The new output; a name beside OUT where not given.")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another option, such as scale=40; repeatable."),
-    ] = None,
+    changes: KernelOptions = None,
     workers: LocalWorkers = None,
     address: Address = None,
     as_json: Json = False,
@@ -184,32 +178,6 @@ def _see_through(work: Callable[[], dict[str, Any]], display: Any, *, as_json: b
     if as_json:
         print_json(summary)
     raise typer.Exit(summary["exit_status"])
-
-
-def read_options(prompts: str | None, pairs: list[str] | None) -> dict[str, Any]:
-    """Options of the kernel as the command line gives them; values as YAML reads them.
-
-    Args:
-        prompts: Classes and their words.
-        pairs: ``KEY=VALUE`` each.
-
-    Raises:
-        SpecError: One cannot be read.
-    """
-    found: dict[str, Any] = {}
-    if prompts is not None:
-        from eopipe.kernels.ovss.prompts import parse_text  # noqa: PLC0415  (with the kernels)
-
-        try:
-            found["prompts"] = parse_text(prompts)
-        except ValueError as error:
-            raise SpecError(f"--prompts: {error}") from None
-    for pair in pairs or ():
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise SpecError(f"--set: {pair!r} is no option; write KEY=VALUE, such as scale=40")
-        found[key] = parse_yaml(value, f"--set {key}")
-    return found
 
 
 @app.command()

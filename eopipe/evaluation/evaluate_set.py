@@ -1,53 +1,42 @@
-"""What ``eopipe eval`` does: a card, a set, a model; the result as a document."""
+"""``eopipe eval``: a model judged on the data set of a card; the result as a document."""
 
 from __future__ import annotations
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.cards import find_card
-from eopipe.evaluation.dataset import Naming, Reader, cut, find_folders, find_items, find_pairs
-from eopipe.evaluation.device import choose
+from eopipe.evaluation.dataset import ImageReader, Naming, cut, find_folders, find_items, find_pairs
 from eopipe.evaluation.report import result
-from eopipe.evaluation.run import evaluate
+from eopipe.evaluation.run import Request, choose_device, evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from eopipe.evaluation.cards import Card
-    from eopipe.evaluation.dataset import Pair
-    from eopipe.evaluation.display import Told
+    from eopipe.evaluation.cards import DatasetCard
+    from eopipe.evaluation.dataset import Sample
+    from eopipe.evaluation.run import ProgressDisplay
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What was asked for.
+class ImageRequest(Request):
+    """An evaluation on labelled images.
 
     Args:
-        card: A shipped card's name, or a TOML file.
-        data: A set's folder, or a STAC document; None: ``images`` and ``labels`` are given.
-        images: Folder of images.
+        images: Folder of images; ``data``, a folder or a STAC document, stands for both folders.
         labels: Folder of labels.
         image_pattern: Names of images, ``*`` standing for what both share; None: the card's.
         label_pattern: Names of labels, likewise.
-        image_asset: Of STAC items.
-        label_asset: Of STAC items.
-        ignore_unknown: Whether label values that mean nothing are left out instead of refused.
-        options: Kernel options; None means the card's.
-        prompts: A class file.
+        image_asset: Asset of STAC items.
+        label_asset: Asset of STAC items.
+        ignore_unknown: Whether label values without a class are left out instead of refused.
+        prompts: A class file; None: the card's words.
         resize: Long side; None: the card's.
-        demo: Whether pictures are prepared as the authors' demonstration does.
-        limit: At most so many pictures.
-        out: Folder for maps and counts, and for resuming.
-        device: ``cpu``, ``cuda`` or ``auto``.
+        demo: Whether pictures are prepared as in the authors' demonstration.
     """
 
-    card: str
-    data: str | None = None
     images: Path | None = None
     labels: Path | None = None
     image_pattern: str | None = None
@@ -55,55 +44,51 @@ class Request:
     image_asset: str = "image"
     label_asset: str = "label"
     ignore_unknown: bool = False
-    options: Mapping[str, Any] = field(default_factory=dict)
     prompts: Path | None = None
     resize: int | None = None
     demo: bool = False
-    limit: int | None = None
-    out: Path | None = None
-    device: str = "auto"
 
 
-def judge(request: Request, display: Told | None = None) -> dict[str, Any]:
-    """Run a model over a labelled set.
+def judge(request: ImageRequest, display: ProgressDisplay | None = None) -> dict[str, Any]:
+    """Judge a model on a labelled set.
 
     Args:
-        request: What.
-        display: Who is told how it goes.
+        request: The set and the settings.
+        display: Shows the progress.
 
     Returns:
         See `eopipe.evaluation.report.result`.
 
     Raises:
         SpecError: The card, the options or a file cannot be used.
-        WeightsError: The model's weights are not here.
+        WeightsError: The model's weights are not on this machine.
     """
-    from eopipe.evaluation.model import Ovss, make_plan  # noqa: PLC0415
-    from eopipe.evaluation.results_folder import Kept  # noqa: PLC0415  (with what follows: torch)
+    from eopipe.evaluation.model import OvssPredictor, make_plan  # noqa: PLC0415  (torch)
+    from eopipe.evaluation.results_folder import ResultsFolder  # noqa: PLC0415
 
     card = find_card(request.card)
-    plan = make_plan(card, given=request.options, prompts=request.prompts, resize=request.resize, demo=request.demo)
+    plan = make_plan(card, request.options, prompts=request.prompts, resize=request.resize, demo=request.demo)
     samples = cut(pairs_of(request, card), card, limit=request.limit)
-    predict = Ovss(plan, device=choose(request.device), threads=os.cpu_count() or 1)
-    read = Reader(card.label_rule(ignore_unknown=request.ignore_unknown))
+    predict = OvssPredictor(plan, device=choose_device(request.device), threads=os.cpu_count() or 1)
+    read = ImageReader(card.label_rule(ignore_unknown=request.ignore_unknown))
     settings = {**plan.identity(), "weights": predict.weights, "ignore_unknown": request.ignore_unknown}
     colours = [entry.colour for entry in plan.options.vocabulary.classes()]
     notes = [*predict.notes, *(["label values that mean nothing were ignored"] if request.ignore_unknown else [])]
 
-    with nullcontext() if request.out is None else Kept(request.out, settings, colours) as kept:
-        judged = evaluate(samples, read, predict, classes=len(card.names), kept=kept, display=display)
+    with nullcontext() if request.out is None else ResultsFolder(request.out, settings, colours) as folder:
+        judged = evaluate(samples, read, predict, classes=len(card.names), folder=folder, display=display)
         document = result(plan, judged, limited=request.limit is not None, model=predict.provenance, notes=notes)
-        if kept is not None:
-            document["out"] = str(kept.folder)
-            kept.finish(judged.confusion, document)
+        if folder is not None:
+            document["out"] = str(folder.folder)
+            folder.finish(judged.confusion, document)
     return document
 
 
-def pairs_of(request: Request, card: Card) -> list[Pair]:
+def pairs_of(request: ImageRequest, card: DatasetCard) -> list[Sample]:
     """The set's images and labels.
 
     Raises:
-        SpecError: It is not said where they are, or they cannot be matched.
+        SpecError: No folder is given, or images and labels cannot be matched.
     """
     naming = Naming(
         images=(request.image_pattern,) if request.image_pattern else card.image_names,
@@ -117,7 +102,5 @@ def pairs_of(request: Request, card: Card) -> list[Pair]:
             return find_items(request.data, image=request.image_asset, label=request.label_asset)
         return find_pairs(*find_folders(Path(request.data)), naming)
     if request.images is None or request.labels is None:
-        raise SpecError(
-            f"where is the set? Give --data FOLDER (or a STAC .json), or --images and --labels, of {card.title}"
-        )
+        raise SpecError(f"where is {card.title}? Give --data FOLDER (or a STAC .json), or --images and --labels")
     return find_pairs(request.images, request.labels, naming)

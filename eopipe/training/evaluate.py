@@ -1,7 +1,7 @@
-"""How well mini answers: against the teacher's labels, in taught words, in words it never saw, and word by word.
+"""How well mini agrees with its teacher: in taught words, in words that were never taught, and word by word.
 
-The measure is the issue's: over the classes that make up at least a hundredth of a scene's pixels, by the teacher,
-the mean of intersection over union; the share of equal labels of all pixels; both averaged over scenes.
+Two scores, averaged over scenes: the mean intersection over union of the classes that make up at least a hundredth of
+the scene's pixels by the teacher, and the share of pixels with equal labels.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from eopipe.evaluation.metrics import Confusion
 from eopipe.kernels.ovss.mixture_cosines import Mixing
 from eopipe.models.dynamicworld.net import load_dynamic_world
 from eopipe.models.mini.net import ALIGN, NINE
@@ -29,39 +30,44 @@ if TYPE_CHECKING:
     from eopipe.training.scenes import SceneData
 
 LEAST_SHARE = 0.01
-"""Of a scene's pixels: classes below it are not counted in its mean."""
-SIXTEEN = 16
-"""Sides of a teacher's window are even, and those of mini's multiples of 8."""
+"""Least share of a scene's pixels of a class that is counted in the scene's mean."""
+SIDE_MULTIPLE = 16
+"""The teacher's windows have even sides, mini's have multiples of 8."""
 
-assert SIXTEEN % ALIGN == 0
+assert SIDE_MULTIPLE % ALIGN == 0
 
 
-class Weighs(Protocol):
-    """Concept weights ``[9, y, x]`` of a whole scene."""
+class ConceptModel(Protocol):
+    """A model of concept weights, over the pixels of `inside`."""
 
     def __call__(self, scene: SceneData) -> NDArray[np.float32]:
-        """The weights, over `seen` pixels."""
+        """Weights ``[9, y, x]``."""
         ...
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of one scene, or the mean over scenes.
+class Scores:
+    """Agreement with the teacher on one scene, or the mean over scenes.
 
     Args:
         accuracy: Share of equal labels.
         miou: Mean of ``ious``.
-        ious: By concept key, of those with pixels enough.
+        ious: Intersection over union by concept key, of the classes that are counted.
     """
 
     accuracy: float
     miou: float
     ious: Mapping[str, float]
 
+    def document(self) -> dict[str, Any]:
+        """As plain JSON, four digits."""
+        iou = {key: round(value, 4) for key, value in self.ious.items()}
+        return {"accuracy": round(self.accuracy, 4), "miou": round(self.miou, 4), "iou": iou}
+
 
 def inside(scene: SceneData) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
-    """The scene cut to sides that both nets can take."""
-    rows, cols = (side - side % SIXTEEN for side in scene.valid.shape)
+    """Reflectance and validity of a scene, cut to sides that both nets accept."""
+    rows, cols = (side - side % SIDE_MULTIPLE for side in scene.valid.shape)
     return scene.dn[:, :rows, :cols], scene.valid[:rows, :cols]
 
 
@@ -72,14 +78,14 @@ def teacher_weights(scene: SceneData) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class Student:
-    """mini as `Weighs`.
+class MiniModel:
+    """mini as a `ConceptModel`.
 
     Args:
         runner: The net.
-        bands: What it sees.
-        airless: What the darkest pixels keep in blue where the air is taken off first, reflectance * 10000; None
-            leaves the scene as it is.
+        bands: Its input bands.
+        airless: Blue reflectance * 10000 that the darkest pixels keep when path radiance is subtracted first; None:
+            nothing is subtracted.
     """
 
     runner: MiniRunner
@@ -87,7 +93,7 @@ class Student:
     airless: float | None = None
 
     def __call__(self, scene: SceneData) -> NDArray[np.float32]:
-        """The net's weights."""
+        """The concept weights of the net."""
         dn, valid = inside(scene)
         ground = dn.astype(np.float32)
         if self.airless is not None:
@@ -98,12 +104,12 @@ class Student:
 
 @dataclass(frozen=True)
 class Space:
-    """How concept weights become vectors.
+    """Vectors of concepts and of phrases, by which concept weights become labels.
 
     Args:
         vectors: ``[9, C]``, one a concept.
-        sharpness: As `eopipe.kernels.ovss.mixture_cosines.Mixing`.
-        queries: From phrases to ``[Q, C]``.
+        sharpness: See `eopipe.kernels.ovss.mixture_cosines.Mixing`.
+        queries: The vectors ``[Q, C]`` of phrases.
     """
 
     vectors: NDArray[np.float32]
@@ -112,94 +118,78 @@ class Space:
 
     @classmethod
     def shipped(cls, sharpness: float) -> Space:
-        """mini's: directions fitted to the taught phrases, and phrases read through them."""
+        """The space of mini: directions fitted to the taught phrases, and phrases projected on them."""
         return cls(concept_vectors(), sharpness, read)
 
     @classmethod
     def plain(cls) -> Space:
-        """The baseline's: a concept's vector is its name's, and weights and phrases are taken as they are."""
+        """The space of the baseline: concepts and phrases by their sentence embeddings."""
         return cls(embed([concept.name for concept in CONCEPTS]), 1.0, embed)
 
     def labels(self, weights: NDArray[np.float32], phrases: Sequence[str]) -> NDArray[np.int64]:
-        """The phrase of each pixel, from 0, by the largest cosine."""
-        cosines = Mixing(self.vectors, self.queries(phrases), sharpness=self.sharpness).cosines(
-            torch.from_numpy(weights)
-        )
-        found: NDArray[np.int64] = cosines.argmax(dim=-1).numpy()
-        return found
+        """The number of the phrase with the largest cosine, ``[y, x]``."""
+        mixing = Mixing(self.vectors, self.queries(phrases), sharpness=self.sharpness)
+        return mixing.cosines(torch.from_numpy(weights)).argmax(dim=-1).numpy()
 
 
-def compare(found: NDArray[np.int64], truth: NDArray[np.int64]) -> Figures:
-    """Labels against the teacher's, both ``[pixels]`` of concepts from 0."""
-    ious = {}
-    for number, concept in enumerate(CONCEPTS):
-        mine, theirs = found == number, truth == number
-        if theirs.mean() >= LEAST_SHARE:
-            ious[concept.key] = float((mine & theirs).sum() / (mine | theirs).sum())
-    return Figures(float((found == truth).mean()), mean(ious.values()), ious)
+def compare(counts: Confusion) -> Scores:
+    """Scores of the counts of a scene's labels against the teacher's."""
+    shares, iou = counts.truth / counts.pixels, counts.iou
+    ious = {concept.key: float(iou[n]) for n, concept in enumerate(CONCEPTS) if shares[n] >= LEAST_SHARE}
+    return Scores(counts.accuracy, mean(ious.values()), ious)
 
 
-def average(figures: Sequence[Figures]) -> Figures:
-    """Means over scenes; a class's over the scenes that count it."""
-    keys = [concept.key for concept in CONCEPTS if any(concept.key in one.ious for one in figures)]
-    ious = {key: mean(one.ious[key] for one in figures if key in one.ious) for key in keys}
-    return Figures(mean(one.accuracy for one in figures), mean(one.miou for one in figures), ious)
+def average(scores: Sequence[Scores]) -> Scores:
+    """Means over scenes; the IoU of a class over the scenes that count it."""
+    keys = [concept.key for concept in CONCEPTS if any(concept.key in scene.ious for scene in scores)]
+    ious = {key: mean(scene.ious[key] for scene in scores if key in scene.ious) for key in keys}
+    return Scores(mean(scene.accuracy for scene in scores), mean(scene.miou for scene in scores), ious)
 
 
 def judge(
-    scenes: Sequence[SceneData], weighs: Weighs, *, wordings: Mapping[str, Sequence[str]], space: Space
+    scenes: Sequence[SceneData], model: ConceptModel, *, wordings: Mapping[str, Sequence[str]], space: Space
 ) -> dict[str, Any]:
-    """Figures of every wording, and of each word asked for by itself.
+    """Scores with every wording of the concepts, and of each concept by itself.
 
     Args:
-        scenes: That were not learnt from.
-        weighs: The net, or the baseline.
-        wordings: Nine phrases each, one a concept, in order; the first is by literal names.
-        space: What its weights mean.
+        scenes: Scenes that were not learnt from.
+        model: The net, or the baseline.
+        wordings: Nine phrases each, one a concept, in order; the first wording is the concepts' names.
+        space: Vectors of the concepts and of phrases.
 
     Returns:
-        By wording: accuracy, mIoU, per class and per scene; and ``single``: precision and recall of each concept's
-        name asked alone, where a pixel whose best taught name is another's is ``other``.
+        By wording: accuracy, mIoU, IoU of each class, and the same of each scene; and ``single``: precision and
+        recall of each concept by its name, where pixels with another best name count as ``other``.
     """
-    weights = {scene.name: weighs(scene) for scene in scenes}
-    truth = {scene.name: teacher_weights(scene).argmax(axis=0) for scene in scenes}
-    seen = {scene.name: inside(scene)[1] for scene in scenes}
-
-    truth = {name: labels[seen[name]] for name, labels in truth.items()}
-
-    def labelled(phrases: Sequence[str]) -> dict[str, NDArray[np.int64]]:
-        return {name: space.labels(weights[name], phrases)[seen[name]] for name in weights}
-
-    report: dict[str, Any] = {}
-    for wording, phrases in wordings.items():
-        found = labelled(phrases)
-        each = {name: compare(found[name], truth[name]) for name in weights}
-        report[wording] = _document(average(list(each.values()))) | {
-            "scenes": {name: _document(one) for name, one in each.items()}
+    valid = {scene.name: inside(scene)[1] for scene in scenes}
+    weights = {scene.name: model(scene) for scene in scenes}
+    truth = {scene.name: teacher_weights(scene).argmax(axis=0)[valid[scene.name]] for scene in scenes}
+    counts = {
+        wording: {
+            name: Confusion.of(truth[name], space.labels(weights[name], phrases)[mask], classes=len(CONCEPTS))
+            for name, mask in valid.items()
         }
-    alone = labelled(next(iter(wordings.values())))
-    report["single"] = _single(np.concatenate(list(alone.values())), np.concatenate(list(truth.values())))
+        for wording, phrases in wordings.items()
+    }
+    report: dict[str, Any] = {}
+    for wording, by_scene in counts.items():
+        scores = {name: compare(scene) for name, scene in by_scene.items()}
+        scenes_report = {"scenes": {name: scene.document() for name, scene in scores.items()}}
+        report[wording] = average(list(scores.values())).document() | scenes_report
+    by_name = next(iter(counts.values())).values()
+    report["single"] = _single(sum(by_name, Confusion.empty(len(CONCEPTS))))
     return report
 
 
-def _single(found: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+def _single(counts: Confusion) -> dict[str, dict[str, float]]:
     """Precision and recall of each concept over the pixels of all scenes."""
-    report = {}
-    for number, concept in enumerate(CONCEPTS):
-        mine, theirs = found == number, truth == number
-        if theirs.any():
-            both = int((mine & theirs).sum())
-            report[concept.key] = {
-                "precision": round(both / max(1, int(mine.sum())), 4),
-                "recall": round(both / int(theirs.sum()), 4),
-                "share": round(float(theirs.mean()), 4),
-            }
-    return report
-
-
-def _document(figures: Figures) -> dict[str, Any]:
+    hits, true, predicted = counts.hits, counts.truth, counts.predicted
     return {
-        "accuracy": round(figures.accuracy, 4),
-        "miou": round(figures.miou, 4),
-        "iou": {key: round(value, 4) for key, value in figures.ious.items()},
+        concept.key: {
+            "precision": round(int(hits[n]) / max(1, int(predicted[n])), 4),
+            "recall": round(int(hits[n]) / int(true[n]), 4),
+            "share": round(int(true[n]) / counts.pixels, 4),
+        }
+        for n, concept in enumerate(CONCEPTS)
+        if true[n]
     }

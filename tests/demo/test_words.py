@@ -2,20 +2,20 @@
 
 import pytest
 
-from eopipe.demo.words import DEFAULT, OTHERS, folder_name, proposal, read_words
+from eopipe.demo.spec import DEFAULT, FURTHER, folder_name, proposal, read_words
 from eopipe.errors import SpecError
 
 
 def test_the_demo_has_words_of_its_own():
     assert list(read_words(None)) == ["forest", "bare ground", "cropland", "grassland", "water", "houses"]
-    assert read_words(OTHERS[0]) == {"pine forest": ["pine forest"], "red soil": ["red soil"], "river": ["river"]}
+    assert read_words(FURTHER[0]) == {"pine forest": ["pine forest"], "red soil": ["red soil"], "river": ["river"]}
     assert read_words("wet: river, lake; dry: soil") == {"wet": ["river", "lake"], "dry": ["soil"]}
 
 
 def test_what_is_proposed_next_is_something_else():
-    assert proposal(None) == OTHERS[0]
-    assert proposal("pine forest;red soil;river") == OTHERS[1]
-    assert proposal(OTHERS[1]) == OTHERS[0]
+    assert proposal(None) == FURTHER[0]
+    assert proposal("pine forest;red soil;river") == FURTHER[1]
+    assert proposal(FURTHER[1]) == FURTHER[0]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,14 @@ def test_a_slip_is_one_line_with_the_remedy(typed, said):
 
 
 def test_other_words_or_another_order_make_another_folder():
-    said = [None, OTHERS[0], "river; red soil; pine forest", "river: lake; red soil; pine forest", "森; 水", "森: 水"]
+    said = [
+        None,
+        FURTHER[0],
+        "river; red soil; pine forest",
+        "river: lake; red soil; pine forest",
+        "森; 水",
+        "森: 水",
+    ]
     names = [folder_name(read_words(text)) for text in said]
     assert names[0] == folder_name(read_words(DEFAULT)) == "default"
     assert len(set(names)) == len(names)

@@ -9,7 +9,7 @@ from rasterio.transform import from_origin
 
 from eopipe.errors import CatalogError, ItemError, SpecError
 from eopipe.evaluation.cards import cards
-from eopipe.evaluation.dataset import Naming, Pair, Reader, cut, find_folders, find_items, find_pairs
+from eopipe.evaluation.dataset import ImageReader, Naming, Sample, cut, find_folders, find_items, find_pairs
 from eopipe.evaluation.read_images import picture_shape, read_image, read_label
 from tests.evaluation.documents import collection, item
 from tests.support.paths import needs_shared, shared
@@ -99,7 +99,7 @@ def test_labels_keep_their_values_and_palette(tmp_path):
 
 
 def keys(one, other, **naming):
-    return {pair.key: pair.label.rsplit("/", 1)[1] for pair in find_pairs(one, other, Naming(**naming))}
+    return {pair.key: pair.labels[0].rsplit("/", 1)[1] for pair in find_pairs(one, other, Naming(**naming))}
 
 
 def test_folders_side_by_side_with_subfolders(tmp_path):
@@ -160,15 +160,15 @@ def test_a_static_collection(tmp_path):
     address = collection(tmp_path, [item("b", named), item("a", by_role)])
     pairs = find_items(address, image="image", label="label")
     assert [pair.key for pair in pairs] == ["a", "b"]
-    assert pairs[0].image == str(tmp_path / "a.png")
-    assert pairs[1].label == str(tmp_path / "b_l.png")
+    assert pairs[0].images[0] == str(tmp_path / "a.png")
+    assert pairs[1].labels[0] == str(tmp_path / "b_l.png")
 
 
 def test_an_item_without_labels_names_what_it_has(tmp_path):
     address = collection(tmp_path, [item("a", {"image": {"href": "./a.png"}, "mask": {"href": "./m.png"}})])
     told(ItemError, "item a has no asset 'label' .it has image, mask.; name it with --label-asset",
          find_items, address, image="image", label="label")  # fmt: skip
-    assert find_items(address, image="image", label="mask")[0].label == str(tmp_path / "m.png")
+    assert find_items(address, image="image", label="mask")[0].labels[0] == str(tmp_path / "m.png")
 
 
 def test_an_item_collection_and_no_collection(tmp_path):
@@ -186,7 +186,7 @@ def test_an_item_collection_and_no_collection(tmp_path):
 def pair(folder, size, label_size=None):
     image = picture(folder / "P1.png", np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8))
     label = picture(folder / "P1_l.png", np.ones(label_size or size, np.uint8))
-    return Pair("P1", str(image), str(label))
+    return Sample("P1", (str(image),), (str(label),))
 
 
 def test_a_large_image_is_cut_as_isaid_is(tmp_path):
@@ -196,15 +196,15 @@ def test_a_large_image_is_cut_as_isaid_is(tmp_path):
         (104, 1000, 0, 896), (104, 1000, 512, 1408), (104, 1000, 604, 1500),
     ]  # fmt: skip
     assert samples[1].key == "P1_0_896_512_1408"
-    image, truth = Reader(cards()["isaid"].label_rule())(samples[4])
-    np.testing.assert_array_equal(image, read_image(samples[0].pair.image)[104:1000, 512:1408])
+    image, truth = ImageReader(cards()["isaid"].label_rule())(samples[4])
+    np.testing.assert_array_equal(image, read_image(samples[0].images[0])[104:1000, 512:1408])
     assert truth.shape == (896, 896)
 
 
 def test_a_small_image_is_padded_without_truth(tmp_path):
     (sample,) = cut([pair(tmp_path, (500, 896))], cards()["isaid"])
     assert sample.key == "P1"
-    image, truth = Reader(cards()["isaid"].label_rule())(sample)
+    image, truth = ImageReader(cards()["isaid"].label_rule())(sample)
     assert image.shape == (896, 896, 3)
     assert not image[500:].any()
     assert (truth[:500] == 1).all()
@@ -213,7 +213,7 @@ def test_a_small_image_is_padded_without_truth(tmp_path):
 
 def test_potsdams_scenes_give_the_published_number_of_tiles(tmp_path, monkeypatch):
     monkeypatch.setattr("eopipe.evaluation.dataset.picture_shape", lambda *_, **__: (6000, 6000))
-    scenes = [Pair(str(number), "i", "l") for number in range(14)]
+    scenes = [Sample(str(number), ("i",), ("l",)) for number in range(14)]
     assert len(cut(scenes, cards()["potsdam"])) == cards()["potsdam"].images == 2016
     assert len(cut(scenes, cards()["potsdam"], limit=150)) == 150
 
@@ -240,7 +240,7 @@ def test_the_samples_are_found_and_hold_the_classes_that_their_readme_says(tmp_p
     found = {}
     for name, folder in (("loveda", "loveda"), ("potsdam", "isprs_potsdam")):
         card = cards()[name]
-        read = Reader(card.label_rule())
+        read = ImageReader(card.label_rule())
         samples = cut(find_pairs(*find_folders(sample_set(folder)), Naming()), card)
         for sample in samples:
             image, truth = read(sample)
@@ -258,7 +258,7 @@ def test_isaids_sample_is_cut_in_two_and_its_colours_are_classes():
     card, folder = cards()["isaid"], sample_set("isaid")
     samples = cut(find_pairs(folder, folder, Naming(card.image_names, (*card.label_names, "*"), card.skip)), card)
     assert [sample.window for sample in samples] == [(0, 896, 0, 896), (81, 977, 0, 896)]
-    image, truth = Reader(card.label_rule())(samples[0])
+    image, truth = ImageReader(card.label_rule())(samples[0])
     assert image.shape == (896, 896, 3)
     assert np.unique(truth).tolist() == [0, 8, 9, 255]  # background, large and small vehicles, and the padding
     assert (truth[:, 884:] == 255).all()
@@ -270,6 +270,6 @@ def test_deepglobes_mask_is_binarised(tmp_path):
         shutil.copy(file, tmp_path)
     card = cards()["deepglobe-road"]
     (sample,) = cut(find_pairs(tmp_path, tmp_path, Naming(card.image_names, card.label_names)), card)
-    _, truth = Reader(card.label_rule())(sample)
+    _, truth = ImageReader(card.label_rule())(sample)
     with Image.open(tmp_path / "6383_mask.png") as file:
         np.testing.assert_array_equal(truth, np.asarray(file.convert("L")) // 255)

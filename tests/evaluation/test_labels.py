@@ -52,7 +52,7 @@ def test_colours():
     stored = np.array([[[0, 0, 0], [0, 0, 127], [0, 127, 127], [0, 100, 155]]], np.uint8)
     assert rule(stored, "x").tolist() == [[0, 9, 8, 15]]
     assert "colour (9, 0, 127) on 1 pixels" in told(rule, np.array([[[9, 0, 127]]], np.uint8))
-    assert "knows no colours" in told(LabelRule(3), np.array([[[9, 0, 127]]], np.uint8))
+    assert "has no colours" in told(LabelRule(3), np.array([[[9, 0, 127]]], np.uint8))
 
 
 def test_colours_of_isprs_leave_out_what_is_black_and_need_no_shift():

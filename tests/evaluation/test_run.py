@@ -7,12 +7,11 @@ import pytest
 from PIL import Image
 
 from eopipe.errors import LeaseError, SpecError
-from eopipe.evaluation.dataset import Reader, cut
-from eopipe.evaluation.display import Told, clock
-from eopipe.evaluation.evaluate_set import Request, pairs_of
+from eopipe.evaluation.dataset import ImageReader, cut
+from eopipe.evaluation.evaluate_set import ImageRequest, pairs_of
 from eopipe.evaluation.metrics import Confusion
-from eopipe.evaluation.results_folder import Kept
-from eopipe.evaluation.run import evaluate
+from eopipe.evaluation.results_folder import ResultsFolder
+from eopipe.evaluation.run import ProgressDisplay, clock, evaluate
 from tests.evaluation.samples import SETS, classes_by_hand, samples_of
 from tests.support.paths import needs_shared
 
@@ -23,7 +22,7 @@ class Knows:
     """Predicts the truth of the sample at hand, moved down; where there is none, class 0."""
 
     def __init__(self, card, samples, down=0):
-        self._answers = iter([self._answer(*Reader(card.label_rule())(sample), down) for sample in samples])
+        self._answers = iter([self._answer(*ImageReader(card.label_rule())(sample), down) for sample in samples])
         self.asked = 0
 
     def _answer(self, _, truth, down):
@@ -39,7 +38,7 @@ class Knows:
 @pytest.mark.parametrize("name", SETS)
 def test_the_truth_is_worth_a_hundred_percent(name):
     card, samples = samples_of(name)
-    found = evaluate(samples, Reader(card.label_rule()), Knows(card, samples), classes=len(card.names)).confusion
+    found = evaluate(samples, ImageReader(card.label_rule()), Knows(card, samples), classes=len(card.names)).confusion
     assert found.mean_iou == found.accuracy == 1
     areas = {"loveda": 2 * 1024 * 1024, "potsdam": 512 * 512, "isaid": 2 * 896 * 896}
     assert found.pixels + found.ignored == areas[name]
@@ -51,7 +50,7 @@ def test_a_map_that_is_moved_is_worth_what_counting_by_hand_says(name):
     """Stored label values, compared file by file and class by class with sets of pixels: none of our code."""
     card, samples = samples_of(name)
     found = evaluate(
-        samples, Reader(card.label_rule()), Knows(card, samples, down=40), classes=len(card.names)
+        samples, ImageReader(card.label_rule()), Knows(card, samples, down=40), classes=len(card.names)
     ).confusion
     both, either = np.zeros(len(card.names)), np.zeros(len(card.names))
     right = judged = 0
@@ -78,7 +77,7 @@ SETTINGS = {"card": {"name": "loveda"}, "options": {"bias": -0.3}}
 @needs_shared
 def test_a_killed_evaluation_goes_on_and_ends_alike(tmp_path):
     card, samples = samples_of("loveda")
-    read, classes = Reader(card.label_rule()), len(card.names)
+    read, classes = ImageReader(card.label_rule()), len(card.names)
     whole = evaluate(samples, read, Knows(card, samples, down=9), classes=classes).confusion
 
     class Killed(Knows):
@@ -87,14 +86,14 @@ def test_a_killed_evaluation_goes_on_and_ends_alike(tmp_path):
                 raise KeyboardInterrupt
             return super().__call__(picture)
 
-    with pytest.raises(KeyboardInterrupt), Kept(tmp_path, SETTINGS, COLOURS) as kept:
-        evaluate(samples, read, Killed(card, samples, down=9), classes=classes, kept=kept)
+    with pytest.raises(KeyboardInterrupt), ResultsFolder(tmp_path, SETTINGS, COLOURS) as folder:
+        evaluate(samples, read, Killed(card, samples, down=9), classes=classes, folder=folder)
     with (tmp_path / "images.jsonl").open("a") as file:
         file.write('{"key": "1", "fil')  # what a kill tears off
-    with Kept(tmp_path, SETTINGS, COLOURS) as kept:
+    with ResultsFolder(tmp_path, SETTINGS, COLOURS) as folder:
         rest = Knows(card, samples[1:], down=9)
-        judged = evaluate(samples, read, rest, classes=classes, kept=kept)
-        kept.finish(judged.confusion, {"ours": 1})
+        judged = evaluate(samples, read, rest, classes=classes, folder=folder)
+        folder.finish(judged.confusion, {"ours": 1})
     assert (rest.asked, judged.resumed, judged.images) == (1, 1, 2)
     assert judged.confusion == whole
     with np.load(tmp_path / "confusion.npz") as file:
@@ -104,12 +103,12 @@ def test_a_killed_evaluation_goes_on_and_ends_alike(tmp_path):
         assert file.mode == "P"
         np.testing.assert_array_equal(np.asarray(file), Knows(card, samples, down=9)._answer(*read(samples[1]), 9))
         assert file.getpalette()[3:6] == [16, 16, 0]
-    with Kept(tmp_path, SETTINGS, COLOURS) as kept:
-        again = evaluate(samples, read, None, classes=classes, kept=kept)  # nothing is left to predict
+    with ResultsFolder(tmp_path, SETTINGS, COLOURS) as folder:
+        again = evaluate(samples, read, None, classes=classes, folder=folder)  # nothing is left to predict
     assert again.confusion == whole
     with (
         pytest.raises(SpecError, match=r"other settings \(options.bias\); give another --out"),
-        Kept(tmp_path, {**SETTINGS, "options": {"bias": 0}}, COLOURS),
+        ResultsFolder(tmp_path, {**SETTINGS, "options": {"bias": 0}}, COLOURS),
     ):
         pass
 
@@ -120,35 +119,39 @@ def test_a_changed_label_is_judged_again(tmp_path):
     for part in ("images", "labels"):
         (tmp_path / part).mkdir()
         Image.fromarray(np.ones((5, 5), np.uint8)).save(tmp_path / part / "a.png")
-    samples = cut(pairs_of(Request(card="loveda", data=str(tmp_path)), card), card)
-    read = Reader(card.label_rule())
-    with Kept(tmp_path / "out", SETTINGS, COLOURS) as kept:
-        evaluate(samples, read, Knows(card, samples), classes=7, kept=kept)
+    samples = cut(pairs_of(ImageRequest(card="loveda", data=str(tmp_path)), card), card)
+    read = ImageReader(card.label_rule())
+    with ResultsFolder(tmp_path / "out", SETTINGS, COLOURS) as folder:
+        evaluate(samples, read, Knows(card, samples), classes=7, folder=folder)
     Image.fromarray(np.full((5, 5), 2, np.uint8)).save(tmp_path / "labels" / "a.png")
-    with Kept(tmp_path / "out", SETTINGS, COLOURS) as kept:
-        found = evaluate(samples, Reader(card.label_rule()), Knows(card, samples), classes=7, kept=kept)
+    with ResultsFolder(tmp_path / "out", SETTINGS, COLOURS) as folder:
+        found = evaluate(samples, ImageReader(card.label_rule()), Knows(card, samples), classes=7, folder=folder)
     assert found.resumed == 0
     assert found.confusion.truth.tolist() == [0, 25, 0, 0, 0, 0, 0]
 
 
 def test_a_folder_is_filled_by_one_process_at_a_time(tmp_path):
-    with Kept(tmp_path, SETTINGS, COLOURS), pytest.raises(LeaseError), Kept(tmp_path, SETTINGS, COLOURS):
+    with (
+        ResultsFolder(tmp_path, SETTINGS, COLOURS),
+        pytest.raises(LeaseError),
+        ResultsFolder(tmp_path, SETTINGS, COLOURS),
+    ):
         pass
-    with Kept(tmp_path, SETTINGS, COLOURS):
+    with ResultsFolder(tmp_path, SETTINGS, COLOURS):
         pass
 
 
 def test_a_damaged_folder_is_told(tmp_path):
     (tmp_path / "images.jsonl").write_text("nonsense\n")
-    with pytest.raises(SpecError, match="damaged"), Kept(tmp_path, SETTINGS, COLOURS):
+    with pytest.raises(SpecError, match="damaged"), ResultsFolder(tmp_path, SETTINGS, COLOURS):
         pass
 
 
 def test_progress_in_plain_lines(capsys, monkeypatch):
-    monkeypatch.setattr("eopipe.evaluation.display.PLAIN_SECONDS", 0.0)
-    with Told(terminal=False) as told:
-        told.start(total=3, done=1)
-        told.judged(Confusion.of(np.array([0, 1]), np.array([0, 1]), classes=2))
+    monkeypatch.setattr("eopipe.evaluation.run.PLAIN_SECONDS", 0.0)
+    with ProgressDisplay(terminal=False) as display:
+        display.start(total=3, done=1)
+        display.judged(Confusion.of(np.array([0, 1]), np.array([0, 1]), classes=2))
     said = capsys.readouterr().err
     assert said.startswith("2 of 3 images, 0:00:0")
     assert said.endswith("left, mIoU 100.0 % so far\n")

@@ -1,4 +1,7 @@
-"""The published formulas (spec 03 §4): counts of the whole set, and 1e-7 in every denominator."""
+"""Metrics of change maps as DynamicEarth's authors compute them (arXiv 2501.12931, its evaluation code).
+
+Counts are summed over the whole set before any division, and 1e-7 is added to every denominator.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,20 @@ if TYPE_CHECKING:
     from eopipe.evaluation.metrics import Confusion
 
 EPSILON = 1e-7
-"""Keeps a set without change from dividing by nought: its figures are 0."""
+"""Added to every denominator: the metrics of a set without change are 0."""
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Of the class "changed", 0-1, unless they say otherwise.
+class ChangeMetrics:
+    """Metrics of the class "changed", 0-1, except for the last two.
 
     Args:
         iou: Intersection over union.
-        f1: From precision and recall.
-        precision: Of what is said to have changed.
-        recall: Of what changed.
-        mean_iou: Of changed and unchanged.
-        accuracy: Over all pixels.
+        f1: Harmonic mean of precision and recall.
+        precision: Share of predicted change that is change.
+        recall: Share of change that is predicted.
+        mean_iou: Mean of the IoU of changed and unchanged.
+        accuracy: Share of pixels that are predicted correctly.
     """
 
     iou: float
@@ -33,18 +36,18 @@ class Figures:
     accuracy: float
 
     @classmethod
-    def of(cls, counts: Confusion) -> Figures:
-        """From counts of unchanged (0) and changed (1); a pixel without a prediction is wrong whatever it is.
+    def of(cls, counts: Confusion) -> ChangeMetrics:
+        """From counts of unchanged (0) and changed (1); a pixel without a prediction is an error whatever its truth.
 
-        Where every pixel has one, as in the published protocol, these are its formulas; without a prediction, a
-        changed pixel is a false negative, and an unchanged one is missing from the true negatives only.
+        Where every pixel has a prediction, as in the published protocol, these are its formulas. A changed pixel
+        without a prediction is a false negative; an unchanged one is missing from the true negatives only.
         """
         hits = int(counts.counts[1, 1])
         quiet = int(counts.counts[0, 0])
-        truth, said = counts.truth, counts.predicted
-        precision, recall = _ratio(hits, said[1]), _ratio(hits, truth[1])
-        changed = _ratio(hits, truth[1] + said[1] - hits)
-        unchanged = _ratio(quiet, truth[0] + said[0] - quiet)
+        truth, predicted = counts.truth, counts.predicted
+        precision, recall = _ratio(hits, predicted[1]), _ratio(hits, truth[1])
+        changed = _ratio(hits, truth[1] + predicted[1] - hits)
+        unchanged = _ratio(quiet, truth[0] + predicted[0] - quiet)
         return cls(
             iou=changed,
             f1=2 * precision * recall / (precision + recall + EPSILON),
@@ -54,19 +57,16 @@ class Figures:
             accuracy=_ratio(hits + quiet, counts.pixels),
         )
 
-    @property
-    def told(self) -> str:
-        """The figure by which methods are compared, for people."""
-        return f"F1 {100 * self.f1:.1f} %"
-
     def percent(self) -> dict[str, float]:
-        """By the names of the result document, two digits."""
-        named = {
-            "IoU": self.iou, "F1": self.f1, "precision": self.precision, "recall": self.recall,
-            "mIoU": self.mean_iou, "OA": self.accuracy,
-        }  # fmt: skip
-        return {name: round(100 * value, 2) for name, value in named.items()}
+        """By the names in result documents, percent with two digits."""
+        names = ("IoU", "F1", "precision", "recall", "mIoU", "OA")
+        return {name: round(100 * value, 2) for name, value in zip(names, vars(self).values(), strict=True)}
 
 
-def _ratio(part: int, whole: int) -> float:
-    return float(part / (whole + EPSILON))
+def f1_text(counts: Confusion) -> str:
+    """The metric by which methods are compared, such as ``F1 53.6 %``."""
+    return f"F1 {100 * ChangeMetrics.of(counts).f1:.1f} %"
+
+
+def _ratio(numerator: int, denominator: int) -> float:
+    return float(numerator / (denominator + EPSILON))

@@ -9,12 +9,11 @@ import typer
 from PIL import Image
 
 from eopipe.cli.app import app
-from eopipe.cli.evaluation import CommandToo
+from eopipe.cli.evaluation import CallableGroup
 from eopipe.errors import SpecError
-from eopipe.evaluation.change.baselines import ChangeVectors, change_vectors
 from eopipe.evaluation.change.cards import find_set, sets
-from eopipe.evaluation.change.command import Request, judge_methods
-from eopipe.evaluation.change.methods import Method
+from eopipe.evaluation.change.command import ChangeRequest, judge_methods
+from eopipe.evaluation.change.methods import ChangeVectors, Method, change_vectors
 from eopipe.evaluation.change.pairs import find_pairs
 from eopipe.evaluation.change.report import result_lines
 from tests.support.command import eopipe
@@ -37,8 +36,8 @@ class Halves:
 def run(root, out=None, **options):
     halves, card = Halves(), find_set("levir-cd")
     methods = [Method("halves", halves, {"side": "right"}), Method("change vectors", ChangeVectors())]
-    request = Request(card="levir-cd", data=root, out=out, **options)
-    return judge_methods(request, card, "building", find_pairs(root, card), methods), halves.asked
+    request = ChangeRequest(card="levir-cd", data=str(root), out=out, **options)
+    return judge_methods(request, find_pairs(root, card), methods), halves.asked
 
 
 @pytest.fixture
@@ -165,7 +164,7 @@ def test_eval_is_a_command_still_and_says_what_is_below_it():
 
 def test_the_shell_completes_cards_commands_and_options():
     group = typer.main.get_command(app).commands["eval"]
-    assert isinstance(group, CommandToo)
+    assert isinstance(group, CallableGroup)
     with group.make_context("eval", [], resilient_parsing=True) as context:
         (card,) = [param for param in group.get_params(context) if param.param_type_name == "argument"]
         assert [found.value for found in card.shell_complete(context, "ch")] == ["change", "chn6-cug"]

@@ -120,7 +120,7 @@ def test_labels_of_a_collection_and_those_elsewhere(run, tmp_path):
     assert [path.rsplit("/", 1)[-1] for path in found["files_beside"]] == ["there.tif"]
     assert "1 label files lie outside" in found["notes"][-1]
     with pytest.raises(ItemError, match=r"no item of .* has an asset 'labels'"):
-        mosaics.labels_of(address, "labels", changed=1, unchanged=0)
+        mosaics.find_rasters(address, "labels", changed=1, unchanged=0)
 
 
 def test_what_cannot_be_judged_is_one_line(run, tmp_path):

@@ -5,15 +5,14 @@ import math
 import pytest
 
 from eopipe.errors import SpecError
-from eopipe.evaluation.change.cards import find_set, sets
-from eopipe.evaluation.change.methods import plan_of
-from eopipe.evaluation.change.published import figure_of, figures
+from eopipe.evaluation.change.cards import figure_of, figures, find_set, sets
+from eopipe.evaluation.change.methods import plan_stages
 from eopipe.kernels.change.dynamicearth.published_settings import SECOND_CLASSES
 from tests.support.paths import needs_shared, shared
 
 
 def tables():
-    """The markdown tables of spec 03 §5: rows by their header."""
+    """The markdown tables of the specification's published results: rows by their header."""
     text = (shared() / "specs/03-dynamicearth.md").read_text().split("## 5.")[1].split("## 6.")[0]
     found = []
     for line in text.splitlines():
@@ -79,29 +78,29 @@ def test_f1_and_iou_of_every_printed_row_agree():
 
 def test_settings_come_from_the_published_cards_and_a_change_of_them_takes_the_figure_away():
     levir = find_set("levir-cd")
-    plan = plan_of(levir, "building", given={"instantiation": "SAM-DINOv2-SegEarth-OV"}, side=None)
+    plan = plan_stages(levir, "building", {"instantiation": "SAM-DINOv2-SegEarth-OV"})
     assert plan.options == {
         "instantiation": "SAM-DINOv2-SegEarth-OV", "prompts": {"building": ["building"]}, "beta": 145,
         "rule": "instance", "points": 32, "resize": 448, "background": ["background"],
     }  # fmt: skip
     assert plan.side == 1024
     assert (plan.published.f1, plan.published.iou) == (53.6, 36.6)
-    other = plan_of(levir, "building", given={"instantiation": "SAM-DINOv2-SegEarth-OV", "beta": 130}, side=256)
+    other = plan_stages(levir, "building", {"instantiation": "SAM-DINOv2-SegEarth-OV", "beta": 130}, side=256)
     assert other.options["beta"] == 130
     assert other.published is None
     assert other.differences == ("beta 130 (published: 145)", "side 256 (published: 1024)")
     more = {"instantiation": "SAM-DINOv2-SegEarth-OV", "match_histogram": True, "upsampler_checkpoint": "x.ckpt"}
-    assert plan_of(levir, "building", given=more, side=None).differences == ("match_histogram True",)
-    same = plan_of(levir, "building", given={"instantiation": "SAM-DINOv2-SegEarth-OV", "beta": 145.0}, side=None)
+    assert plan_stages(levir, "building", more).differences == ("match_histogram True",)
+    same = plan_stages(levir, "building", {"instantiation": "SAM-DINOv2-SegEarth-OV", "beta": 145.0})
     assert same.published == plan.published
-    second = plan_of(find_set("second"), "water", given={"instantiation": "APE-DINO"}, side=None)
+    second = plan_stages(find_set("second"), "water", {"instantiation": "APE-DINO"})
     assert second.options["prompts"] == {"water": ["water", "river", "pond", "sea"]}
     assert "rule" not in second.options
     assert second.published.f1 == 17.9
 
 
 def test_where_the_paper_has_nothing_nothing_stands_beside():
-    dsifn = plan_of(find_set("dsifn"), "any", given={"instantiation": "SAM-DINO-SegEarth-OV"}, side=None)
+    dsifn = plan_stages(find_set("dsifn"), "any", {"instantiation": "SAM-DINO-SegEarth-OV"})
     assert (dsifn.published, dsifn.side, dsifn.differences) == (None, None, ())
     assert figure_of(find_set("second"), "playground", "MMGD-SAM2-DINO") is None
     assert figures(find_set("bandon"), "building") == []

@@ -13,7 +13,7 @@ import rasterio
 
 from eopipe.models.mini.runner import load_mini
 from eopipe.models.registry import MINI
-from eopipe.training.evaluate import Space, Student, judge, teacher_weights
+from eopipe.training.evaluate import MiniModel, Space, judge, teacher_weights
 from eopipe.training.report import AIRLESS, wordings
 from eopipe.training.scenes import load_scenes
 from tests.support.paths import needs_shared, shared
@@ -31,7 +31,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def figures(scenes):
-    student = Student(load_mini(MINI), MINI.bands)
+    student = MiniModel(load_mini(MINI), MINI.bands)
     return judge(scenes, student, wordings=wordings(), space=Space.shipped(MINI.sharpness))
 
 
@@ -63,7 +63,7 @@ def test_the_baseline_without_training_loses_far_more_by_such_words(scenes, figu
 
 def test_without_the_air_it_maps_nearly_as_well(scenes):
     """As on surface reflectance, which the teacher was not made for."""
-    student = Student(load_mini(MINI), MINI.bands, AIRLESS)
+    student = MiniModel(load_mini(MINI), MINI.bands, AIRLESS)
     names = {"names": wordings()["names"]}
     found = judge(scenes, student, wordings=names, space=Space.shipped(MINI.sharpness))["names"]
     assert found["accuracy"] >= 0.70

@@ -1,5 +1,5 @@
-"""Runs that are judged: labelled places of a STAC collection, mapped as anybody would map them.
+"""Runs of labelled places of a STAC collection, judged against their labels.
 
-Each mosaic is compared with its labels, beside plain baselines on the same pixels. This room stands above both the
-engine, which runs, and `eopipe.evaluation`, which judges.
+Each mosaic is judged beside plain baselines on the same pixels. This package may import `eopipe.api` and
+`eopipe.engine`; the rest of `eopipe.evaluation` may not.
 """

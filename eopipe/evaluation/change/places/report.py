@@ -1,98 +1,96 @@
-"""What a trial says: a JSON document, and a table for people."""
+"""The result on labelled places as a JSON document and as tables for people."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
-from eopipe.evaluation.change.metrics import Figures
-from eopipe.evaluation.change.report import map_notes, row, table
+from eopipe.evaluation.change.mosaics import CHANGE
+from eopipe.evaluation.change.report import map_notes, method_row, methods_table
+from eopipe.evaluation.report import note_lines, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rich.table import Table
+
     from eopipe.evaluation.change.cards import ChangeCard
-    from eopipe.evaluation.change.places.run import PlaceJudged
-
-OWN = "change"
-"""The kernel's line; others are baselines."""
+    from eopipe.evaluation.change.places.run import PlaceResult
 
 
-def trial_result(card: ChangeCard, found: Sequence[PlaceJudged], kernel: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything found, in percent, as plain JSON.
+def places_result(card: ChangeCard, results: Sequence[PlaceResult], kernel: Mapping[str, Any]) -> dict[str, Any]:
+    """The result as plain JSON, in percent.
 
     Args:
         card: The set.
-        found: The places; a last one that did not end well has no figures.
+        results: The places; a last one whose run failed has no counts.
         kernel: Options of the change kernel.
     """
-    rows = [
-        {"place": each.place.name, **row(method, judged.confusion)}
-        for each in found
-        for method, judged in each.judged.items()
-    ]
-    status = next((each.status for each in found if each.status), 0)
     return {
-        "exit_status": status,
+        "exit_status": next((result.status for result in results if result.status), 0),
         "set": card.name,
         "title": card.title,
         "kernel": dict(kernel),
         "places": [
-            {"place": each.place.name, "output": each.output, "before": each.place.before, "after": each.place.after,
-             "exit_status": each.status, "notes": map_notes(each.judged[OWN]) if each.judged else []}
-            for each in found
+            {
+                "place": result.place.name,
+                "output": result.output,
+                "before": result.place.before,
+                "after": result.place.after,
+                "exit_status": result.status,
+                "notes": _map_notes(result),
+            }
+            for result in results
         ],
-        "methods": rows,
-        "mean": _means(found),
-        "notes": _notes(card, found),
-    }  # fmt: skip
+        "methods": [
+            {"place": result.place.name, **method_row(method, counts.confusion)}
+            for result in results
+            for method, counts in result.counts.items()
+        ],
+        "mean": _means(results),
+        "notes": _notes(card, results),
+    }
 
 
-def trial_lines(document: Mapping[str, Any]) -> list[str | Table]:
-    """A line a place and method, then the means over places."""
-    means = Table("mean of places", "F1 %", "least F1 %", "at", box=None, pad_edge=False)
-    for column in means.columns[1:3]:
-        column.justify = "right"
-    for each in document["mean"]:
-        means.add_row(each["method"], f"{each['F1']:.2f}", f"{each['least_F1']:.2f}", each["least_place"])
-    lines: list[str | Table] = [table(document["methods"], ("place",)), means]
-    return [*lines, *(f"note: {note}" for note in document["notes"])]
+def places_lines(document: Mapping[str, Any]) -> list[str | Table]:
+    """A result for people: a row a place and method, the means over places, notes."""
+    numbers = (("F1 %", "F1", ".2f"), ("least F1 %", "least_F1", ".2f"))
+    means = table([("mean of places", "method", ""), *numbers, ("at", "least_place", "")], document["mean"])
+    return [methods_table(document["methods"], "place"), means, *note_lines(document)]
 
 
-def _means(found: Sequence[PlaceJudged]) -> list[dict[str, Any]]:
-    """F1 of each method: its mean over places, and where it is least."""
-    scores: dict[str, dict[str, float]] = {}
-    for each in found:
-        for method, judged in each.judged.items():
-            scores.setdefault(method, {})[each.place.name] = Figures.of(judged.confusion).f1
+def _means(results: Sequence[PlaceResult]) -> list[dict[str, Any]]:
+    """Mean F1 of each method over the places, and the place with its least F1."""
+    by_method: dict[str, dict[str, float]] = {}
+    for result in results:
+        for method, score in result.scores().items():
+            by_method.setdefault(method, {})[result.place.name] = score
     return [
         {
             "method": method,
-            "F1": round(100 * sum(of.values()) / len(of), 2),
-            "least_F1": round(100 * min(of.values()), 2),
-            "least_place": min(of, key=of.__getitem__),
-            "places": len(of),
+            "F1": round(100 * sum(scores.values()) / len(scores), 2),
+            "least_F1": round(100 * min(scores.values()), 2),
+            "least_place": min(scores, key=scores.__getitem__),
+            "places": len(scores),
         }
-        for method, of in scores.items()
+        for method, scores in by_method.items()
     ]
 
 
-def _notes(card: ChangeCard, found: Sequence[PlaceJudged]) -> list[str]:
+def _map_notes(result: PlaceResult) -> list[str]:
+    return map_notes(result.counts[CHANGE]) if result.counts else []
+
+
+def _notes(card: ChangeCard, results: Sequence[PlaceResult]) -> list[str]:
     notes = [card.note] if card.note else []
-    notes += [f"{each.place.name}: {note}" for each in found if each.judged for note in map_notes(each.judged[OWN])]
-    for each in found:
-        if each.status:
+    notes += [f"{result.place.name}: {note}" for result in results for note in _map_notes(result)]
+    for result in results:
+        if result.status:
             notes.append(
-                f"{each.place.name}: the run ended with {each.status}, see eopipe status {each.output}; the same "
-                f"command resumes"
+                f"{result.place.name}: the run ended with {result.status}, see eopipe status {result.output}; the "
+                f"same command resumes"
             )
-        own = each.judged.get(OWN)
-        better = [
-            method
-            for method, judged in each.judged.items()
-            if own is not None and Figures.of(judged.confusion).f1 > Figures.of(own.confusion).f1
-        ]
+        scores = result.scores()
+        better = [method for method, score in scores.items() if score > scores[CHANGE]]
         if better:
-            notes.append(f"{each.place.name}: {', '.join(better)} did better than the kernel")
+            notes.append(f"{result.place.name}: {', '.join(better)} did better than the kernel")
     return notes

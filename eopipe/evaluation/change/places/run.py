@@ -1,4 +1,4 @@
-"""A trial: every place run, judged, and the same pixels judged by the baselines."""
+"""Runs of labelled places: each place is mapped, and its map is judged beside the baselines on the same pixels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from eopipe.engine.cluster import open_cluster
 from eopipe.engine.cluster.current import current_client
 from eopipe.engine.finish.last_summary import complete
 from eopipe.engine.run import execute
-from eopipe.evaluation.change.metrics import Figures
-from eopipe.evaluation.change.mosaics import CHANGE, MapJudged, judge_map, read_array
+from eopipe.evaluation.change.metrics import ChangeMetrics
+from eopipe.evaluation.change.mosaics import CHANGE, MapCounts, judge_map, read_array
 from eopipe.evaluation.change.places.baselines import baselines
 from eopipe.mosaic.store import MOSAIC, read_layout
 from eopipe.spec import ClusterSpec, parse_spec
@@ -22,101 +22,90 @@ from eopipe.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from eopipe.engine.display import Display
     from eopipe.engine.work.calibrate import Calibration
-    from eopipe.evaluation.change.places.labelled import Place
+    from eopipe.evaluation.change.command import ChangeRequest
+    from eopipe.evaluation.change.places.labelled import LabelledPlace
     from eopipe.spec import RunSpec
 
 TILE = 512
-"""Pixels of a tile's side: labelled places are small, and a figure should see tiles' edges."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What is tried.
-
-    Args:
-        out: Folder of the runs, one a place.
-        kernel: Options of the change kernel, as a spec gives them.
-        baselines: Whether these are judged too.
-        workers: Local processes; None: this process's Dask client, or one a core.
-    """
-
-    out: Path
-    kernel: Mapping[str, Any] = field(default_factory=dict)
-    baselines: bool = True
-    workers: int | None = None
+"""Side of a tile, pixels: labelled places are small, and their figures should include the edges of tiles."""
 
 
 @dataclass(frozen=True)
-class PlaceJudged:
-    """A place's outcome.
+class PlaceResult:
+    """Outcome of a place.
 
     Args:
-        place: Which.
+        place: The place.
         output: The run's folder.
         status: The run's exit status; unless it is 0, nothing was judged.
-        judged: Counts by method, the kernel's first.
+        counts: Counts by method, the kernel's first.
     """
 
-    place: Place
+    place: LabelledPlace
     output: str
     status: int
-    judged: Mapping[str, MapJudged] = field(default_factory=dict)
+    counts: Mapping[str, MapCounts] = field(default_factory=dict)
+
+    def scores(self) -> dict[str, float]:
+        """F1 by method."""
+        return {method: ChangeMetrics.of(counts.confusion).f1 for method, counts in self.counts.items()}
 
 
-def try_places(
-    places: Sequence[Place],
-    trial: Trial,
+def judge_places(
+    places: Sequence[LabelledPlace],
+    request: ChangeRequest,
     *,
     display: Display,
     calibration: Calibration | None = None,
-) -> list[PlaceJudged]:
-    """Run and judge places, one after the other; those that were run before are judged only.
+) -> list[PlaceResult]:
+    """Run and judge places, one after the other; a complete run is not started again, only judged.
 
     Args:
         places: In order.
-        trial: How.
-        display: Told how each run goes, and what came out.
-        calibration: Of the machine, where it is known; else it is measured once a run.
+        request: ``out`` holds the runs, one a place; ``options`` are the kernel's. Without ``workers`` the current
+            Dask client computes, or one process a core.
+        display: Shows the progress of each run and the metrics.
+        calibration: Speed of this machine; None: measured by each run.
 
     Returns:
-        An outcome a place. The first run that does not end well is the last one: its status says why.
+        An outcome a place. The first run with an exit status other than 0 is the last one.
 
     Raises:
-        EopipeError: Everything a user can mend; the same command resumes.
+        EopipeError: The same command resumes.
     """
-    found: list[PlaceJudged] = []
+    results: list[PlaceResult] = []
     with ExitStack() as stack:
         opened = False
         for place in places:
             begun = time.monotonic()
-            spec = spec_of(place, trial)
+            spec = place_spec(place, request)
             summary = complete(spec)
             if summary is None:
                 if not opened:
-                    cluster = stack.enter_context(open_cluster(_cluster(trial.workers)))
+                    cluster = stack.enter_context(open_cluster(_cluster(request.workers)))
                     stack.enter_context(cluster.client.as_current())
                     opened = True
                 summary = execute(spec, display=display, calibration=calibration)
             output, status = str(summary["output"]), int(summary["exit_status"])
             if status:
-                return [*found, PlaceJudged(place, output, status)]
-            judged = judge_place(place, output, beside=trial.baselines)
-            found.append(PlaceJudged(place, output, status, judged))
-            display.note(_line(place, judged, time.monotonic() - begun))
-    return found
+                return [*results, PlaceResult(place, output, status)]
+            counts = judge_place(place, output, with_baselines=request.baselines)
+            results.append(PlaceResult(place, output, status, counts))
+            texts = (f"{method} {100 * f1:.1f} %" for method, f1 in results[-1].scores().items())
+            display.note(f"{place.name}: F1 of {', '.join(texts)}; {time.monotonic() - begun:.0f} s")
+    return results
 
 
-def judge_place(place: Place, output: str, *, beside: bool = True) -> dict[str, MapJudged]:
+def judge_place(place: LabelledPlace, output: str, *, with_baselines: bool = True) -> dict[str, MapCounts]:
     """Judge a finished run, and the baselines on its pixels.
 
     Args:
-        place: What it mapped.
-        output: Its folder.
-        beside: Whether the baselines are judged.
+        place: The place.
+        output: Folder of its run.
+        with_baselines: Whether the baselines are judged.
 
     Returns:
         Counts by method.
@@ -126,14 +115,15 @@ def judge_place(place: Place, output: str, *, beside: bool = True) -> dict[str, 
     with storage.guard(MOSAIC):
         change = np.asarray(read_array(storage, layout)[:, :])
         maps = {CHANGE: change}
-        if beside:
+        if with_baselines:
             maps |= baselines(place, storage, layout, change)
     return {name: judge_map(place.label, layout, array) for name, array in maps.items()}
 
 
-def spec_of(place: Place, trial: Trial) -> RunSpec:
-    """The run of a place: as anybody would write it, blocks, tiles, COGs and all."""
-    kernel: dict[str, Any] = {"name": "change", **trial.kernel}
+def place_spec(place: LabelledPlace, request: ChangeRequest) -> RunSpec:
+    """The run spec of a place: an ordinary run with tiles, statistics and COGs."""
+    assert request.out is not None
+    kernel: dict[str, Any] = {"name": "change", **request.options}
     return parse_spec(
         {
             "name": f"change-{place.name}",
@@ -146,15 +136,10 @@ def spec_of(place: Place, trial: Trial) -> RunSpec:
             },
             "grid": {"crs": "utm", "resolution": 10, "tile": TILE},
             "kernel": kernel,
-            "output": {"uri": str(trial.out.absolute() / place.name), "cog": True},
+            "output": {"uri": str(request.out.absolute() / place.name), "cog": True},
             "cluster": {"kind": "current"},
         }
     )
-
-
-def _line(place: Place, judged: Mapping[str, MapJudged], seconds: float) -> str:
-    told = (f"{method} {100 * Figures.of(each.confusion).f1:.1f} %" for method, each in judged.items())
-    return f"{place.name}: F1 of {', '.join(told)}; {seconds:.0f} s"
 
 
 def _cluster(workers: int | None) -> ClusterSpec:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from eopipe.evaluation.change.metrics import Figures
+from eopipe.evaluation.change.metrics import ChangeMetrics
 from eopipe.evaluation.metrics import Confusion
 
 
 def published(pairs):
-    """Spec 03 §4, from 8-bit maps: binarised above 127.5, counts of the whole set before any division."""
+    """The published protocol, from 8-bit maps: binarised above 127.5, counts of the whole set before any division."""
     tp = fp = fn = tn = 0
     for said, true in pairs:
         changed, was = said > 127.5, true > 127.5
@@ -17,7 +17,7 @@ def published(pairs):
     eps = 1e-7
     precision, recall = tp / (tp + fp + eps), tp / (tp + fn + eps)
     iou, quiet = tp / (tp + fp + fn + eps), tn / (tn + fp + fn + eps)
-    return Figures(
+    return ChangeMetrics(
         iou, 2 * precision * recall / (precision + recall + eps), precision, recall, (iou + quiet) / 2,
         (tp + tn) / (tp + fp + fn + tn + eps),
     )  # fmt: skip
@@ -36,7 +36,7 @@ def test_a_set_s_figures_are_the_published_ones(shares):
         (Confusion.of(true > 127, (said > 127).astype(np.uint8), classes=2) for said, true in pairs),
         Confusion.empty(2),
     )
-    ours, theirs = Figures.of(counts), published(pairs)
+    ours, theirs = ChangeMetrics.of(counts), published(pairs)
     for name, value in vars(theirs).items():
         assert getattr(ours, name) == pytest.approx(value, rel=1e-12, abs=1e-15), name
 
@@ -44,9 +44,9 @@ def test_a_set_s_figures_are_the_published_ones(shares):
 def test_what_nobody_predicted_is_wrong_and_what_nobody_labelled_counts_nowhere():
     truth = np.array([1, 1, 0, 0, 0, 255], np.uint8)
     said = np.array([1, 255, 0, 1, 255, 1], np.uint8)
-    found = Figures.of(Confusion.of(truth, said, classes=2))
-    assert found.precision == pytest.approx(1 / 2)
-    assert found.recall == pytest.approx(1 / 2)
-    assert found.iou == pytest.approx(1 / 3)
-    assert found.accuracy == pytest.approx(2 / 5)
-    assert found.percent()["F1"] == 50.0
+    metrics = ChangeMetrics.of(Confusion.of(truth, said, classes=2))
+    assert metrics.precision == pytest.approx(1 / 2)
+    assert metrics.recall == pytest.approx(1 / 2)
+    assert metrics.iou == pytest.approx(1 / 3)
+    assert metrics.accuracy == pytest.approx(2 / 5)
+    assert metrics.percent()["F1"] == 50.0

@@ -14,9 +14,10 @@ import eopipe
 from eopipe.engine.display import Quiet
 from eopipe.errors import ItemError, SpecError
 from eopipe.evaluation.change.cards import find_set
-from eopipe.evaluation.change.places import run as trials
+from eopipe.evaluation.change.command import ChangeRequest
+from eopipe.evaluation.change.places import run as places_run
 from eopipe.evaluation.change.places.labelled import find_places
-from eopipe.evaluation.change.places.report import trial_lines, trial_result
+from eopipe.evaluation.change.places.report import places_lines, places_result
 from eopipe.kernels.change.spectral import kernel as change
 from eopipe.kernels.land_cover import BANDS
 from tests.evaluation.documents import collection, item
@@ -80,7 +81,7 @@ def test_what_is_no_place_is_one_line(tmp_path):
             find_places(collection(tmp_path, documents), OSCD)
         assert "\n" not in str(raised.value)
     with pytest.raises(SpecError, match="no labelled place 'there'; there are here"):
-        find_places(collection(tmp_path, [one, _earlier(one)]), OSCD, wanted=["there"])
+        find_places(collection(tmp_path, [one, _earlier(one)]), OSCD, names=["there"])
 
 
 def _earlier(one):
@@ -125,17 +126,17 @@ def tiny(folder, broken=False):
 
 @pytest.fixture(scope="module")
 def tried(workers, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trial")
+    folder = tmp_path_factory.mktemp("places")
     places = find_places(tiny(folder), OSCD)
-    trial = trials.Trial(out=folder / "out")
-    return places, trial, trials.try_places(places, trial, display=Quiet(), calibration=CALIBRATION)
+    arguments = ChangeRequest(card="oscd", out=folder / "out")
+    return places, arguments, places_run.judge_places(places, arguments, display=Quiet(), calibration=CALIBRATION)
 
 
 @needs_shared
 def test_a_place_is_run_and_judged_as_by_hand(tried):
-    (place,), trial, (found,) = tried
-    assert (found.status, found.output) == (0, str(trial.out / "pisa"))
-    assert list((trial.out / "pisa/cog").glob("*.tif"))
+    (place,), arguments, (found,) = tried
+    assert (found.status, found.output) == (0, str(arguments.out / "pisa"))
+    assert list((arguments.out / "pisa/cog").glob("*.tif"))
     whole = xr.open_zarr(f"{found.output}/mosaic.zarr", group="0", consolidated=False).load()
     with rasterio.open(place.label.address) as file:
         label = file.read(1).ravel()
@@ -144,15 +145,15 @@ def test_a_place_is_run_and_judged_as_by_hand(tried):
     east, north = Transformer.from_crs(4326, whole.spatial_ref.attrs["crs_wkt"], always_xy=True).transform(x, y)
     at = {"x": xr.DataArray(east), "y": xr.DataArray(north)}
     maps = {"change": whole.change.values, **by_hand(place, whole)}
-    assert list(found.judged) == list(maps)
+    assert list(found.counts) == list(maps)
     for name, array in maps.items():
         said = whole.change.copy(data=array).sel(method="nearest", **at).values
-        counts = found.judged[name].confusion.counts
+        counts = found.counts[name].confusion.counts
         assert counts.sum() > 5000
         for truth in (0, 1):
             for value in (0, 1):
                 assert counts[truth, value] == ((label == truth + 1) & (said == value)).sum(), name
-    assert found.judged["change"].confusion.pixels == label.size
+    assert found.counts["change"].confusion.pixels == label.size
 
 
 def by_hand(place, whole):
@@ -180,21 +181,23 @@ def by_hand(place, whole):
 
 @needs_shared
 def test_a_second_start_runs_nothing_and_says_the_same(tried, monkeypatch):
-    places, trial, before = tried
-    monkeypatch.setattr(trials, "execute", lambda *_, **__: pytest.fail("a complete run was started again"))
-    again = trials.try_places(places, trial, display=Quiet())
-    assert trial_result(OSCD, again, {}) == trial_result(OSCD, before, {})
+    places, arguments, before = tried
+    monkeypatch.setattr(places_run, "execute", lambda *_, **__: pytest.fail("a complete run was started again"))
+    again = places_run.judge_places(places, arguments, display=Quiet())
+    assert places_result(OSCD, again, {}) == places_result(OSCD, before, {})
     with pytest.raises(SpecError):  # the folder holds another run
-        trials.try_places(places, trials.Trial(out=trial.out, kernel={"registration": False}), display=Quiet())
+        places_run.judge_places(
+            places, ChangeRequest(card="oscd", out=arguments.out, options={"registration": False}), display=Quiet()
+        )
 
 
 @needs_shared
 def test_people_read_a_line_a_method_and_the_means(tried):
-    document = trial_result(OSCD, tried[2], {})
+    document = places_result(OSCD, tried[2], {})
     assert [row["method"] for row in document["methods"]] == [row["method"] for row in document["mean"]]
     for row, mean in zip(document["methods"], document["mean"], strict=True):
         assert (row["F1"], row["place"]) == (mean["F1"], mean["least_place"])
-    lines = trial_lines(document)
+    lines = places_lines(document)
     assert lines[0].row_count == lines[1].row_count == 4
     better = [row["method"] for row in document["methods"][1:] if row["F1"] > document["methods"][0]["F1"]]
     assert any("did better than the kernel" in note for note in document["notes"]) == bool(better)

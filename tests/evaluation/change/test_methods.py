@@ -5,14 +5,14 @@ import pytest
 from PIL import Image
 
 from eopipe.evaluation.change.cards import find_set
-from eopipe.evaluation.change.methods import methods_of, plan_of
+from eopipe.evaluation.change.methods import load_methods, plan_stages
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared, shared
 
 
 def predictor(**options):
-    plan = plan_of(find_set("levir-cd"), "building", given=options, side=None)
-    return methods_of(plan, baselines=False, device="cpu")[0].predict
+    plan = plan_stages(find_set("levir-cd"), "building", options)
+    return load_methods(plan, baselines=False, device="cpu")[0].predict
 
 
 def scene():

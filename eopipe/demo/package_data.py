@@ -1,4 +1,4 @@
-"""A scene's pixels, read from the package that carries it; the package itself is never imported."""
+"""A scene's pixels, read from the data files of its package; the package itself is never imported."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 300
-"""Pixels of spyndex's scene."""
+"""Side of spyndex's scene, pixels."""
 
 CORNER = (501760.0, 5120.0)
-"""Where four cells of 512 pixels of 10 m meet in EPSG:32631, on the Gulf of Guinea: nobody takes it for the place."""
+"""A corner of four cells of 512 pixels of 10 m in EPSG:32631, in the Gulf of Guinea: evidently not the real place."""
 
 
 @dataclass(frozen=True)
-class Pixels:
-    """A scene as an array on the ground.
+class SceneRaster:
+    """A georeferenced scene.
 
     Args:
         values: ``[band, y, x]``, digital numbers as the package has them.
-        crs: Of the transform.
+        crs: CRS of the transform.
         transform: From pixels to the CRS.
     """
 
@@ -42,26 +42,24 @@ def package_file(package: str, file: str, version: str) -> Path:
     """A data file of an installed package.
 
     Args:
-        package: Its name.
+        package: Name of the package.
         file: Path inside it.
-        version: Requirement that installs one that has the file.
+        version: Requirement that pip installs a version with the file for.
 
     Raises:
         SpecError: The package is missing, or has no such file.
     """
-    found = find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise SpecError(
-            f"the demo's scene comes with the package {package}, which is missing; pip install 'eopipe[demo]'"
-        )
-    path = Path(next(iter(found.submodule_search_locations))) / file
+    module = find_spec(package)
+    if module is None or not module.submodule_search_locations:
+        raise SpecError(f"the demo needs the package {package}, which is missing; pip install 'eopipe[demo]'")
+    path = Path(next(iter(module.submodule_search_locations))) / file
     if not path.is_file():
         raise SpecError(f"this version of {package} has no {file}, the demo's scene; pip install '{version}'")
     return path
 
 
-def read_sentinel2(path: Path) -> Pixels:
-    """The scene of spyndex: four bands of 300 x 300, laid across the corner of four cells.
+def read_scene(path: Path) -> SceneRaster:
+    """The scene of spyndex: four bands of 300 x 300 pixels, placed across the corner of four cells.
 
     Raises:
         SpecError: The file holds something else.
@@ -72,10 +70,6 @@ def read_sentinel2(path: Path) -> Pixels:
         values = np.empty(0)
     sane = values.shape == (4, SIDE, SIDE) and values.dtype.kind in "iu"
     if not sane or values.min() < 1 or values.max() > np.iinfo(np.uint16).max:
-        raise _other(path, "spyndex>=0.12,<1")
+        raise SpecError(f"{path} is not the demo's scene; pip install --force-reinstall 'spyndex>=0.12,<1'")
     left, top = CORNER[0] - SIDE / 2 * 10, CORNER[1] + SIDE / 2 * 10
-    return Pixels(values.astype(np.uint16), "EPSG:32631", Affine(10, 0, left, 0, -10, top))
-
-
-def _other(path: Path, version: str) -> SpecError:
-    return SpecError(f"{path} is not the scene that the demo knows; pip install --force-reinstall '{version}'")
+    return SceneRaster(values.astype(np.uint16), "EPSG:32631", Affine(10, 0, left, 0, -10, top))
