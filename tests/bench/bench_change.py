@@ -14,10 +14,9 @@ import numpy as np
 import torch
 
 from eopipe.kernels.change.dynamicearth.pipelines import judge_objects
-from eopipe.kernels.change.masks.proposals import Proposals, joined
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
 from eopipe.kernels.change.masks.runs import Masks
 from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels
-from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE
 from tests.support import change as plain
 
 SHAPE, OBJECTS, BETA = (1024, 1024), 300, 145
@@ -43,9 +42,9 @@ def pair_of_features(generator):
 def ours(dense, first, features, probabilities):
     masks = Masks.from_dense(dense, SHAPE)
     before, after = masks.take(np.arange(first)), masks.take(np.arange(first, OBJECTS))
-    proposals = joined([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
+    proposals = Proposals.concatenate([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
     found = judge_objects(proposals, compare_objects(*features, masks, beta=BETA), *probabilities)
-    return found.kept, found.change(), found.score
+    return found.changed, found.mask(), found.score
 
 
 def theirs(dense, first, features, probabilities):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.kernels.change.otsu import otsu
+from eopipe.kernels.change.spectral.threshold import otsu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.evaluation.change.baselines import ChangeVectors
 from eopipe.evaluation.change.published import figure_of
 from eopipe.kernels.change.dynamicearth.combinations import instantiation
-from eopipe.kernels.change.dynamicearth.published_settings import find_card
+from eopipe.kernels.change.dynamicearth.published_settings import find_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +124,7 @@ def _published(card: ChangeCard, category: str, name: str) -> tuple[dict[str, An
     """Options and side of the published settings; none where the paper has none for the set."""
     if card.dataset is None:
         return {}, None
-    settings = find_card(name, card.dataset, category)
+    settings = find_settings(name, card.dataset, category)
     found: dict[str, Any] = {
         "prompts": {category: list(settings.foreground)},
         "beta": settings.beta,

@@ -9,7 +9,7 @@ from rich.table import Table
 from eopipe.evaluation.change.cards import sets
 from eopipe.evaluation.change.metrics import Figures
 from eopipe.evaluation.change.published import figures
-from eopipe.kernels.change.dynamicearth.published_settings import cards as published_settings
+from eopipe.kernels.change.dynamicearth.published_settings import all_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -168,7 +168,7 @@ def sets_document() -> list[dict[str, Any]]:
                     "rule": each.rule, "points": each.points, "resize": each.resize, "side": each.side,
                     "background": list(each.background), "foreground": list(each.foreground),
                 }
-                for each in published_settings()
+                for each in all_settings()
                 if each.dataset == card.dataset
             ],
             "published": [

@@ -13,16 +13,15 @@ from eopipe.evaluation.change.methods import STAGES, Method
 from eopipe.evaluation.device import choose
 from eopipe.kernels.change.dynamicearth.assemble import Assembly
 from eopipe.kernels.change.dynamicearth.options import StageOptions
-from eopipe.kernels.change.stages.protocols import Pair
-from eopipe.kernels.change.stages.rgb import RGB, Sight
+from eopipe.kernels.change.stages.pair import RGB, BandStretch, DatePair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.evaluation.change.methods import Plan
-    from eopipe.kernels.change.dynamicearth.assemble import Detection
+    from eopipe.kernels.change.dynamicearth.assemble import LoadedStages
 
-PICTURE = Sight(RGB, black=0.0, white=255.0)
+PICTURE = BandStretch(RGB, black=0.0, white=255.0)
 """8-bit pictures, red first, as they are."""
 
 
@@ -30,17 +29,17 @@ class Stages:
     """A loaded combination as a predictor of pairs of pictures.
 
     Args:
-        detection: Loaded for `PICTURE`.
+        loaded: Stages, for `PICTURE`.
     """
 
-    def __init__(self, detection: Detection) -> None:
-        self._detection = detection
+    def __init__(self, loaded: LoadedStages) -> None:
+        self._loaded = loaded
 
     def __call__(self, pair: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """0 and 1, ``[H, W]``, of pictures ``[2, H, W, 3]``."""
         pixels = np.ascontiguousarray(pair.transpose(0, 3, 1, 2), np.float32)
         seen = np.ones((2, *pair.shape[1:3]), np.bool_)
-        return self._detection(Pair(pixels, seen)).found.change().astype(np.uint8)
+        return self._loaded(DatePair(pixels, seen)).changes.mask().astype(np.uint8)
 
 
 def stages(plan: Plan, *, device: str) -> Method:
@@ -62,11 +61,11 @@ def stages(plan: Plan, *, device: str) -> Method:
             f"{_name(plan)} sees {', '.join(unseen)}, and pictures have {', '.join(RGB)} only; name other stages "
             f"with --instantiation, or --set comparer=… and --set identifier=…"
         )
-    detection = assembly.load(PICTURE, device=choose(device), threads=os.cpu_count() or 1)
-    decided = {name: value for name, value in options.complete().items() if name not in assembly.places}
+    loaded = assembly.load(PICTURE, device=choose(device), threads=os.cpu_count() or 1)
+    decided = {name: value for name, value in options.complete().items() if name not in assembly.path_options}
     return Method(
         name=_name(plan),
-        predict=Stages(detection),
+        predict=Stages(loaded),
         identity={"options": decided, "weights": assembly.weights, "side": plan.side},
         provenance=assembly.provenance,
         published=plan.published,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.kernels.change.stages.propose.sam import SAM, GeneratorSettings, generate, point_grid
+from eopipe.kernels.change.stages.propose.sam import generate, point_grid
+from eopipe.kernels.change.stages.settings import SAM, GeneratorSettings
 from eopipe.models.foundation import masks as module
 from eopipe.models.foundation.masks import BoxMaskModel, PointMaskModel
 from eopipe.models.foundation.resolve import resolve
@@ -131,7 +132,7 @@ def test_the_kernels_generator_keeps_what_the_librarys_own_keeps(models):
     ]
     logits, predicted = (torch.from_numpy(each) for each in joined(answers))
     limits = {"predicted_iou": float(predicted.quantile(0.4)), "stability": 0.3, "offset": 0.002}
-    settings = GeneratorSettings(weights="tiny", points=6, batch=16, **limits)
+    settings = GeneratorSettings(points=6, batch=16, **limits)
     found = generate(answers, (96, 120), settings=settings, origin=0)
 
     processor = SamImageProcessor()

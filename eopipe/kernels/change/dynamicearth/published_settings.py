@@ -1,4 +1,7 @@
-"""The settings of DynamicEarth's figures: a frozen card a combination, data set and class (spec 03 §3)."""
+"""The settings of DynamicEarth's figures, by combination, data set and class.
+
+Source: arXiv 2501.12931 and the scripts of its released code (likyoo/DynamicEarth, `eval/`).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.dynamicearth.combinations import Instantiation, instantiation
-from eopipe.kernels.change.stages.detect.boxes import MMGD
-from eopipe.kernels.change.stages.propose.sam import SAM
+from eopipe.kernels.change.stages.settings import MMGD, SAM, SEGEARTH_OV
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +23,19 @@ SECOND = "SECOND"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class PublishedSettings:
     """What a published figure was made with.
 
     Attributes:
         instantiation: The combination of stages.
         dataset: The data set.
-        category: What was asked for: ``building``, or one of SECOND's classes.
+        category: The class whose changes were mapped: ``building``, or one of SECOND's.
         beta: Degrees of the comparer's confidence threshold.
         rule: What makes a change of a change of class; None in I-M-C, which identifies first.
-        points: Points a side of SAM's grid; None where no grid is asked.
+        points: Points a side of SAM's grid; None where there is no grid.
         resize: Side of the picture that the identifier sees; None in I-M-C.
         background: Names of class 0; none in I-M-C.
-        foreground: Names of what was asked for.
+        foreground: Names of the class.
         side: Pixels of a picture's side.
     """
 
@@ -51,7 +53,7 @@ class Card:
 
 @dataclass(frozen=True)
 class SecondClass:
-    """A class of SECOND: its number in the labels, its words, and beta by instantiation."""
+    """A class of SECOND: its number in the labels, its names for each kind of model, and beta by instantiation."""
 
     number: int
     background: tuple[str, ...]
@@ -128,7 +130,7 @@ SECOND_CLASSES = {
 """SECOND's classes by name; ``number`` is the label's code, 0 being unchanged."""
 
 
-def find_card(name: str, dataset: str, category: str = "building") -> Card:
+def find_settings(name: str, dataset: str, category: str = "building") -> PublishedSettings:
     """The published settings of a combination on a data set.
 
     Args:
@@ -147,48 +149,48 @@ def find_card(name: str, dataset: str, category: str = "building") -> Card:
             f"no settings of {name} for {category} on {dataset} were published; there are those of "
             f"{', '.join(_METHODS)} for building on {sets}, and for {classes} on {SECOND}"
         )
-    return _card_of_second(method, category) if dataset == SECOND else _card_of_buildings(method, dataset)
+    return _second(method, category) if dataset == SECOND else _buildings(method, dataset)
 
 
-def cards() -> Iterator[Card]:
+def all_settings() -> Iterator[PublishedSettings]:
     """All published settings, method by method."""
     for name in _METHODS:
         for dataset in BUILDINGS:
-            yield find_card(name, dataset)
+            yield find_settings(name, dataset)
         for category in SECOND_CLASSES:
-            yield find_card(name, SECOND, category)
+            yield find_settings(name, SECOND, category)
 
 
-def _card_of_buildings(method: Instantiation, dataset: str) -> Card:
-    masks_first = method.order == "M-C-I"
-    small = dataset == "WHU-CD"  # tiles of 256, on which SAM is asked coarsely and the identifier sees one window
+def _buildings(method: Instantiation, dataset: str) -> PublishedSettings:
+    masks_first = method.masks_first
+    small = dataset == "WHU-CD"  # tiles of 256, with a coarse grid for SAM and one window for the identifier
     sam = method.generator is SAM
-    return Card(
+    return PublishedSettings(
         instantiation=method,
         dataset=dataset,
         category="building",
         beta=_BUILDING_BETA[method.name][BUILDINGS.index(dataset)],
         rule="instance" if masks_first else None,
         points=(8 if small and sam else 32) if masks_first else None,
-        resize=(224 if small and sam else 448) if masks_first else None,
+        resize=(224 if small and sam else SEGEARTH_OV.resize) if masks_first else None,
         background=("background",) if masks_first else (),
         foreground=("building",) if masks_first else _building_names(method),
         side=256 if small or not masks_first else 1024,
     )
 
 
-def _card_of_second(method: Instantiation, category: str) -> Card:
+def _second(method: Instantiation, category: str) -> PublishedSettings:
     row = SECOND_CLASSES[category]
-    masks_first = method.order == "M-C-I"
-    return Card(
+    masks_first = method.masks_first
+    return PublishedSettings(
         instantiation=method,
         dataset=SECOND,
         category=category,
         beta=row.beta[method.name],
-        # the scripts with SAM take the stuff rule for every class, building too; those with SAM2 the other
+        # the scripts with SAM take the stuff rule for every class, building too; those with SAM2 the instance rule
         rule=("stuff" if method.generator is SAM else "instance") if masks_first else None,
         points=(16 if category == "water" else 32) if masks_first else None,
-        resize=448 if masks_first else None,
+        resize=SEGEARTH_OV.resize if masks_first else None,
         background=row.background if masks_first else (),
         foreground=row.foreground if masks_first else row.detected or _building_names(method),
         side=512,
@@ -196,5 +198,5 @@ def _card_of_second(method: Instantiation, category: str) -> Card:
 
 
 def _building_names(method: Instantiation) -> tuple[str, ...]:
-    """What a detector is asked for buildings by; for SECOND none are told, and they are taken to be the same."""
+    """Names of buildings for a detector; for SECOND none were published, and they are taken to be the same."""
     return _MMGD_BUILDING if method.detector is MMGD else _APE_BUILDING
