@@ -19,7 +19,7 @@ from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.work import strips
 from eopipe.errors import OutputError, SpecError, TileFault
-from eopipe.kernels.change import base as change
+from eopipe.kernels.change.spectral import base as change
 from eopipe.kernels.change.spectral.kernel import SpectralChange
 from eopipe.mosaic.store import STATUS
 from eopipe.mosaic.store import read_status as tile_status

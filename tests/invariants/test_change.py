@@ -17,7 +17,7 @@ from geopandas.testing import assert_geodataframe_equal
 from eopipe.engine.display import Quiet
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.run import execute
-from eopipe.kernels.change import base
+from eopipe.kernels.change.spectral import base
 from eopipe.spec import parse_spec
 from tests.invariants.test_4_tasks import CountTasks, _count
 from tests.support import measuring

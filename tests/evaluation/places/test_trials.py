@@ -17,7 +17,7 @@ from eopipe.evaluation.change.cards import find_set
 from eopipe.evaluation.change.places import run as trials
 from eopipe.evaluation.change.places.labelled import find_places
 from eopipe.evaluation.change.places.report import trial_lines, trial_result
-from eopipe.kernels.change import base as change
+from eopipe.kernels.change.spectral import base as change
 from eopipe.kernels.land_cover import BANDS
 from tests.evaluation.documents import collection, item
 from tests.support import measuring

@@ -88,7 +88,7 @@ def test_classes_and_rules(arrays, masks):
 
 
 def test_the_last_two_stages_at_once(arrays, proposals):
-    everything = AngleComparison(np.ones(len(proposals)), 0.0)
+    everything = AngleComparison.of(np.ones(len(proposals)), 0.0)
     found = judge_objects(proposals, everything, arrays["ident_prob1"], arrays["ident_prob2"], rule="stuff")
     np.testing.assert_array_equal(found.changed, arrays["ident_keep_stuff"][:-1])
 

@@ -9,8 +9,8 @@ import rasterio
 from eopipe.errors import SpecError, TileFault
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.change import base
 from eopipe.kernels.change.registration.shift import move
+from eopipe.kernels.change.spectral import base
 from eopipe.kernels.change.spectral.cell import HALO
 from eopipe.kernels.land_cover import BANDS
 from eopipe.kernels.protocol import Measuring, StripContext

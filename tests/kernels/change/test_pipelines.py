@@ -90,9 +90,9 @@ def test_pixels_by_themselves(pair, encoders, identifier):
 
 def test_a_pixel_s_own_threshold(pair, encoders, identifier):
     """Otsu's, over the pair; it parts the scores."""
-    comparison = LatentComparer(encoders, None).pixels(pair)
+    comparison = LatentComparer(encoders, None)(pair, None)
     assert comparison.score.min() < comparison.limit < comparison.score.max()
-    objects = LatentComparer(encoders, None).objects(pair, Masks.from_labels(np.ones(SHAPE, int)))
+    objects = LatentComparer(encoders, None)(pair, Masks.from_labels(np.ones(SHAPE, int)))
     assert objects.limit == comparison.limit
 
 
@@ -129,7 +129,7 @@ def maps(*boxes):
 
 def alike(masks):
     """A comparer to whom large objects look different."""
-    return AngleComparison(np.where(masks.areas > 100, 1.0, -1.0), 0.0)
+    return AngleComparison.of(np.where(masks.areas > 100, 1.0, -1.0), 0.0)
 
 
 def test_instances_of_class_maps():

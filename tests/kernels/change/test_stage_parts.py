@@ -241,7 +241,7 @@ def test_colours_of_a_pair_by_itself():
     assert ratio_of(same, (0, 1, 2), None).max() < 1
     mask = np.zeros((1, *pair.shape), bool)
     mask[0, 45:75, 35:85] = True
-    compared = SpectralComparer(ratio).objects(pair, Masks.from_dense(mask, pair.shape))
+    compared = SpectralComparer(ratio)(pair, Masks.from_dense(mask, pair.shape))
     assert compared.ratio[0] == pytest.approx(ratio[mask[0]].mean(), abs=1e-6)
     assert compared.changed.all()
 

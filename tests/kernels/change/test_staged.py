@@ -12,7 +12,7 @@ from eopipe.grid import PixelBox
 from eopipe.kernels import registry
 from eopipe.kernels.change.dynamicearth.assemble import Assembly, PairChanges
 from eopipe.kernels.change.dynamicearth.lattice import core_of, stride_of
-from eopipe.kernels.change.dynamicearth.pipelines import ObjectChanges
+from eopipe.kernels.change.dynamicearth.pipelines import Changes
 from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
 from eopipe.kernels.change.masks.regions import regions
 from eopipe.kernels.change.registration.alignment import MOVE_MARGIN
@@ -47,7 +47,7 @@ class Brightest:
         origin = np.where(bright, AFTER, BEFORE).astype(np.uint8)
         proposals = Proposals(masks, np.ones(len(masks), np.float32), origin)
         kept = score >= 100
-        found = ObjectChanges(proposals, score.astype(float), first, second, kept, score)
+        found = Changes(proposals, score.astype(float), first, second, kept, score)
         return PairChanges(found, shown.astype(np.uint8))
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from eopipe.kernels.change.dynamicearth.combinations import Instantiation
     from eopipe.kernels.change.dynamicearth.options import StageOptions
-    from eopipe.kernels.change.dynamicearth.pipelines import ObjectChanges, PixelChanges
+    from eopipe.kernels.change.dynamicearth.pipelines import Changes
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
     from eopipe.kernels.change.stages.protocols import (
         ChangeStage,
@@ -164,7 +164,7 @@ class PairChanges:
         labels: uint8 ``[2, H, W]``: the class of each pixel on both dates, 0 background; codes of the classes.
     """
 
-    changes: ObjectChanges | PixelChanges
+    changes: Changes
     labels: NDArray[np.uint8]
 
 
@@ -217,8 +217,9 @@ class LoadedStages:
         one_sided = combination.detector.one_sided if combination.detector is not None else "compare"
         comparer = LatentComparer(self.encoder, combination.beta)
         changes = identify_mask_compare(pair, detector, comparer, one_sided=one_sided)
-        masks, origin = changes.proposals.masks, changes.proposals.origin
-        labels = np.stack([masks.take(origin == date).union() for date in DATES])
+        objects = changes.proposals
+        assert objects is not None
+        labels = np.stack([objects.masks.take(objects.origin == date).union() for date in DATES])
         return PairChanges(changes, labels.astype(np.uint8))
 
     def _ratio(self, pair: DatePair, probabilities: list[NDArray[Any]]) -> NDArray[np.float32]:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.stages.protocols import ChangeStage, Detector, Encoder, Identifier, Proposer
 
 PROPOSERS: Mapping[str, Callable[[StageOptions], ChangeStage[Proposer]]] = {
-    PIXELS: lambda _: PixelProposer.resolve(),
-    FELZENSZWALB: lambda options: FelzenszwalbProposer.resolve(**options.segments.model_dump()),
+    PIXELS: lambda _: PixelProposer(),
+    FELZENSZWALB: lambda options: FelzenszwalbProposer(**options.segments.model_dump()),
 }
 
 ENCODERS: Mapping[str, Callable[[], ChangeStage[Encoder]]] = {
@@ -38,7 +38,7 @@ ENCODERS: Mapping[str, Callable[[], ChangeStage[Encoder]]] = {
 }
 
 IDENTIFIERS: Mapping[str, Callable[[StageOptions], ChangeStage[Identifier]]] = {
-    NONE: lambda _: NoIdentifier.resolve(),
+    NONE: lambda _: NoIdentifier(),
     DYNAMIC_WORLD.name: lambda options: DynamicWorldIdentifier.resolve(
         read_prompts(options.prompts, options.teacher_classes)
     ),

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.dynamicearth.combinations import Instantiation
     from eopipe.kernels.ovss.common_options import Prompts
 
+_OF_WORDS = ("background", "resize", "upsampler", "upsampler_checkpoint")
+"""Options of an identifier of words."""
+
 
 def refuse_misfits(
     stages: Instantiation, given: AbstractSet[str], *, prompts: Prompts, background: tuple[str, ...]
@@ -106,13 +109,11 @@ def _unused(stages: Instantiation, given: AbstractSet[str]) -> None:
         stages.masks_first or stages.proposer == REGIONS
     )
     of_points = stages.masks_first and stages.proposer not in {PIXELS, FELZENSZWALB}
+    words = [(name, of_words, "an identifier of words") for name in _OF_WORDS]
     for name, used, stage in (
         ("points", of_points, "a proposer of masks of points"),
         ("segments", stages.proposer == FELZENSZWALB, f"the proposer {FELZENSZWALB}"),
-        ("background", of_words, "an identifier of words"),
-        ("resize", of_words, "an identifier of words"),
-        ("upsampler", of_words, "an identifier of words"),
-        ("upsampler_checkpoint", of_words, "an identifier of words"),
+        *words,
         ("teacher_classes", stages.identifier == DYNAMIC_WORLD.name, f"the identifier {DYNAMIC_WORLD.name}"),
         ("match_histogram", stages.comparer != SPECTRAL, f"another comparer than {SPECTRAL}, which levels the dates"),
     ):

@@ -19,23 +19,23 @@ from eopipe.kernels.change.arrays import (
     photograph_warnings,
     sentinel_2_warnings,
 )
-from eopipe.kernels.change.base import ChangeKernel
 from eopipe.kernels.change.dynamicearth.assemble import Assembly
 from eopipe.kernels.change.dynamicearth.cell_cache import CellCache
 from eopipe.kernels.change.dynamicearth.lattice import stride_of
 from eopipe.kernels.change.dynamicearth.picture import StripPictures
-from eopipe.kernels.change.dynamicearth.strip import Carry, StripMap
+from eopipe.kernels.change.dynamicearth.strip import Carry, map_strip
 from eopipe.kernels.change.objects import object_spec
 from eopipe.kernels.change.prompt_classes import read_prompts
 from eopipe.kernels.change.registration.alignment import MOVE_MARGIN
 from eopipe.kernels.change.score import check_threshold
+from eopipe.kernels.change.spectral.base import ChangeKernel
 from eopipe.kernels.change.spectral.cell import CELL_BYTES, HALO
 from eopipe.kernels.change.stages.pair import BandStretch
 from eopipe.kernels.change.stages.settings import NONE, PIXELS, SPECTRAL
 from eopipe.kernels.land_cover import BANDS, CLASSES
 from eopipe.kernels.ovss.picture import REFLECTANCE, STRETCHES, stretch_of
 from eopipe.kernels.ovss.prompts import Vocabulary
-from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.protocol import ALONE
 from eopipe.models.registry import DYNAMIC_WORLD
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.dynamicearth.options import StageOptions
     from eopipe.kernels.change.prompt_classes import PromptClasses
     from eopipe.kernels.known_words import WordNote
-    from eopipe.kernels.protocol import StripContext
+    from eopipe.kernels.protocol import Result, StripContext
 
 VERSION = "1"
 
@@ -138,17 +138,11 @@ class StagedChange(ChangeKernel):
         cells = None
         if self._prompts is not None:
             cells = CellCache(self._net(), self._prompts, pixels, valid, outer, statistics, dict(carry.cells))
-        strip = StripMap(
-            StripPictures(self._stages, pixels, valid, outer, statistics, cells),
-            box,
-            side=self._assembly.combination.window,
-            area=context.wanted,
-            carry=carry,
+        strip = StripPictures(self._stages, pixels, valid, outer, statistics, cells)
+        return map_strip(
+            strip, box, combination=self._assembly.combination, area=context.wanted, carry=carry,
             threshold=self._threshold,
-            instances=self._assembly.combination.instances,
-        )
-        arrays = strip.arrays()
-        return Result(arrays, strip.objects(arrays), strip.carry(), figures=strip.registration().sums)
+        )  # fmt: skip
 
     def at(self, threshold: int) -> StagedChange:
         """The same kernel with another threshold; see :class:`eopipe.kernels.protocol.Rethresholding`.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.kernels.change.dynamicearth.lattice import beyond_core, core_of, in_core
-from eopipe.kernels.change.dynamicearth.pipelines import ObjectChanges
 from eopipe.kernels.change.masks.paint import most_frequent
 from eopipe.kernels.change.objects import change_objects
 from eopipe.kernels.change.registration.alignment import MOVE_MARGIN, SHIFT, inner, registered
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from eopipe.grid import PixelBox
     from eopipe.kernels.change.dynamicearth.assemble import LoadedStages
     from eopipe.kernels.change.dynamicearth.cell_cache import CellCache
+    from eopipe.kernels.change.dynamicearth.pipelines import Changes
     from eopipe.kernels.change.masks.runs import Masks
     from eopipe.kernels.objects import FoundObjects
     from eopipe.kernels.statistics import Field
@@ -91,18 +91,23 @@ class StripPictures:
         core = core_of(picture).slices(picture)
         core_labels, core_valid = labels[:, *core].copy(), valid[core].copy()  # so that the picture itself is freed
         changes = result.changes
-        if not isinstance(changes, ObjectChanges):
+        if changes.proposals is None:
             return PictureDecision(picture, None, changes.hundredths[core].copy(), core_labels, core_valid), None
         index = np.flatnonzero(in_core(changes.proposals.masks) & (changes.hundredths > 0))
         masks, score = changes.proposals.masks.take(index), changes.hundredths[index]
-        objects = self._objects(picture, changes, index[score >= THRESHOLD], labels)
+        high = np.flatnonzero(score >= THRESHOLD)
+        objects = self._objects(picture, masks.take(high), changes, index[high], labels)
         return PictureDecision(picture, masks, score, core_labels, core_valid), objects
 
     def _objects(
-        self, picture: PixelBox, changes: ObjectChanges, index: NDArray[np.int64], labels: NDArray[np.uint8]
+        self,
+        picture: PixelBox,
+        masks: Masks,
+        changes: Changes,
+        index: NDArray[np.int64],
+        labels: NDArray[np.uint8],
     ) -> FoundObjects:
-        """The objects of these numbers, which changed."""
-        masks = changes.proposals.masks.take(index)
+        """Masks that changed, with their numbers among the picture's."""
         if self.cells is None:  # an unknown class is background: the object did not exist on that date
             before, after = (np.maximum(date[index], 0) + 1 for date in (changes.before, changes.after))
         else:

@@ -27,19 +27,19 @@ UNKNOWN = -1
 
 
 @dataclass(frozen=True, eq=False)
-class ObjectChanges:
-    """All objects that were compared, and which of them changed.
+class Changes:
+    """Objects ``[N]``, or pixels ``[H, W]`` that were judged by themselves, and which of them changed.
 
     Args:
-        proposals: N objects.
-        score: ``[N]``: the comparer's; nan where it did not compare.
-        before: ``[N]``: class on the first date, 0 background, `UNKNOWN` where there is none.
+        proposals: N objects; None: pixels.
+        score: The comparer's; nan where it did not compare.
+        before: Class on the first date, 0 background, `UNKNOWN` where there is none.
         after: Likewise on the second.
-        changed: ``[N]``.
-        hundredths: uint8 ``[N]``: the decision as a map stores it, 100 or more for a change.
+        changed: The decision.
+        hundredths: uint8: the decision as a map stores it, 100 or more for a change.
     """
 
-    proposals: Proposals
+    proposals: Proposals | None
     score: NDArray[np.float64]
     before: NDArray[np.int64]
     after: NDArray[np.int64]
@@ -47,28 +47,13 @@ class ObjectChanges:
     hundredths: NDArray[np.uint8]
 
     def mask(self) -> NDArray[np.bool_]:
-        """Pixels of any object that changed, ``[H, W]``; no filter and no least area, as published."""
-        return self.proposals.masks.take(self.changed).union()
-
-
-@dataclass(frozen=True, eq=False)
-class PixelChanges:
-    """The same where each pixel was judged by itself: all ``[H, W]``."""
-
-    score: NDArray[np.float64]
-    before: NDArray[np.int64]
-    after: NDArray[np.int64]
-    changed: NDArray[np.bool_]
-    hundredths: NDArray[np.uint8]
-
-    def mask(self) -> NDArray[np.bool_]:
-        """Pixels that changed."""
-        return self.changed
+        """Pixels that changed, or of any object that did, ``[H, W]``; no filter and no least area, as published."""
+        return self.changed if self.proposals is None else self.proposals.masks.take(self.changed).union()
 
 
 def mask_compare_identify(
     pair: DatePair, proposer: Proposer, comparer: Comparer, identifier: Identifier, *, rule: Rule = "instance"
-) -> ObjectChanges | PixelChanges:
+) -> Changes:
     """M-C-I: objects, which of them look different, and what they are.
 
     Args:
@@ -76,16 +61,19 @@ def mask_compare_identify(
         proposer: First stage.
         comparer: Second.
         identifier: Third.
-        rule: What makes a change of a change of class; see `eligible`.
+        rule: What makes a change of a change of class; see `eligible`. A pixel is on both dates, so ``instance`` and
+            ``stuff`` say the same of it: its class differs.
 
     Returns:
         Objects, or pixels where the proposer has none. Pixels that one date lacks have never changed.
     """
     proposals = proposer(pair)
     probabilities = identifier(pair, 0), identifier(pair, 1)
-    if proposals is None:
-        return judge_pixels(comparer.pixels(pair), *probabilities, valid=pair.common, rule=rule)
-    return judge_objects(proposals, comparer.objects(pair, proposals.masks), *probabilities, rule=rule)
+    if proposals is not None:
+        return judge_objects(proposals, comparer(pair, proposals.masks), *probabilities, rule=rule)
+    first, second = (pixel_classes(date, pair.shape) for date in probabilities)
+    allowed = pair.common & eligible(first, second, np.array(BOTH), rule=rule)
+    return _decide(None, comparer(pair, None), first, second, allowed)
 
 
 def judge_objects(
@@ -95,7 +83,7 @@ def judge_objects(
     after: NDArray[np.floating],
     *,
     rule: Rule = "instance",
-) -> ObjectChanges:
+) -> Changes:
     """Identify objects and apply the rule.
 
     Args:
@@ -107,38 +95,22 @@ def judge_objects(
     """
     first, second = (classes_of(class_means(proposals.masks, date)) for date in (before, after))
     allowed = eligible(first, second, proposals.origin, rule=rule)
-    changed = comparison.changed & allowed
-    hundredths = decided_score(comparison.ratio, changed, allowed)
-    return ObjectChanges(proposals, comparison.score, first, second, changed, hundredths)
+    return _decide(proposals, comparison, first, second, allowed)
 
 
-def judge_pixels(
+def _decide(
+    proposals: Proposals | None,
     comparison: Comparison,
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    *,
-    valid: NDArray[np.bool_],
-    rule: Rule = "instance",
-) -> PixelChanges:
-    """Identify pixels; each is on both dates, so ``instance`` and ``stuff`` say the same: its class differs.
-
-    Args:
-        comparison: Of the pixels, ``[H, W]``.
-        before: Class probabilities ``[K, h, w]`` of the first date.
-        after: Of the second.
-        valid: ``[H, W]``; where false nothing has changed.
-        rule: See `eligible`.
-    """
-    first, second = (pixel_classes(date, valid.shape) for date in (before, after))
-    allowed = valid & eligible(first, second, np.array(BOTH), rule=rule)
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    allowed: NDArray[np.bool_],
+) -> Changes:
     changed = comparison.changed & allowed
     hundredths = decided_score(comparison.ratio, changed, allowed)
-    return PixelChanges(comparison.score, first, second, changed, hundredths)
+    return Changes(proposals, comparison.score, before, after, changed, hundredths)
 
 
-def identify_mask_compare(
-    pair: DatePair, detector: Detector, comparer: Comparer, *, one_sided: OneSided
-) -> ObjectChanges:
+def identify_mask_compare(pair: DatePair, detector: Detector, comparer: Comparer, *, one_sided: OneSided) -> Changes:
     """I-M-C: the objects of the prompts' classes on each date, those without a counterpart that look different.
 
     Args:
@@ -148,12 +120,12 @@ def identify_mask_compare(
         one_sided: What happens where one date has no object; see `compare_instances`.
     """
     objects = detector(pair, 0), detector(pair, 1)
-    return compare_instances(*objects, lambda masks: comparer.objects(pair, masks), one_sided=one_sided)
+    return compare_instances(*objects, lambda masks: comparer(pair, masks), one_sided=one_sided)
 
 
 def compare_instances(
     before: Proposals, after: Proposals, compare: Callable[[Masks], Comparison], *, one_sided: OneSided
-) -> ObjectChanges:
+) -> Changes:
     """The same from objects.
 
     Args:
@@ -179,4 +151,4 @@ def compare_instances(
         changed[index] = comparison.changed
         hundredths[index] = decided_score(comparison.ratio, comparison.changed, np.ones(len(index), bool))
     first, second = (np.where(objects.origin == date, 1, UNKNOWN) for date in (BEFORE, AFTER))
-    return ObjectChanges(objects, score, first, second, changed, hundredths)
+    return Changes(objects, score, first, second, changed, hundredths)

@@ -16,11 +16,11 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from eopipe.grid import CELL
 from eopipe.kernel_info import Inputs, KernelInfo, Window
 from eopipe.kernels.change.arrays import change_arrays, sentinel_2_warnings
-from eopipe.kernels.change.base import ChangeKernel
 from eopipe.kernels.change.objects import changed_regions, object_spec
 from eopipe.kernels.change.prompt_classes import TeacherClasses, read_prompts, refuse_unknown_prompts
 from eopipe.kernels.change.registration.alignment import SHIFT, RegistrationSums
 from eopipe.kernels.change.score import UNOBSERVED, change_of, check_threshold, hundredths
+from eopipe.kernels.change.spectral.base import ChangeKernel
 from eopipe.kernels.change.spectral.cell import CELL_BYTES, HALO, compare_cell
 from eopipe.kernels.land_cover import BANDS, CLASSES
 from eopipe.kernels.ovss.common_options import Prompts  # noqa: TC001  (pydantic reads annotations)

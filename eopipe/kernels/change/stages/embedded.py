@@ -5,8 +5,8 @@ Both nets were made for 10 m pixels and see reflectance, not photographs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,6 +24,8 @@ from eopipe.models.registry import DYNAMIC_WORLD, MINI, NINE_BANDS
 from eopipe.models.weights import load_arrays, locate, sha256_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.prompt_classes import PromptClasses
@@ -187,10 +189,7 @@ class MiniIdentifier(ChangeStage[Identifier]):
 class NoIdentifier(ChangeStage[Identifier]):
     """No identifier: every pixel is of the one class that the prompts name, so that every difference counts."""
 
-    @classmethod
-    def resolve(cls) -> NoIdentifier:
-        """There is nothing to find."""
-        return cls(provenance={"identifier": None})
+    provenance: Mapping[str, Any] = field(default_factory=lambda: {"identifier": None})
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Identifier:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`."""

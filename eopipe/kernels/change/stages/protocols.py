@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +18,40 @@ from pydantic import ValidationError
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.masks.proposals import Proposals
-from eopipe.kernels.change.stages.pair import DatePair
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.pair import RGB, DatePair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eopipe.kernels.change.masks.runs import Masks
     from eopipe.kernels.change.stages.pair import BandStretch
     from eopipe.kernels.known_words import WordNote
+    from eopipe.models.foundation.resolve import Resolved
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A comparer's answer about objects ``[N]`` or pixels ``[H, W]``.
+
+    Args:
+        score: The comparer's own measure; more is more change; nan where there was nothing to compare.
+        ratio: The score on a scale where 1 is the least that counts as a change; nan likewise.
+        changed: Which of them look different; false for nan.
+    """
+
+    score: NDArray[np.float64]
+    ratio: NDArray[np.float64]
+    changed: NDArray[np.bool_]
+
 
 Proposer = Callable[[DatePair], Proposals | None]
 """Objects of both dates, whatever their class; None: there are no objects, each pixel is judged by itself."""
 
 Encoder = Callable[[DatePair, int], NDArray[np.float32]]
 """Features ``[C, h, w]`` of date 0 or 1, not normalised; the corner cells' middles lie on the corner pixels."""
+
+Comparer = Callable[[DatePair, Masks | None], Comparison]
+"""Which objects, or (None) pixels, look different."""
 
 Identifier = Callable[[DatePair, int], NDArray[Any]]
 """Class probabilities ``[K, h, w]`` of date 0 or 1, on a grid of its own; class 0 is background."""
@@ -86,35 +106,19 @@ class ChangeStage(ABC, Generic[Loaded_co]):
         """
 
 
-class Comparison(Protocol):
-    """A comparer's answer about objects ``[N]`` or pixels ``[H, W]``; nan where there was nothing to compare."""
+def of_models(**models: Resolved) -> dict[str, Any]:
+    """The fields of a stage of foundation models, which see photographs.
 
-    @property
-    def score(self) -> NDArray[np.float64]:
-        """The comparer's own measure; more is more change."""
-        ...
-
-    @property
-    def ratio(self) -> NDArray[np.float64]:
-        """The score on a scale where 1 is the least that counts as a change."""
-        ...
-
-    @property
-    def changed(self) -> NDArray[np.bool_]:
-        """Which of them look different; false for nan."""
-        ...
-
-
-class Comparer(Protocol):
-    """Says which objects, or pixels, look different."""
-
-    def objects(self, pair: DatePair, masks: Masks) -> Comparison:
-        """Of N objects."""
-        ...
-
-    def pixels(self, pair: DatePair) -> Comparison:
-        """Of each pixel."""
-        ...
+    Args:
+        models: By the option that names each.
+    """
+    return {
+        "bands": RGB,
+        "weights": {file: sha256 for model in models.values() for file, sha256 in model.weights.items()},
+        "provenance": {option: model.provenance for option, model in models.items()},
+        "notes": tuple(note for model in models.values() for note in model.notes),
+        "path_options": tuple(option for option, model in models.items() if model.places),
+    }
 
 
 @contextmanager

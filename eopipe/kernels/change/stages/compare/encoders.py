@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from eopipe.kernels.change.stages.pair import RGB
-from eopipe.kernels.change.stages.protocols import ChangeStage, Encoder
+from eopipe.kernels.change.stages.protocols import ChangeStage, Encoder, of_models
 from eopipe.kernels.ovss.picture import normalise
 from eopipe.models.clip.load import CONFIG, FOLDER, HUB, load_encoder, resolve_model
 from eopipe.models.foundation.memory import work
@@ -57,14 +57,7 @@ class PhotoEncoder(ChangeStage[Encoder]):
     def resolve(cls, name: str) -> PhotoEncoder:
         """Find and check a model's files; errors as `resolve_encoder`."""
         net = resolve(name, "features")
-        return cls(
-            net=net,
-            bands=RGB,
-            weights=net.weights,
-            provenance={"comparer": net.provenance},
-            notes=net.notes,
-            path_options=("comparer",) if net.places else (),
-        )
+        return cls(net=net, **of_models(comparer=net))
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Encoder:
         """See `ChangeStage.load`; features ``[C, H // patch, W // patch]``."""

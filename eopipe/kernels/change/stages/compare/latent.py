@@ -16,6 +16,7 @@ import numpy as np
 from eopipe.errors import SpecError
 from eopipe.kernels.change.spectral.threshold import otsu
 from eopipe.kernels.change.stages.compare.pooling import Axis, mean_features
+from eopipe.kernels.change.stages.protocols import Comparison
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,38 +30,31 @@ _SHORTEST = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class AngleComparison:
-    """See `eopipe.kernels.change.stages.protocols.Comparison`.
+class AngleComparison(Comparison):
+    """Of features; the score is minus the cosine: -1 the same, 1 opposite.
 
     Args:
-        score: Minus the cosine, of each object ``[N]`` or pixel ``[H, W]``; -1 the same, 1 opposite; nan: nothing to
-            compare.
         limit: Scores above it are changes.
     """
 
-    score: NDArray[np.float64]
     limit: float
 
-    @property
-    def changed(self) -> NDArray[np.bool_]:
-        """Which of them have changed; nan has not."""
-        return np.asarray(self.score > self.limit)
+    @classmethod
+    def of(cls, score: NDArray[np.float64], limit: float) -> AngleComparison:
+        """Scores above a limit, by the ratio of their angles."""
+        angle, least = _angle(score), 180 - math.degrees(math.acos(limit))
+        ratio = np.divide(angle, least, out=np.where(angle > 0, np.inf, 0.0), where=least > 0)
+        return cls(score, ratio, score > limit, limit)
 
     @property
     def angle(self) -> NDArray[np.float64]:
         """Degrees between the features of the two dates, 0 the same; changed where it is above 180 - `beta`."""
-        return 180 - np.degrees(np.arccos(np.clip(self.score, -1, 1)))
+        return _angle(self.score)
 
     @property
     def beta(self) -> float:
         """The limit as the paper's confidence threshold, degrees."""
         return math.degrees(math.acos(self.limit))
-
-    @property
-    def ratio(self) -> NDArray[np.float64]:
-        """`angle` over the least angle of a change: above 1 where something changed."""
-        angle, least = self.angle, 180 - self.beta
-        return np.asarray(np.divide(angle, least, out=np.where(angle > 0, np.inf, 0.0), where=least > 0))
 
 
 @dataclass(frozen=True)
@@ -75,15 +69,12 @@ class LatentComparer:
     encoder: Encoder
     beta: float | None
 
-    def objects(self, pair: DatePair, masks: Masks) -> AngleComparison:
-        """By the objects' mean features."""
+    def __call__(self, pair: DatePair, masks: Masks | None) -> AngleComparison:
+        """By the objects' mean features, or (None) by each pixel's."""
         features = self.encoder(pair, 0), self.encoder(pair, 1)
+        if masks is None:
+            return compare_pixels(*features, pair.shape, beta=self.beta, valid=pair.common)
         return compare_objects(*features, masks, beta=self.beta, valid=pair.common)
-
-    def pixels(self, pair: DatePair) -> AngleComparison:
-        """By each pixel's features."""
-        features = self.encoder(pair, 0), self.encoder(pair, 1)
-        return compare_pixels(*features, pair.shape, beta=self.beta, valid=pair.common)
 
 
 def limit_of(beta: float) -> float:
@@ -129,7 +120,7 @@ def compare_objects(
     lengths = np.maximum(np.linalg.norm(first, axis=1), _SHORTEST) * np.maximum(
         np.linalg.norm(second, axis=1), _SHORTEST
     )
-    return AngleComparison(np.clip(-np.einsum("nc,nc->n", first, second) / lengths, -1, 1), limit)
+    return AngleComparison.of(np.clip(-np.einsum("nc,nc->n", first, second) / lengths, -1, 1), limit)
 
 
 def compare_pixels(
@@ -157,7 +148,11 @@ def compare_pixels(
         ValueError: The features differ in shape.
     """
     score = pixel_scores(before, after, shape)
-    return AngleComparison(score, _otsu(score, valid) if beta is None else limit_of(beta))
+    return AngleComparison.of(score, _otsu(score, valid) if beta is None else limit_of(beta))
+
+
+def _angle(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 180 - np.degrees(np.arccos(np.clip(score, -1, 1)))
 
 
 def _otsu(score: NDArray[np.float64], valid: NDArray[np.bool_] | None) -> float:

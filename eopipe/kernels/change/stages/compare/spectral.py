@@ -11,6 +11,7 @@ from eopipe.kernels.change.score import THRESHOLD, hundredths
 from eopipe.kernels.change.spectral.colour_difference import LEAST_SPREAD, MARGIN, Level, compare
 from eopipe.kernels.change.spectral.threshold import counts_of, threshold_of
 from eopipe.kernels.change.stages.identify.rules import class_means
+from eopipe.kernels.change.stages.protocols import Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,27 +20,6 @@ if TYPE_CHECKING:
 
     from eopipe.kernels.change.masks.runs import Masks
     from eopipe.kernels.change.stages.pair import DatePair
-
-
-@dataclass(frozen=True, eq=False)
-class RatioComparison:
-    """See `eopipe.kernels.change.stages.protocols.Comparison`.
-
-    Args:
-        ratio: Score over threshold of each object ``[N]`` or pixel ``[H, W]``; nan: nothing to compare.
-    """
-
-    ratio: NDArray[np.float64]
-
-    @property
-    def score(self) -> NDArray[np.float64]:
-        """The ratio."""
-        return self.ratio
-
-    @property
-    def changed(self) -> NDArray[np.bool_]:
-        """Which of them have changed: those that a map shows with `THRESHOLD` or more; nan has not."""
-        return hundredths(np.nan_to_num(self.ratio)) >= THRESHOLD
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +32,11 @@ class SpectralComparer:
 
     ratio: NDArray[np.float32]
 
-    def objects(self, pair: DatePair, masks: Masks) -> RatioComparison:  # noqa: ARG002  (a comparer's arguments)
-        """Means of the pixels' ratios, ``[N]``; nan for an empty mask."""
-        return RatioComparison(class_means(masks, self.ratio[None])[:, 0])
-
-    def pixels(self, pair: DatePair) -> RatioComparison:  # noqa: ARG002  (a comparer's arguments)
-        """The ratios, ``[H, W]``."""
-        return RatioComparison(self.ratio.astype(np.float64))
+    def __call__(self, pair: DatePair, masks: Masks | None) -> Comparison:  # noqa: ARG002  (a comparer's arguments)
+        """Means of the pixels' ratios, ``[N]``, nan for an empty mask; or (None) the ratios, ``[H, W]``."""
+        ratio = self.ratio.astype(np.float64) if masks is None else class_means(masks, self.ratio[None])[:, 0]
+        changed = hundredths(np.nan_to_num(ratio)) >= THRESHOLD  # what a map shows as a change; nan is none
+        return Comparison(ratio, ratio, changed)
 
 
 def ratio_of(pair: DatePair, bands: Sequence[int], likelihood: NDArray[np.float32] | None) -> NDArray[np.float32]:

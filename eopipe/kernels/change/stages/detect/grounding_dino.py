@@ -13,8 +13,7 @@ import numpy as np
 from eopipe.kernels.change.masks.overlap import box_nms
 from eopipe.kernels.change.masks.proposals import DATES, Proposals
 from eopipe.kernels.change.masks.runs import Masks
-from eopipe.kernels.change.stages.pair import RGB
-from eopipe.kernels.change.stages.protocols import ChangeStage, Detector
+from eopipe.kernels.change.stages.protocols import ChangeStage, Detector, of_models
 from eopipe.models.foundation.caption import caption_of
 from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
@@ -64,18 +63,8 @@ class GroundedDetector(ChangeStage[Detector]):
         boxes, masks = resolve(detector, "boxes"), resolve(masker, "box-masks")
         names = tuple(phrase for _, phrases in prompts for phrase in phrases)
         caption_of(names)  # refused before a worker starts
-        options = (("identifier", boxes), ("proposer", masks))
-        return cls(
-            boxes=boxes,
-            masks=masks,
-            names=names,
-            settings=settings,
-            bands=RGB,
-            weights={**boxes.weights, **masks.weights},
-            provenance={option: net.provenance for option, net in options},
-            notes=(*boxes.notes, *masks.notes),
-            path_options=tuple(option for option, net in options if net.places),
-        )
+        fields = of_models(identifier=boxes, proposer=masks)
+        return cls(boxes=boxes, masks=masks, names=names, settings=settings, **fields)
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Detector:
         """See `ChangeStage.load`."""

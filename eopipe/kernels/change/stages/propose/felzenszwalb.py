@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from eopipe.kernels.change.stages.protocols import ChangeStage, Proposer
 from eopipe.kernels.change.stages.settings import FELZENSZWALB, PIXELS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
@@ -28,10 +30,7 @@ _SEGMENT_BYTES = 700
 class PixelProposer(ChangeStage[Proposer]):
     """No objects: each pixel is judged by itself."""
 
-    @classmethod
-    def resolve(cls) -> PixelProposer:
-        """There is nothing to find."""
-        return cls(provenance={"proposer": PIXELS})
+    provenance: Mapping[str, Any] = field(default_factory=lambda: {"proposer": PIXELS})
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Proposer:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`."""
@@ -56,16 +55,11 @@ class FelzenszwalbProposer(ChangeStage[Proposer]):
         smallest: Pixels that a segment must have.
     """
 
+    bands: tuple[str, ...] = RGB
+    provenance: Mapping[str, Any] = field(default_factory=lambda: {"proposer": FELZENSZWALB})
     scale: float = 30.0
     sigma: float = 0.8
     smallest: int = 10
-
-    @classmethod
-    def resolve(cls, *, scale: float, sigma: float, smallest: int) -> FelzenszwalbProposer:
-        """There are no files; arguments as the class."""
-        return cls(
-            bands=RGB, provenance={"proposer": FELZENSZWALB}, scale=scale, sigma=sigma, smallest=smallest
-        )  # fmt: skip
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Proposer:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`."""

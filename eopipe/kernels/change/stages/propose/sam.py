@@ -12,8 +12,7 @@ import numpy as np
 
 from eopipe.kernels.change.masks.proposals import DATES, Proposals, both_dates
 from eopipe.kernels.change.masks.runs import Masks
-from eopipe.kernels.change.stages.pair import RGB
-from eopipe.kernels.change.stages.protocols import ChangeStage, Proposer
+from eopipe.kernels.change.stages.protocols import ChangeStage, Proposer, of_models
 from eopipe.kernels.change.stages.settings import SAM, SAM2
 from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
@@ -55,15 +54,8 @@ class SamProposer(ChangeStage[Proposer]):
             WeightsError: There is no such model, it makes no masks of points, or its files are not on this machine.
         """
         net = resolve(name, "point-masks")
-        return cls(
-            net=net,
-            settings=replace(GENERATORS[net.entry.model_type], points=points),
-            bands=RGB,
-            weights=net.weights,
-            provenance={"proposer": net.provenance},
-            notes=net.notes,
-            path_options=("proposer",) if net.places else (),
-        )
+        settings = replace(GENERATORS[net.entry.model_type], points=points)
+        return cls(net=net, settings=settings, **of_models(proposer=net))
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Proposer:
         """See `ChangeStage.load`."""
