@@ -72,7 +72,9 @@ def main() -> None:
     slow, (expected, expected_change) = timed(theirs, dense, first, features, probabilities)
     margin = np.abs(score - LIMIT).min()
     print(f"median object {np.median(masks.areas):.0f} pixels, largest {masks.areas.max()}, all {masks.areas.sum()}")
-    print(f"masks: {dense.nbytes / 1e6:.0f} MB dense, {masks.nbytes / 1e6:.2f} MB as runs")
+    print(
+        f"masks: {dense.nbytes / 1e6:.0f} MB dense, {(masks.runs.nbytes + masks.offsets.nbytes) / 1e6:.2f} MB as runs"
+    )
     print(f"plain {slow:7.2f} s (torch on {torch.get_num_threads()} threads)")
     print(f"ours  {fast:7.3f} s (1 thread): {slow / fast:.0f} times as fast; load {os.getloadavg()[0]:.1f}")
     print(

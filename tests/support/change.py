@@ -64,6 +64,14 @@ def discs(generator, count, shape, least=2, most=24):
     return found
 
 
+def dense(masks):
+    """``[N, H, W]``."""
+    arrays = np.zeros((len(masks), *masks.shape), bool)
+    for number, (top, left, bottom, right) in enumerate(masks.boxes.tolist()):
+        arrays[number, top:bottom, left:right] = masks.crop(number)
+    return arrays
+
+
 def class_objects(before, after, codes):
     """Objects of two maps of classes, of each date: regions of these codes, as one kind of object."""
     return tuple(

@@ -101,7 +101,7 @@ def test_segments_of_equal_colour(pair, encoders, identifier):
     proposals = proposer(pair)
     square = np.zeros(SHAPE, bool)
     square[20:40, 30:50] = True
-    ious = [(mask & square).sum() / (mask | square).sum() for mask in proposals.masks.dense()]
+    ious = [(mask & square).sum() / (mask | square).sum() for mask in plain.dense(proposals.masks)]
     assert max(ious) > 0.6  # the filter blurs its edge, which becomes segments of its own
     np.testing.assert_array_equal(proposals.masks.count(), pair.valid.all(axis=0))  # each pixel is in one
     assert set(proposals.origin.tolist()) == {BOTH}
@@ -160,7 +160,7 @@ def test_identified_masked_compared(pair, encoders):
     """From a detector to the map: objects that move, by the features of the pair."""
     detector = Given(plain.class_objects(maps((0, 0, 1), (20, 60, 1)), maps((0, 0, 1), (40, 20, 1)), {1}))
     found = identify_mask_compare(pair, detector, LatentComparer(encoders, 150), one_sided="compare")
-    masks = found.proposals.masks.dense()
+    masks = plain.dense(found.proposals.masks)
     score = plain.scores(*encoders.answers, masks)
     expected = (score > np.cos(np.radians(150))) & [False, True, False, True]
     np.testing.assert_array_equal(found.changed, expected)

@@ -41,7 +41,7 @@ from eopipe.models.mini.runner import load_mini
 from eopipe.models.registry import DYNAMIC_WORLD, MINI
 from eopipe.models.weights import load_arrays
 from tests.models.foundation import tiny
-from tests.support.change import class_objects
+from tests.support.change import class_objects, dense
 
 PHOTO = BandStretch(("blue", "green", "red"), 0, 255)
 
@@ -194,9 +194,9 @@ def test_masks_first_with_nets_of_the_library(folders, tolerant):
         sam(pictures[0], point_grid(4, pair.shape)), pair.shape, settings=replace(settings, points=4), origin=BEFORE
     )
     mine = detected.changes.proposals.take(detected.changes.proposals.origin == BEFORE)
-    theirs = {mask.tobytes() for mask in by_hand.masks.dense()}
+    theirs = {mask.tobytes() for mask in dense(by_hand.masks)}
     assert len(mine) > 0
-    assert {mask.tobytes() for mask in mine.masks.dense()} <= theirs
+    assert {mask.tobytes() for mask in dense(mine.masks)} <= theirs
     assert detected.changes.changed.any()
     assert ((detected.changes.hundredths >= 100) == detected.changes.changed).all()
 

@@ -19,7 +19,7 @@ from eopipe.kernels.change.registration.alignment import MOVE_MARGIN
 from eopipe.kernels.change.stages.pair import DatePair
 from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.statistics import Field
-from tests.support.change import discs
+from tests.support.change import dense, discs
 
 SIDE = 256
 HALO = stride_of(SIDE) + MOVE_MARGIN
@@ -158,9 +158,7 @@ def test_the_map_is_the_union_of_what_pictures_decide(cheap):
             core, shared = core_of(picture), core_of(picture) & BOX
             if not shared.empty:
                 label[shared.slices(BOX)] = (detected.labels[0] + 1)[shared.slices(picture)]
-            for mask, value in zip(
-                detected.changes.proposals.masks.dense(), detected.changes.hundredths, strict=True
-            ):
+            for mask, value in zip(dense(detected.changes.proposals.masks), detected.changes.hundredths, strict=True):
                 rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
                 middle = (row + (rows[0] + rows[-1] + 1) / 2, col + (cols[0] + cols[-1] + 1) / 2)
                 if not (core.row0 <= middle[0] < core.row1 and core.col0 <= middle[1] < core.col1):

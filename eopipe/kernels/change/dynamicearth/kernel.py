@@ -152,7 +152,7 @@ class StagedChange(ChangeKernel):
         """
         if self._assembly.combination.proposer != PIXELS:
             raise SpecError(
-                f"at: {self._options.instantiation} decides on whole objects, which scores of pixels do not tell; "
+                f"at: {self._options.instantiation} decides on whole objects, whose scores the map does not hold; "
                 f"run the spec anew with another beta, or cut a map of pixels ({PIXELS}, spectral-land-cover)"
             )
         return StagedChange(self._assembly, self._prompts, threshold=check_threshold(threshold))

@@ -36,7 +36,7 @@ class Masks:
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Masks:
         """No mask."""
-        return cls(shape, np.zeros((0, 3), np.int32), np.zeros(1, np.int64))
+        return cls.from_runs(shape, [])
 
     @classmethod
     def from_runs(cls, shape: tuple[int, int], runs: Sequence[NDArray[np.int32]]) -> Masks:
@@ -129,11 +129,6 @@ class Masks:
             boxes[full, 3] = np.maximum.reduceat(self.runs[:, 2], starts)
         return boxes
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the masks take."""
-        return self.runs.nbytes + self.offsets.nbytes
-
     def total(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sum over each mask's runs, in their order.
 
@@ -150,13 +145,6 @@ class Masks:
         top, left, bottom, right = self.boxes[number].tolist()
         runs = self.runs[self.offsets[number] : self.offsets[number + 1]]
         return _draw(runs - np.array([top, left, left], np.int32), (bottom - top, right - left)) > 0
-
-    def dense(self) -> NDArray[np.bool_]:
-        """All masks as ``[N, H, W]``: for tests and for looking at a few."""
-        arrays = np.zeros((len(self), *self.shape), bool)
-        for number, (top, left, bottom, right) in enumerate(self.boxes.tolist()):
-            arrays[number, top:bottom, left:right] = self.crop(number)
-        return arrays
 
     def within(self, valid: NDArray[np.bool_]) -> Masks:
         """Each mask less the pixels where ``valid`` ``[H, W]`` is false; as many masks, some perhaps empty."""

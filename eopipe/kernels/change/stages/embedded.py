@@ -6,7 +6,7 @@ Both nets were made for 10 m pixels and see reflectance, not photographs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from eopipe.models.mini.runner import MiniRunner
     from eopipe.models.registry_entry import ModelEntry
 
-_PLAIN_BYTES, _FUSED_BYTES, _MINI_BYTES = 1500, 400, 600
-"""Peak bytes a pixel of a picture, of activations and of the result: Dynamic World's torch form, its fused form, and
-mini."""
+MINI_PIXEL_BYTES = 600
+"""Of activations and the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +45,8 @@ class DynamicWorldEncoder(ChangeStage[Encoder]):
 
     The half pixels' middles are taken for corners: a quarter of a pixel off.
     """
+
+    PIXEL_BYTES: ClassVar[int] = 1500  # of the torch form
 
     @classmethod
     def resolve(cls) -> DynamicWorldEncoder:
@@ -66,14 +67,12 @@ class DynamicWorldEncoder(ChangeStage[Encoder]):
 
         return encode
 
-    def memory(self, side: int) -> int:
-        """Of the torch form."""
-        return _PLAIN_BYTES * side * side
-
 
 @dataclass(frozen=True, kw_only=True)
 class MiniEncoder(ChangeStage[Encoder]):
     """Mini's pixel vectors: one of 384 numbers is a mixture of nine, and nine numbers have the same angles."""
+
+    PIXEL_BYTES: ClassVar[int] = MINI_PIXEL_BYTES
 
     @classmethod
     def resolve(cls) -> MiniEncoder:
@@ -93,10 +92,6 @@ class MiniEncoder(ChangeStage[Encoder]):
 
         return encode
 
-    def memory(self, side: int) -> int:
-        """Of mini."""
-        return _MINI_BYTES * side * side
-
 
 @dataclass(frozen=True, kw_only=True)
 class DynamicWorldIdentifier(ChangeStage[Identifier]):
@@ -105,6 +100,8 @@ class DynamicWorldIdentifier(ChangeStage[Identifier]):
     Args:
         prompts: With their classes.
     """
+
+    PIXEL_BYTES: ClassVar[int] = 400  # of the fused form
 
     prompts: PromptClasses
 
@@ -130,18 +127,16 @@ class DynamicWorldIdentifier(ChangeStage[Identifier]):
 
         return identify
 
-    def memory(self, side: int) -> int:
-        """Of the fused form."""
-        return _FUSED_BYTES * side * side
-
 
 @dataclass(frozen=True, kw_only=True)
 class MiniIdentifier(ChangeStage[Identifier]):
-    """Mini, asked for the prompts; what answers to none of them is background.
+    """Mini's classes of the prompts; a pixel like none of them is background.
 
     Args:
         queries: The prompts among what mini was taught.
     """
+
+    PIXEL_BYTES: ClassVar[int] = MINI_PIXEL_BYTES
 
     queries: Asked
 
@@ -180,24 +175,18 @@ class MiniIdentifier(ChangeStage[Identifier]):
 
         return identify
 
-    def memory(self, side: int) -> int:
-        """Of mini."""
-        return _MINI_BYTES * side * side
-
 
 @dataclass(frozen=True, kw_only=True)
 class NoIdentifier(ChangeStage[Identifier]):
     """No identifier: every pixel is of the one class that the prompts name, so that every difference counts."""
+
+    PIXEL_BYTES: ClassVar[int] = 8
 
     provenance: Mapping[str, Any] = field(default_factory=lambda: {"identifier": None})
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Identifier:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`."""
         return all_foreground
-
-    def memory(self, side: int) -> int:
-        """Of the two classes."""
-        return 8 * side * side
 
 
 def all_foreground(pair: DatePair, date: int) -> NDArray[np.float32]:  # noqa: ARG001  (whatever the date)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,8 @@ class ChangeStage(ABC, Generic[Loaded_co]):
         words: How near each phrase is to what was taught, where the stage compares it with taught phrases.
     """
 
+    PIXEL_BYTES: ClassVar[int] = 0
+
     bands: tuple[str, ...] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -98,12 +100,12 @@ class ChangeStage(ABC, Generic[Loaded_co]):
             WeightsError: A file is missing on this machine, or differs from the one that was checked.
         """
 
-    @abstractmethod
     def memory(self, side: int) -> int:
-        """Peak bytes of its work beside its input, by the side of a picture.
+        """Peak bytes of its work beside its input, by the side of a picture: `PIXEL_BYTES` for each of its pixels.
 
         Weights are not counted: a worker at rest holds them.
         """
+        return self.PIXEL_BYTES * side * side
 
 
 def of_models(**models: Resolved) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
 
-_SEGMENT_BYTES = 700
-"""Peak bytes a pixel of scikit-image's graph: four edges a pixel, with their costs, ends and order."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PixelProposer(ChangeStage[Proposer]):
@@ -35,10 +32,6 @@ class PixelProposer(ChangeStage[Proposer]):
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Proposer:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`."""
         return lambda pair: None  # noqa: ARG005  (whatever the pair)
-
-    def memory(self, side: int) -> int:  # noqa: ARG002  (a stage's)
-        """None."""
-        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +47,9 @@ class FelzenszwalbProposer(ChangeStage[Proposer]):
         sigma: Pixels of the Gauss filter before.
         smallest: Pixels that a segment must have.
     """
+
+    PIXEL_BYTES: ClassVar[int] = 700
+    """Of scikit-image's graph: four edges a pixel, with their costs, ends and order."""
 
     bands: tuple[str, ...] = RGB
     provenance: Mapping[str, Any] = field(default_factory=lambda: {"proposer": FELZENSZWALB})
@@ -73,10 +69,6 @@ class FelzenszwalbProposer(ChangeStage[Proposer]):
 
         return propose
 
-    def memory(self, side: int) -> int:
-        """Of scikit-image's graph."""
-        return _SEGMENT_BYTES * side * side
-
     def _segment(self, picture: NDArray[Any]) -> NDArray[np.int64]:
         """Numbers ``[y, x]`` from 0 of the segments of ``[y, x, band]``, 0-1.
 
@@ -90,7 +82,7 @@ class FelzenszwalbProposer(ChangeStage[Proposer]):
                 f"the proposer felzenszwalb needs scikit-image ({error}); pip install 'eopipe[change]', or use pixels"
             ) from None
         with warnings.catch_warnings():
-            # it asks whether more bands than three are meant
+            # scikit-image warns of more bands than three
             warnings.filterwarnings("ignore", "Got image with third dimension", RuntimeWarning)
             settings = {"scale": self.scale, "sigma": self.sigma, "min_size": self.smallest}
             return np.asarray(felzenszwalb(picture, channel_axis=-1, **settings))
