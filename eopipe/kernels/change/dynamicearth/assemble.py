@@ -21,46 +21,39 @@ from eopipe.kernels.change.stages.embedded import all_foreground
 from eopipe.kernels.change.stages.identify.rules import pixel_classes
 from eopipe.kernels.change.stages.pair import RGB
 from eopipe.kernels.change.stages.preprocess import match_histogram
+from eopipe.kernels.change.stages.protocols import ChangeStage, merged
 from eopipe.kernels.change.stages.settings import BACKGROUND, NONE, SPECTRAL
 from eopipe.models.registry import NINE_BANDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.dynamicearth.combinations import Instantiation
     from eopipe.kernels.change.dynamicearth.options import StageOptions
     from eopipe.kernels.change.dynamicearth.pipelines import Changes
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
-    from eopipe.kernels.change.stages.protocols import (
-        ChangeStage,
-        Comparer,
-        Detector,
-        Encoder,
-        Identifier,
-        Proposer,
-    )
-    from eopipe.kernels.known_words import WordNote
+    from eopipe.kernels.change.stages.protocols import Comparer, Detector, Encoder, Identifier, Proposer
 
 
-@dataclass(frozen=True)
-class Assembly:
-    """Stages whose files were checked; small, and picklable.
+KINDS = ("proposer", "encoder", "identifier", "detector")
+"""Of stages: M-C-I has the first three, I-M-C an encoder and a detector; where colours are compared no encoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly(ChangeStage["LoadedStages"]):
+    """All stages of a combination, as one.
 
     Args:
         options: The spec's.
         combination: The stages by name, with what the options replace.
-        proposer: M-C-I's first stage; None in I-M-C.
-        encoder: The comparer's; None: colours are compared.
-        identifier: M-C-I's last stage; None in I-M-C.
-        detector: I-M-C's first two stages; None in M-C-I.
+        stages: By kind; see `KINDS`.
     """
 
     options: StageOptions
     combination: Instantiation
-    proposer: ChangeStage[Proposer] | None
-    encoder: ChangeStage[Encoder] | None
-    identifier: ChangeStage[Identifier] | None
-    detector: ChangeStage[Detector] | None
+    stages: Mapping[str, ChangeStage[Any]]
 
     @classmethod
     def resolve(cls, options: StageOptions) -> Assembly:
@@ -71,24 +64,21 @@ class Assembly:
             WeightsError: A file is missing, of another sha256, or unsafe.
         """
         combination = options.combination
-        masks_first = combination.masks_first
-        detector = None if masks_first else find_detector(options)
-        proposer = find_proposer(options) if masks_first else None
-        encoder = None if combination.comparer == SPECTRAL else find_encoder(options)
-        identifier = find_identifier(options) if masks_first else None
-        return cls(options, combination, proposer, encoder, identifier, detector)
-
-    @property
-    def stages(self) -> tuple[ChangeStage[Any], ...]:
-        """Those that the combination has."""
-        stages = (self.proposer, self.encoder, self.identifier, self.detector)
-        return tuple(stage for stage in stages if stage is not None)
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """The bands that they read, in the order of Dynamic World's; red, green and blue always."""
-        needed = {*RGB, *(band for stage in self.stages for band in stage.bands)}
-        return tuple(band for band in NINE_BANDS if band in needed)
+        stages: dict[str, ChangeStage[Any]] = {}
+        if combination.masks_first:
+            stages["proposer"] = find_proposer(options)
+        else:
+            stages["detector"] = find_detector(options)
+        if combination.comparer != SPECTRAL:
+            stages["encoder"] = find_encoder(options)
+        if combination.masks_first:
+            stages["identifier"] = find_identifier(options)
+        fields = merged(*(stages[kind] for kind in KINDS if kind in stages))
+        needed = {*RGB, *fields["bands"]}
+        # in the order of Dynamic World's; red, green and blue always
+        fields["bands"] = tuple(band for band in NINE_BANDS if band in needed)
+        fields["provenance"] = {"comparer": SPECTRAL, **fields["provenance"]}
+        return cls(options=options, combination=combination, stages=stages, **fields)
 
     @property
     def of_photographs(self) -> bool:
@@ -96,63 +86,22 @@ class Assembly:
         return set(self.bands) == set(RGB)
 
     @property
-    def weights(self) -> dict[str, str]:
-        """File and sha256 of everything."""
-        return {file: sha256 for stage in self.stages for file, sha256 in stage.weights.items()}
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Stage by stage."""
-        stages = {name: value for stage in self.stages for name, value in stage.provenance.items()}
-        return {"comparer": SPECTRAL, **stages}
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What their user should know, one line each."""
-        return tuple(dict.fromkeys(note for stage in self.stages for note in stage.notes))
-
-    @property
-    def words(self) -> tuple[WordNote, ...]:
-        """How near each phrase is to what was taught, where a stage compares it with taught phrases."""
-        return tuple(note for stage in self.stages for note in stage.words)
-
-    @property
-    def path_options(self) -> tuple[str, ...]:
-        """Options that only state where a file lies."""
-        return tuple(dict.fromkeys(option for stage in self.stages for option in stage.path_options))
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes from 0: background, then the prompts, as one where the stages do not separate them."""
         names = tuple(name for name, _ in self.options.prompts)
-        separate = self.identifier is not None and self.combination.identifier != NONE
+        separate = self.combination.masks_first and self.combination.identifier != NONE
         return (BACKGROUND, *names) if separate else (BACKGROUND, ", ".join(names))
 
     def memory(self, side: int) -> int:
         """Peak bytes of a picture's work beside the picture: stages run one after another, their results stay."""
         # two dates' classes, and one's sums over objects in double precision
         results = (40 + 36 * (1 + len(self.options.prompts))) * side * side
-        return results + max((stage.memory(side) for stage in self.stages), default=0)
+        return results + max(stage.memory(side) for stage in self.stages.values())
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> LoadedStages:
-        """Read the tensors.
-
-        Args:
-            stretch: The bands of the pairs to come, and what is black and white.
-            device: Where it runs.
-            threads: On a CPU.
-
-        Raises:
-            WeightsError: A file is missing on this machine, or differs from the one that was checked.
-        """
-
-        def loaded(stage: ChangeStage[Any] | None) -> Any:
-            return None if stage is None else stage.load(stretch, device=device, threads=threads)
-
-        return LoadedStages(
-            self, stretch, proposer=loaded(self.proposer), encoder=loaded(self.encoder),
-            identifier=loaded(self.identifier), detector=loaded(self.detector),
-        )  # fmt: skip
+        """See `ChangeStage.load`."""
+        loaded = {kind: stage.load(stretch, device=device, threads=threads) for kind, stage in self.stages.items()}
+        return LoadedStages(self, stretch, **loaded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,10 +123,10 @@ class LoadedStages:
 
     assembly: Assembly
     stretch: BandStretch
-    proposer: Proposer | None
-    encoder: Encoder | None
-    identifier: Identifier | None
-    detector: Detector | None
+    proposer: Proposer | None = None
+    encoder: Encoder | None = None
+    identifier: Identifier | None = None
+    detector: Detector | None = None
 
     def __call__(self, pair: DatePair, *, ratio: NDArray[np.float32] | None = None) -> PairChanges:
         """Run the stages.

@@ -123,6 +123,18 @@ def of_models(**models: Resolved) -> dict[str, Any]:
     }
 
 
+def merged(*stages: ChangeStage[Any]) -> dict[str, Any]:
+    """The fields of a stage that is made of others; each note, and each option, once."""
+    return {
+        "bands": tuple(dict.fromkeys(band for stage in stages for band in stage.bands)),
+        "weights": {file: sha256 for stage in stages for file, sha256 in stage.weights.items()},
+        "provenance": {option: value for stage in stages for option, value in stage.provenance.items()},
+        "notes": tuple(dict.fromkeys(note for stage in stages for note in stage.notes)),
+        "path_options": tuple(dict.fromkeys(option for stage in stages for option in stage.path_options)),
+        "words": tuple(note for stage in stages for note in stage.words),
+    }
+
+
 @contextmanager
 def refused_prompts(model: str) -> Iterator[None]:
     """Turn what a model's own options refuse into one line.
