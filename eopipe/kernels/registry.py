@@ -11,10 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from eopipe.errors import SpecError
 from eopipe.kernels import land_cover
-from eopipe.kernels.change.dynamicearth.combinations import INSTANTIATIONS
-from eopipe.kernels.change.dynamicearth.options import StageOptions
-from eopipe.kernels.change.spectral import kernel as change
-from eopipe.kernels.change.spectral.options import Options as ChangeOptions
+from eopipe.kernels.change import create as change
+from eopipe.kernels.change.spectral.kernel import SpectralOptions
 from eopipe.kernels.ovss import kernel as ovss
 from eopipe.kernels.ovss.mini_options import DenseOptions
 from eopipe.kernels.ovss.options import Options as OvssOptions
@@ -45,13 +43,6 @@ _LONGEST = 80
 """Characters of a wrong value that an error repeats."""
 
 
-def _create_staged(options: StageOptions, *, resolution: float) -> Kernel:
-    """Only who names stages loads their code."""
-    from eopipe.kernels.change.dynamicearth import kernel  # noqa: PLC0415
-
-    return kernel.create(options, resolution=resolution)
-
-
 def _create_dense(options: DenseOptions, *, resolution: float) -> Kernel:
     """Only who names such a model loads its code."""
     from eopipe.kernels.ovss import mini_kernel  # noqa: PLC0415
@@ -60,14 +51,12 @@ def _create_dense(options: DenseOptions, *, resolution: float) -> Kernel:
 
 
 _KERNELS = {
-    "change": _Entry(ChangeOptions, change.create),
+    "change": _Entry(SpectralOptions, change.create),
     "land-cover": _Entry(land_cover.Options, land_cover.create),
     "ovss": _Entry(OvssOptions, ovss.create),
 }
 _DENSE = _Entry(DenseOptions, _create_dense, owner="model")
 """``ovss`` with a model that looks at pixels, which has few options of the others."""
-_STAGED = _Entry(StageOptions, _create_staged, owner="instantiation")
-"""``change`` with a combination of stages."""
 
 
 def names() -> list[str]:
@@ -104,9 +93,8 @@ def _entry(name: str, options: Mapping[str, Any]) -> _Entry | None:
     model = options.get("model")
     if name == "ovss" and isinstance(model, str) and isinstance(MODELS.get(model), DenseEntry):
         return _DENSE
-    chosen = options.get("instantiation")
-    if name == "change" and isinstance(chosen, str) and chosen in INSTANTIATIONS:
-        return _STAGED
+    if name == "change" and (chosen := change.options_model(options)) is not SpectralOptions:
+        return _Entry(chosen, change.create, owner="instantiation")
     return _KERNELS.get(name)
 
 

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from eopipe.engine.plan.resolved_spec import resolve
-from eopipe.kernels.change.spectral import kernel as change
+from eopipe.kernels.change.spectral import base as change
 from eopipe.spec import load_spec
 from tests.support import measuring
 from tests.support.change import Colours

@@ -19,7 +19,8 @@ from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.work import strips
 from eopipe.errors import OutputError, SpecError, TileFault
-from eopipe.kernels.change.spectral import kernel as change
+from eopipe.kernels.change.spectral import base as change
+from eopipe.kernels.change.spectral.kernel import SpectralChange
 from eopipe.mosaic.store import STATUS
 from eopipe.mosaic.store import read_status as tile_status
 from eopipe.storage import Storage
@@ -89,8 +90,8 @@ def blind(monkeypatch):
     def never(*_, **__):
         pytest.fail("a rethreshold mapped something")
 
-    monkeypatch.setattr(change.Change, "load", never)
-    monkeypatch.setattr(change.Change, "__call__", never)
+    monkeypatch.setattr(SpectralChange, "load", never)
+    monkeypatch.setattr(SpectralChange, "__call__", never)
     monkeypatch.setattr(strips, "TileReader", never)
     monkeypatch.setattr("eopipe.engine.work.preflight.AssetFile", never)
 

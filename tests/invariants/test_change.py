@@ -17,8 +17,7 @@ from geopandas.testing import assert_geodataframe_equal
 from eopipe.engine.display import Quiet
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.run import execute
-from eopipe.kernels.change.dynamicearth import kernel
-from eopipe.kernels.change.spectral import kernel as pixelwise
+from eopipe.kernels.change.spectral import base
 from eopipe.spec import parse_spec
 from tests.invariants.test_4_tasks import CountTasks, _count
 from tests.support import measuring
@@ -58,8 +57,7 @@ def vectors(folder):
 def cheap(monkeypatch):
     """Statistics of one cell, and classes by colour."""
     measuring.small_blocks(monkeypatch, cells=8, sample=1)
-    for module in (pixelwise, kernel):
-        monkeypatch.setattr(module, "load_dynamic_world", lambda *_, **__: Colours())
+    monkeypatch.setattr(base, "load_dynamic_world", lambda *_, **__: Colours())
 
 
 @pytest.fixture(scope="module")

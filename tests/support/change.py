@@ -4,6 +4,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
+from eopipe.kernels.change.masks.regions import regions
+
 
 def stretched(features, shape):
     """``[C, H, W]``: bilinear, aligned corners."""
@@ -59,6 +62,22 @@ def discs(generator, count, shape, least=2, most=24):
         a, b = generator.uniform(least, most, 2)
         mask[:] = ((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 <= 1
     return found
+
+
+def dense(masks):
+    """``[N, H, W]``."""
+    arrays = np.zeros((len(masks), *masks.shape), bool)
+    for number, (top, left, bottom, right) in enumerate(masks.boxes.tolist()):
+        arrays[number, top:bottom, left:right] = masks.crop(number)
+    return arrays
+
+
+def class_objects(before, after, codes):
+    """Objects of two maps of classes, of each date: regions of these codes, as one kind of object."""
+    return tuple(
+        Proposals.of(regions(np.isin(classes, sorted(codes)).astype(np.uint8)), date)
+        for classes, date in ((before, BEFORE), (after, AFTER))
+    )
 
 
 class Colours:

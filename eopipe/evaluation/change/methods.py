@@ -15,10 +15,9 @@ from eopipe.evaluation.run import choose_device
 from eopipe.kernels.change.dynamicearth.assemble import Assembly
 from eopipe.kernels.change.dynamicearth.combinations import instantiation
 from eopipe.kernels.change.dynamicearth.options import StageOptions
-from eopipe.kernels.change.dynamicearth.published_settings import find_card
-from eopipe.kernels.change.otsu import otsu
-from eopipe.kernels.change.stages.protocols import Pair
-from eopipe.kernels.change.stages.rgb import RGB, Sight
+from eopipe.kernels.change.dynamicearth.published_settings import find_settings
+from eopipe.kernels.change.spectral.threshold import otsu
+from eopipe.kernels.change.stages.pair import RGB, BandStretch, DatePair
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +33,7 @@ WITHOUT_WEIGHTS: Mapping[str, Any] = {"instantiation": "felzenszwalb-spectral", 
 STAGES = ("proposer", "comparer", "identifier")
 """Options that replace a stage of a combination."""
 
-PICTURE = Sight(RGB, black=0.0, white=255.0)
+PICTURE = BandStretch(RGB, black=0.0, white=255.0)
 """8-bit pictures, red first, without a stretch."""
 
 
@@ -187,14 +186,14 @@ def _load_stages(plan: StagesPlan, device: str) -> Method:
             f"{plan.name} sees {', '.join(lacking)}, and pictures have {', '.join(RGB)} only; name other stages "
             f"with --instantiation, or --set comparer=… and --set identifier=…"
         )
-    detection = assembly.load(PICTURE, device=choose_device(device), threads=os.cpu_count() or 1)
+    loaded = assembly.load(PICTURE, device=choose_device(device), threads=os.cpu_count() or 1)
 
     def predict(pair: NDArray[np.uint8]) -> NDArray[np.uint8]:
         pixels = np.ascontiguousarray(pair.transpose(0, 3, 1, 2), np.float32)
         valid = np.ones((2, *pair.shape[1:3]), np.bool_)
-        return detection(Pair(pixels, valid)).found.change().astype(np.uint8)
+        return loaded(DatePair(pixels, valid)).changes.mask().astype(np.uint8)
 
-    deciding = {name: value for name, value in options.complete().items() if name not in assembly.places}
+    deciding = {name: value for name, value in options.complete().items() if name not in assembly.path_options}
     return Method(
         name=plan.name,
         predict=predict,
@@ -219,7 +218,7 @@ def _published(card: ChangeCard, category: str, name: str) -> tuple[dict[str, An
     """Options and side of the published settings; none where the paper has none for the set."""
     if card.dataset is None:
         return {}, None
-    settings = find_card(name, card.dataset, category)
+    settings = find_settings(name, card.dataset, category)
     options: dict[str, Any] = {
         "prompts": {category: list(settings.foreground)},
         **{name: getattr(settings, name) for name in ("beta", "rule", "points", "resize")},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.evaluation import report
 from eopipe.evaluation.change.cards import figures, sets
 from eopipe.evaluation.change.metrics import ChangeMetrics
-from eopipe.kernels.change.dynamicearth.published_settings import cards as published_settings
+from eopipe.kernels.change.dynamicearth.published_settings import all_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -157,7 +157,7 @@ def sets_document() -> list[dict[str, Any]]:
             **vars(card),
             "settings": [
                 {"instantiation": row.instantiation.name, **{name: getattr(row, name) for name in SETTINGS}}
-                for row in published_settings()
+                for row in all_settings()
                 if row.dataset == card.dataset
             ],
             "published": [

@@ -1,4 +1,4 @@
-"""What a change run tells of its objects: columns, and pixels gathered to objects where nobody proposed any."""
+"""Objects of a change run: their columns, and changed pixels that touch gathered to objects."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from eopipe.grid import CELL
 from eopipe.kernel_info import ObjectColumn, ObjectSpec
-from eopipe.kernels.change.cut import changed
-from eopipe.kernels.change.stages.detect.matching import regions
+from eopipe.kernels.change.masks.paint import greatest, most_frequent
+from eopipe.kernels.change.masks.regions import regions
+from eopipe.kernels.change.score import change_of
 from eopipe.kernels.objects import FoundObjects
 from eopipe.kernels.protocol import Result
 
@@ -31,7 +32,7 @@ def object_spec(classes: tuple[ClassInfo, ...], *, seams: Literal["touching", "d
 
     Args:
         classes: Of ``label_before`` and ``label_after``.
-        seams: See `ObjectSpec`: pixels' regions touch, objects of two pictures are doubles.
+        seams: See `ObjectSpec`: regions of pixels touch, objects of two pictures are doubles.
     """
     return ObjectSpec(
         columns=(
@@ -43,27 +44,27 @@ def object_spec(classes: tuple[ClassInfo, ...], *, seams: Literal["touching", "d
     )
 
 
-def found_objects(
+def change_objects(
     masks: Masks,
-    at: PixelBox,
+    box: PixelBox,
     *,
     seam: NDArray[np.bool_],
     score: NDArray[Any],
     before: NDArray[Any],
     after: NDArray[Any],
 ) -> FoundObjects:
-    """Objects of a picture at their absolute places.
+    """Objects of a picture, moved to their absolute pixels.
 
     Args:
         masks: N objects, none empty.
-        at: The picture.
+        box: The picture on the lattice.
         seam: ``[N]``; see `FoundObjects`.
         score: ``[N]``, 0-250.
-        before: ``[N]`` codes; 0 where nobody says.
+        before: ``[N]`` codes of classes; 0 where no class is known.
         after: Likewise.
     """
     return FoundObjects(
-        masks.runs.astype(np.int64) + np.array([at.row0, at.col0, at.col0]),
+        masks.runs.astype(np.int64) + np.array([box.row0, box.col0, box.col0]),
         masks.offsets,
         seam,
         {name: np.asarray(values, np.uint8) for name, values in ((SCORE, score), (BEFORE, before), (AFTER, after))},
@@ -71,67 +72,45 @@ def found_objects(
 
 
 def changed_regions(
-    arrays: Mapping[str, NDArray[Any]], cell: PixelBox, inside: NDArray[np.bool_] | None = None
+    arrays: Mapping[str, NDArray[Any]], box: PixelBox, area: NDArray[np.bool_] | None = None
 ) -> FoundObjects:
-    """Changed pixels of a cell, gathered: those that touch are an object, or a part of one that goes on beyond.
+    """Changed pixels that touch, cell by cell: each group is an object, or the part of one within its cell.
 
     Args:
-        arrays: ``change``, ``change_score``, ``label_before`` and ``label_after`` over the cell.
-        cell: A box of the lattice that is always asked for as a whole, whatever the tile.
-        inside: ``[y, x]``: what the area holds of it; None: all.
+        arrays: ``change``, ``change_score``, ``label_before`` and ``label_after`` over the box.
+        box: Whole cells of the lattice, or less than one.
+        area: ``[y, x]`` over the box: pixels inside the area of interest; None: all.
 
     Returns:
         Regions in the order of their first pixels: the greatest score of each, and its most frequent labels.
     """
-    changed = arrays["change"] == 1 if inside is None else (arrays["change"] == 1) & inside
-    masks, _ = regions(changed.astype(np.uint8))
-    rows, cols = changed.shape
-    top, left, bottom, right = masks.boxes.T
-    return found_objects(
-        masks,
-        cell,
-        seam=(top == 0) | (left == 0) | (bottom == rows) | (right == cols),
-        score=_greatest(masks, arrays["change_score"]),
-        before=most_frequent(masks, arrays["label_before"]),
-        after=most_frequent(masks, arrays["label_after"]),
-    )
+    change = arrays["change"] == 1 if area is None else (arrays["change"] == 1) & area
+    groups = []
+    for cell in box.blocks(CELL):
+        rows, cols = cell.slices(box)
+        masks = regions(change[rows, cols].astype(np.uint8))
+        top, left, bottom, right = masks.boxes.T
+        height, width = masks.shape
+        groups.append(
+            change_objects(
+                masks,
+                cell,
+                seam=(top == 0) | (left == 0) | (bottom == height) | (right == width),
+                score=greatest(masks, arrays["change_score"][rows, cols]),
+                before=most_frequent(masks, arrays["label_before"][rows, cols]),
+                after=most_frequent(masks, arrays["label_after"][rows, cols]),
+            )
+        )
+    return FoundObjects.concatenate(groups)
 
 
-def cut_again(arrays: Mapping[str, NDArray[Any]], box: PixelBox, at: int) -> Result:
-    """A map of pixels cut elsewhere: ``change`` from ``change_score`` as it was stored, and the regions that makes.
+def rethresholded(arrays: Mapping[str, NDArray[Any]], box: PixelBox, threshold: int) -> Result:
+    """A map of pixels cut anew: ``change`` from ``change_score`` as it was stored, and the regions of that.
 
     Args:
-        arrays: All of a box, as they were stored: what lies outside the area holds no score.
+        arrays: All of a box, as they were stored: pixels outside the area hold no score.
         box: Whole cells.
-        at: ``change_score`` from which on a pixel changed.
+        threshold: ``change_score`` from which on a pixel changed.
     """
-    found = {**arrays, "change": changed(arrays["change_score"], at)}
-    cells = [
-        changed_regions({name: array[..., *cell.slices(box)] for name, array in found.items()}, cell)
-        for cell in box.blocks(CELL)
-    ]
-    return Result(found, FoundObjects.concatenate(cells))
-
-
-def most_frequent(masks: Masks, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The most frequent label under each mask, ``[N]``: the lowest of equals; 0 counts only where there is no other.
-
-    Args:
-        masks: N masks, none empty.
-        labels: uint8 ``[H, W]``.
-    """
-    found = np.zeros(len(masks), np.uint8)
-    for number in range(len(masks)):
-        counts = np.bincount(_under(masks, number, labels))
-        counts[0] = 0
-        found[number] = counts.argmax()
-    return found
-
-
-def _greatest(masks: Masks, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.array([_under(masks, number, values).max() for number in range(len(masks))], np.uint8)
-
-
-def _under(masks: Masks, number: int, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    top, left, bottom, right = masks.boxes[number].tolist()
-    return values[top:bottom, left:right][masks.crop(number)]
+    recut = {**arrays, "change": change_of(arrays["change_score"], threshold)}
+    return Result(recut, changed_regions(recut, box))

@@ -18,7 +18,7 @@ from eopipe.evaluation.change.command import ChangeRequest
 from eopipe.evaluation.change.places import run as places_run
 from eopipe.evaluation.change.places.labelled import find_places
 from eopipe.evaluation.change.places.report import places_lines, places_result
-from eopipe.kernels.change.spectral import kernel as change
+from eopipe.kernels.change.spectral import base as change
 from eopipe.kernels.land_cover import BANDS
 from tests.evaluation.documents import collection, item
 from tests.support import measuring

@@ -4,17 +4,16 @@ import pytest
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.dynamicearth.combinations import INSTANTIATIONS, instantiation
-from eopipe.kernels.change.dynamicearth.published_settings import cards, find_card
-from eopipe.kernels.change.stages.detect.boxes import SAM2_BOXES
-from eopipe.kernels.change.stages.propose.sam import SAM, SAM2
+from eopipe.kernels.change.dynamicearth.published_settings import all_settings, find_settings
+from eopipe.kernels.change.stages.settings import SAM, SAM2
 
 
 def test_every_card():
     """Six combinations on four sets of buildings and six classes."""
-    found = list(cards())
-    assert len(found) == 6 * (4 + 6)
-    assert all(80 <= card.beta <= 180 and card.foreground for card in found)
-    assert all(bool(card.background) == (card.rule is not None) for card in found)
+    settings = list(all_settings())
+    assert len(settings) == 6 * (4 + 6)
+    assert all(80 <= card.beta <= 180 and card.foreground for card in settings)
+    assert all(bool(card.background) == (card.rule is not None) for card in settings)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +30,7 @@ def test_every_card():
     ],
 )
 def test_buildings(name, dataset, beta, points, resize, side):
-    card = find_card(name, dataset)
+    card = find_settings(name, dataset)
     assert (card.beta, card.points, card.resize, card.side) == (beta, points, resize, side)
     assert card.rule == ("instance" if points else None)
 
@@ -50,21 +49,20 @@ def test_buildings(name, dataset, beta, points, resize, side):
     ],
 )
 def test_second(name, category, beta, rule, points):
-    card = find_card(name, "SECOND", category)
+    card = find_settings(name, "SECOND", category)
     assert (card.beta, card.rule, card.points, card.side) == (beta, rule, points, 512)
 
 
 def test_words():
-    assert find_card("SAM-DINO-SegEarth-OV", "SECOND", "playground").background == ("background", "ground")
-    assert find_card("APE-DINO", "SECOND", "low vegetation").foreground == ("low vegetation", "grass")
-    assert find_card("MMGD-SAM2-DINO", "LEVIR-CD").foreground[:2] == ("roof", "rooftop")
-    assert find_card("APE-DINO", "LEVIR-CD").foreground == ("building", "house")
+    assert find_settings("SAM-DINO-SegEarth-OV", "SECOND", "playground").background == ("background", "ground")
+    assert find_settings("APE-DINO", "SECOND", "low vegetation").foreground == ("low vegetation", "grass")
+    assert find_settings("MMGD-SAM2-DINO", "LEVIR-CD").foreground[:2] == ("roof", "rooftop")
+    assert find_settings("APE-DINO", "LEVIR-CD").foreground == ("building", "house")
 
 
 def test_combinations():
     assert instantiation("SAM2-DINOv2-SegEarth-OV").generator == SAM2
     assert instantiation("MMGD-SAM2-DINO").proposer == "sam2.1-hiera-l"
-    assert SAM2_BOXES.masks_per_box == 1
     two = (instantiation("APE-DINO").comparer, instantiation("APE-DINOv2").comparer)
     assert two == ("dino-vitb16", "dinov2-base")
     assert (SAM.stability, SAM.offset, SAM2.stability, SAM2.offset) == (0.95, 0.9, 0.9, 0.7)
@@ -88,4 +86,4 @@ def test_combinations():
 )
 def test_what_was_not_published_is_told(name, dataset, category, said):
     with pytest.raises(SpecError, match=said):
-        find_card(name, dataset, category)
+        find_settings(name, dataset, category)

@@ -7,9 +7,9 @@ from skimage.filters import threshold_otsu
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.masks.runs import Masks
-from eopipe.kernels.change.otsu import otsu, otsu_of_counts
+from eopipe.kernels.change.spectral.threshold import otsu, otsu_of_counts
 from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels
-from eopipe.kernels.change.stages.compare.pooling import Axis, cell_weights, mean_features
+from eopipe.kernels.change.stages.compare.pooling import Axis, mean_features
 from eopipe.kernels.change.stages.preprocess import match_histogram
 from tests.support import change as plain
 
@@ -48,15 +48,6 @@ def test_a_mask_is_summed_alone(dense):
     for number in range(len(masks)):
         alone = np.concatenate(mean_features(masks.take([number]), before, after), axis=1)
         assert alone.tobytes() == together[number].tobytes()
-
-
-def test_weights_are_the_mask_s_pixels(dense):
-    masks = Masks.from_dense(dense, SHAPE)
-    weights = cell_weights(masks, (6, 9))
-    np.testing.assert_allclose(weights.sum(axis=(1, 2)), masks.areas)
-    field = features(3, 6, 9)
-    sums = np.einsum("nhw,chw->nc", weights, field) / masks.areas[:, None]
-    np.testing.assert_allclose(sums, mean_features(masks, field)[0], atol=1e-12)
 
 
 def test_corners_are_aligned():

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from eopipe.kernels.change.dynamicearth.pipelines import judge_objects
-from eopipe.kernels.change.masks.overlap import box_nms, mask_iou
-from eopipe.kernels.change.masks.proposals import Proposals, joined
+from eopipe.kernels.change.masks.overlap import box_nms, mask_iou, without_counterpart
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
 from eopipe.kernels.change.masks.runs import Masks
-from eopipe.kernels.change.stages.compare.latent import Comparison, compare_objects
-from eopipe.kernels.change.stages.detect.matching import unmatched
-from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE, class_means, classes_of, keep
+from eopipe.kernels.change.stages.compare.latent import AngleComparison, compare_objects
+from eopipe.kernels.change.stages.identify.rules import class_means, classes_of, eligible
 from eopipe.kernels.change.stages.preprocess import identifier_picture
 from eopipe.models.clip.entries import OPENAI
 from tests.support.paths import golden, needs_shared
@@ -33,7 +32,7 @@ def masks(arrays):
 def proposals(arrays, masks):
     first = int(arrays["n1"])
     before, after = masks.take(np.arange(first)), masks.take(np.arange(first, len(masks)))
-    return joined([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
+    return Proposals.concatenate([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
 
 
 def compare(arrays, masks, beta):
@@ -50,7 +49,7 @@ def test_scores(arrays, masks):
 def test_keeps(arrays, masks, proposals, beta):
     changed = compare(arrays, masks, beta).changed
     np.testing.assert_array_equal(changed, arrays[f"keep_{beta}"])
-    assert proposals.take(changed).first == arrays[f"k1_{beta}"]
+    assert (proposals.origin[changed] == BEFORE).sum() == arrays[f"k1_{beta}"]
 
 
 def test_otsu(arrays, masks):
@@ -65,7 +64,7 @@ def test_instances(arrays, masks):
     first = int(arrays["n1"])
     before, after = masks.take(np.arange(first)), masks.take(np.arange(first, len(masks)))
     np.testing.assert_allclose(mask_iou(after, before), arrays["ceg_iou"], atol=1e-6)
-    np.testing.assert_array_equal(unmatched(before, after), arrays["ceg_keep"])
+    np.testing.assert_array_equal(without_counterpart(before, after), arrays["ceg_keep"])
 
 
 def test_doubles(arrays):
@@ -84,14 +83,14 @@ def test_classes_and_rules(arrays, masks):
     np.testing.assert_array_equal(after, arrays["ident_cls2"])
     origin = np.where(np.arange(27) < arrays["n1"], BEFORE, AFTER)
     for rule in ("instance", "stuff"):
-        found = keep(before, after, origin, rule=rule)
+        found = eligible(before, after, origin, rule=rule)
         np.testing.assert_array_equal(found, arrays[f"ident_keep_{rule}"], err_msg=rule)
 
 
 def test_the_last_two_stages_at_once(arrays, proposals):
-    everything = Comparison(np.ones(len(proposals)), 0.0)
+    everything = AngleComparison.of(np.ones(len(proposals)), 0.0)
     found = judge_objects(proposals, everything, arrays["ident_prob1"], arrays["ident_prob2"], rule="stuff")
-    np.testing.assert_array_equal(found.kept, arrays["ident_keep_stuff"][:-1])
+    np.testing.assert_array_equal(found.changed, arrays["ident_keep_stuff"][:-1])
 
 
 def test_merge(arrays, masks):

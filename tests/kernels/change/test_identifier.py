@@ -5,7 +5,7 @@ import pytest
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.masks.runs import Masks
-from eopipe.kernels.change.stages.identify.rules import class_means, classes_of, keep, pixel_classes
+from eopipe.kernels.change.stages.identify.rules import class_means, classes_of, eligible, pixel_classes
 from tests.support import change as plain
 
 SHAPE = (61, 90)
@@ -39,14 +39,14 @@ def test_no_mask_has_no_class():
 def test_an_object_of_both_dates_need_be_foreground_on_one():
     before, after = np.array([0, 1, 1, 2, 0]), np.array([1, 0, 1, 1, 0])
     for date, expected in ((1, [0, 1, 0, 1, 0]), (2, [1, 0, 0, 1, 0]), (3, [1, 1, 0, 1, 0])):
-        found = keep(before, after, np.full(5, date), rule="instance")
+        found = eligible(before, after, np.full(5, date), rule="instance")
         assert found.tolist() == [bool(n) for n in expected], date
-    assert keep(before, after, np.full(5, 1), rule="stuff").tolist() == [True, True, False, True, False]
+    assert eligible(before, after, np.full(5, 1), rule="stuff").tolist() == [True, True, False, True, False]
 
 
 def test_another_rule_is_told():
     with pytest.raises(SpecError, match="'thing'; it is instance, stuff or likely"):
-        keep(np.zeros(1, int), np.zeros(1, int), np.ones(1, int), rule="thing")
+        eligible(np.zeros(1, int), np.zeros(1, int), np.ones(1, int), rule="thing")
 
 
 def test_pixels_have_their_cell_s_class():

@@ -10,7 +10,7 @@ from eopipe.errors import SpecError, TileFault
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
 from eopipe.kernels.change.registration.shift import move
-from eopipe.kernels.change.spectral import kernel as change
+from eopipe.kernels.change.spectral import base
 from eopipe.kernels.change.spectral.cell import HALO
 from eopipe.kernels.land_cover import BANDS
 from eopipe.kernels.protocol import Measuring, StripContext
@@ -80,7 +80,7 @@ def test_noise_and_a_shift_are_no_change(scene):
 
 @pytest.fixture
 def colours(monkeypatch):
-    monkeypatch.setattr(change, "load_dynamic_world", lambda *_, **__: Colours())
+    monkeypatch.setattr(base, "load_dynamic_world", lambda *_, **__: Colours())
 
 
 @needs_shared

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from eopipe.errors import TileFault
-from eopipe.kernels.change.otsu import otsu
 from eopipe.kernels.change.registration import phase_correlation, shift
 from eopipe.kernels.change.spectral import colour_difference, threshold
+from eopipe.kernels.change.spectral.threshold import otsu
 
 RNG = np.random.default_rng(4)
 
@@ -74,7 +74,7 @@ def test_a_shift_is_found_from_surfaces_that_add(down, right):
         before, after = texture(128, seed=seed), texture(128, down=-down, right=-right, seed=seed)
         noise = RNG.normal(0, 0.2, (2, 128, 128)).astype(np.float32)
         found = found + phase_correlation.surface(before + noise[0], 1.7 * after + noise[1] + 40, whole)
-    assert phase_correlation.peak(found) == pytest.approx({"down": down, "right": right}, abs=0.06)
+    assert phase_correlation.shift_of(found) == pytest.approx({"down": down, "right": right}, abs=0.06)
 
 
 def test_a_shift_that_is_none():
@@ -82,14 +82,14 @@ def test_a_shift_that_is_none():
     picture = texture(128)
     noise = RNG.normal(size=(2, 128, 128)).astype(np.float32)
     nothing = {"down": 0.0, "right": 0.0}
-    assert phase_correlation.peak(phase_correlation.surface(picture, picture, whole)) == pytest.approx(
+    assert phase_correlation.shift_of(phase_correlation.surface(picture, picture, whole)) == pytest.approx(
         nothing, abs=1e-9
     )
-    assert phase_correlation.peak(phase_correlation.surface(*noise, whole)) == nothing  # nothing to hold on to
-    assert phase_correlation.peak(phase_correlation.surface(picture, np.ones_like(picture), whole)) == nothing
-    assert phase_correlation.peak(phase_correlation.surface(picture, picture, ~whole)) == nothing
+    assert phase_correlation.shift_of(phase_correlation.surface(*noise, whole)) == nothing  # nothing to hold on to
+    assert phase_correlation.shift_of(phase_correlation.surface(picture, np.ones_like(picture), whole)) == nothing
+    assert phase_correlation.shift_of(phase_correlation.surface(picture, picture, ~whole)) == nothing
     with pytest.raises(TileFault, match=r"the dates lie \+0\.4 rows and -5\.2 columns apart"):
-        phase_correlation.peak(phase_correlation.surface(picture, texture(128, down=-0.4, right=5.2), whole))
+        phase_correlation.shift_of(phase_correlation.surface(picture, texture(128, down=-0.4, right=5.2), whole))
 
 
 # ---- comparing ---------------------------------------------------------------------------------------------------

@@ -10,19 +10,19 @@ from eopipe.engine.work.calibrate import calibrate_here
 from eopipe.errors import EopipeError
 from eopipe.grid import PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.change.dynamicearth.assemble import Assembly, Detected
+from eopipe.kernels.change.dynamicearth.assemble import Assembly, PairChanges
 from eopipe.kernels.change.dynamicearth.lattice import core_of, stride_of
-from eopipe.kernels.change.dynamicearth.pipelines import Objects
-from eopipe.kernels.change.masks.proposals import Proposals
-from eopipe.kernels.change.spectral.cell import SHIFTED
-from eopipe.kernels.change.stages.detect.matching import regions
-from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE
+from eopipe.kernels.change.dynamicearth.pipelines import Changes
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
+from eopipe.kernels.change.masks.regions import regions
+from eopipe.kernels.change.registration.alignment import MOVE_MARGIN
+from eopipe.kernels.change.stages.pair import DatePair
 from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.statistics import Field
-from tests.support.change import discs
+from tests.support.change import dense, discs
 
 SIDE = 256
-HALO = stride_of(SIDE) + SHIFTED
+HALO = stride_of(SIDE) + MOVE_MARGIN
 
 
 class Brightest:
@@ -31,15 +31,15 @@ class Brightest:
     It depends on the whole picture, so neighbouring pictures disagree, as nets do.
     """
 
-    def __init__(self, sight):
-        self.sight, self.asked = sight, 0
+    def __init__(self, stretch):
+        self.stretch, self.runs = stretch, 0
 
     def __call__(self, pair, *, ratio=None):
         assert ratio is None
-        self.asked += 1
+        self.runs += 1
         shown = pair.pixels.sum(axis=1) > pair.pixels.sum(axis=1).mean() + 900
-        masks, _ = regions((shown[0] ^ shown[1]).astype(np.uint8))
-        masks = masks.within(pair.seen)
+        masks = regions((shown[0] ^ shown[1]).astype(np.uint8))
+        masks = masks.within(pair.common)
         masks = masks.take(masks.areas > 3)
         bright = np.array([shown[1][tuple(masks.runs[start][:2])] for start in masks.offsets[:-1]], bool)
         score = np.clip(40 + masks.areas, 0, 250).astype(np.uint8)
@@ -47,13 +47,13 @@ class Brightest:
         origin = np.where(bright, AFTER, BEFORE).astype(np.uint8)
         proposals = Proposals(masks, np.ones(len(masks), np.float32), origin)
         kept = score >= 100
-        found = Objects(proposals, score.astype(float), first, second, kept, score)
-        return Detected(found, shown.astype(np.uint8))
+        found = Changes(proposals, score.astype(float), first, second, kept, score)
+        return PairChanges(found, shown.astype(np.uint8))
 
 
 @pytest.fixture
 def cheap(monkeypatch):
-    monkeypatch.setattr(Assembly, "load", lambda _, sight, **__: Brightest(sight))
+    monkeypatch.setattr(Assembly, "load", lambda _, stretch, **__: Brightest(stretch))
 
 
 def made(**options):
@@ -134,10 +134,10 @@ def test_strips_and_tiles_cannot_be_seen(cheap):
 def test_carrying_saves_pictures_and_changes_nothing(cheap):
     kernel, (pixels, valid) = made(), scene(BOX, seed=1)
     with_it, objects = mapped(kernel, pixels, valid, strips([(0, 1024)])[0])
-    asked = kernel._detection.asked
+    asked = kernel._stages.runs
     without, more = mapped(kernel, pixels, valid, strips([(0, 1024)])[0], carried=False)
     assert asked == 9 * 9  # stride 128, 1024 pixels: nine places a side
-    assert kernel._detection.asked - asked == 2 * 5 * 9
+    assert kernel._stages.runs - asked == 2 * 5 * 9
     for name, array in with_it.items():
         np.testing.assert_array_equal(without[name], array, err_msg=name)
     assert len(objects) < len(more)
@@ -154,11 +154,11 @@ def test_the_map_is_the_union_of_what_pictures_decide(cheap):
         for col in range(BOX.col0 - step, BOX.col1, step):
             picture = PixelBox(row, col, row + SIDE, col + SIDE)
             at = picture.slices(outer)
-            detected = kernel._detection(_pair(pixels[:, :, *at], valid[:, *at]))
+            detected = kernel._stages(DatePair(pixels[:, :, *at], valid[:, *at]))
             core, shared = core_of(picture), core_of(picture) & BOX
             if not shared.empty:
                 label[shared.slices(BOX)] = (detected.labels[0] + 1)[shared.slices(picture)]
-            for mask, value in zip(detected.found.proposals.masks.dense(), detected.found.hundredths, strict=True):
+            for mask, value in zip(dense(detected.changes.proposals.masks), detected.changes.hundredths, strict=True):
                 rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
                 middle = (row + (rows[0] + rows[-1] + 1) / 2, col + (cols[0] + cols[-1] + 1) / 2)
                 if not (core.row0 <= middle[0] < core.row1 and core.col0 <= middle[1] < core.col1):
@@ -172,12 +172,6 @@ def test_the_map_is_the_union_of_what_pictures_decide(cheap):
     np.testing.assert_array_equal(found["change"], np.where(seen, score >= 100, 254))
     np.testing.assert_array_equal(found["label_before"], np.where(seen, label, 0))
     assert len(objects) == count
-
-
-def _pair(pixels, valid):
-    from eopipe.kernels.change.stages.protocols import Pair
-
-    return Pair(pixels, valid)
 
 
 def test_a_pixel_that_the_second_date_itself_lacks_is_in_no_object(cheap):
@@ -211,9 +205,9 @@ def test_what_nobody_sees_is_not_looked_at(cheap):
     wanted = np.zeros(box.pad(HALO).shape, bool)
     wanted[HALO : HALO + 100, HALO : HALO + 100] = True
     all_of_it = kernel(pixels[:, :, *at], valid[:, *at], box)
-    before = kernel._detection.asked
+    before = kernel._stages.runs
     some = kernel(pixels[:, :, *at], valid[:, *at], box, StripContext(wanted=wanted))
-    assert kernel._detection.asked - before == 4
+    assert kernel._stages.runs - before == 4
     for name, array in some.arrays.items():
         np.testing.assert_array_equal(array[:100, :100], all_of_it.arrays[name][:100, :100], err_msg=name)
 

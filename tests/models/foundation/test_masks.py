@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.kernels.change.stages.propose.sam import SAM, GeneratorSettings, generate, point_grid
+from eopipe.kernels.change.stages.propose.sam import generate, point_grid
+from eopipe.kernels.change.stages.settings import SAM, GeneratorSettings
 from eopipe.models.foundation import masks as module
 from eopipe.models.foundation.masks import BoxMaskModel, PointMaskModel
 from eopipe.models.foundation.resolve import resolve
 from tests.models.foundation import tiny
+from tests.support import change
 
 SHAPES = [(128, 128), (70, 90), (200, 150)]
 POINTS = np.array([[10.25, 20.5], [50, 30], [0.5, 69], [33, 44], [62.5, 11]])
@@ -131,7 +133,7 @@ def test_the_kernels_generator_keeps_what_the_librarys_own_keeps(models):
     ]
     logits, predicted = (torch.from_numpy(each) for each in joined(answers))
     limits = {"predicted_iou": float(predicted.quantile(0.4)), "stability": 0.3, "offset": 0.002}
-    settings = GeneratorSettings(weights="tiny", points=6, batch=16, **limits)
+    settings = GeneratorSettings(points=6, batch=16, **limits)
     found = generate(answers, (96, 120), settings=settings, origin=0)
 
     processor = SamImageProcessor()
@@ -140,7 +142,7 @@ def test_the_kernels_generator_keeps_what_the_librarys_own_keeps(models):
         stability_score_thresh=limits["stability"], stability_score_offset=limits["offset"],
     )  # fmt: skip
     expected, scores, *_ = processor.post_process_for_mask_generation(kept, scores, boxes, 0.7)
-    dense = found.masks.dense()
+    dense = change.dense(found.masks)
     assert 3 < len(dense) < len(kept) < len(logits)
     order = np.argsort(-found.scores, kind="stable")
     np.testing.assert_allclose(found.scores[order], scores.numpy())

@@ -1,4 +1,4 @@
-"""Combinations of stages by name: DynamicEarth's (spec 03 §1 and §2), and two that need no heavy weights."""
+"""Combinations of stages by name: DynamicEarth's (arXiv 2501.12931), and three that need no heavy weights."""
 
 from __future__ import annotations
 
@@ -7,42 +7,23 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.stages.detect.boxes import APE, MMGD, DetectorSettings
-from eopipe.kernels.change.stages.propose.sam import SAM, SAM2, GeneratorSettings
+from eopipe.kernels.change.stages.settings import (
+    APE,
+    FELZENSZWALB,
+    MMGD,
+    OWN_MASKS,
+    PIXELS,
+    REGIONS,
+    SAM,
+    SAM2,
+    SPECTRAL,
+    DetectorSettings,
+    GeneratorSettings,
+)
+from eopipe.models.registry import DYNAMIC_WORLD, MINI
 
 if TYPE_CHECKING:
     from eopipe.kernels.change.stages.identify.rules import Rule
-
-PIXELS, FELZENSZWALB, REGIONS, OWN = "pixels", "felzenszwalb", "regions", "own"
-"""Proposers that are no model: none (each pixel by itself), segments of equal colour, regions of the class map that
-an identifier makes of a date (I-M-C), the detector's own masks."""
-SPECTRAL, DYNAMIC_WORLD, MINI, NONE = "spectral", "dynamic-world", "mini", "none"
-"""Comparers and identifiers without heavy weights; no identifier at all takes every change for one."""
-CLIP = "ViT-B-16/openai"
-
-
-@dataclass(frozen=True, kw_only=True)
-class IdentifierSettings:
-    """What the published M-C-I asks SegEarth-OV.
-
-    Attributes:
-        upsampler: From patches to pixels; the authors ran it with its dropout on, so that their figures are one draw.
-        bias: Lambda of the global bias alleviation.
-        scale: Of the logits.
-        crop: Side of a window.
-        stride: Distance of windows.
-        resize: Side of the square that a picture is brought to.
-    """
-
-    upsampler: Literal["jbu_one"] = "jbu_one"
-    bias: float = -0.3
-    scale: float = 50.0
-    crop: int = 224
-    stride: int = 112
-    resize: int = 448
-
-
-SEGEARTH_OV = IdentifierSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +34,14 @@ class Instantiation:
         name: As the paper writes it.
         order: ``M-C-I`` or ``I-M-C``.
         proposer: What makes masks, as a spec names it: of a grid of points (M-C-I), of boxes (I-M-C), or one of
-            `PIXELS`, `FELZENSZWALB`, `OWN`.
+            `PIXELS`, `FELZENSZWALB`, `REGIONS`, `OWN_MASKS`.
         comparer: An encoder, or `SPECTRAL`.
-        identifier: A model of words, a classifier, or (I-M-C) a detector.
+        identifier: A model of words, a classifier, `NONE`, or (I-M-C) a detector.
         rule: What makes a change of a change of class; None in I-M-C, which identifies first.
         beta: Degrees of the comparer's confidence threshold: LEVIR-CD's; None where it takes none.
-        window: Side of the pictures: what the paper cuts its sets to; at 10 m objects are small, and half will do.
-        generator: How SAM's masks are made and judged; None where none are.
-        detector: How the detector is asked; None where there is none.
+        window: Side of the pictures: what the paper cuts its sets to; at 10 m objects are small, and half suffices.
+        generator: How SAM's masks are made and selected; None where none are.
+        detector: Which boxes of the detector are objects; None where there is none.
         published: Whether it is the paper's.
     """
 
@@ -77,15 +58,20 @@ class Instantiation:
     published: bool = True
 
     @property
+    def masks_first(self) -> bool:
+        """Whether it is M-C-I."""
+        return self.order == "M-C-I"
+
+    @property
     def instances(self) -> bool:
-        """Whether its objects are things, and may lie on one another: a segment is a part of one, and a pixel too."""
+        """Whether its masks are whole objects, which may overlap; a segment, or a pixel, is a part of one."""
         return self.proposer not in {PIXELS, FELZENSZWALB}
 
 
 def _mci(name: str, proposer: str, comparer: str, generator: GeneratorSettings) -> Instantiation:
     return Instantiation(
-        name=name, order="M-C-I", proposer=proposer, comparer=comparer, identifier=CLIP, rule="instance", beta=145,
-        window=1024, generator=generator,
+        name=name, order="M-C-I", proposer=proposer, comparer=comparer, identifier="ViT-B-16/openai",
+        rule="instance", beta=145, window=1024, generator=generator,
     )  # fmt: skip
 
 
@@ -101,25 +87,25 @@ def _imc(
 _DINO, _DINOV2, _SAM, _SAM2 = "dino-vitb16", "dinov2-base", "sam-vit-h", "sam2.1-hiera-l"
 
 INSTANTIATIONS = {
-    each.name: each
-    for each in (
+    combination.name: combination
+    for combination in (
         _mci("SAM-DINO-SegEarth-OV", _SAM, _DINO, SAM),
         _mci("SAM-DINOv2-SegEarth-OV", _SAM, _DINOV2, SAM),
         _mci("SAM2-DINOv2-SegEarth-OV", _SAM2, _DINOV2, SAM2),
         _imc("MMGD-SAM2-DINO", _SAM2, _DINO, "mm-grounding-dino-l", MMGD, 130),
-        _imc("APE-DINO", OWN, _DINO, "APE", APE, 135),
-        _imc("APE-DINOv2", OWN, _DINOV2, "APE", APE, 135),
+        _imc("APE-DINO", OWN_MASKS, _DINO, "APE", APE, 135),
+        _imc("APE-DINOv2", OWN_MASKS, _DINOV2, "APE", APE, 135),
         Instantiation(
             name="felzenszwalb-spectral", order="M-C-I", proposer=FELZENSZWALB, comparer=SPECTRAL,
-            identifier=DYNAMIC_WORLD, rule="likely", beta=None, window=512, published=False,
+            identifier=DYNAMIC_WORLD.name, rule="likely", beta=None, window=512, published=False,
         ),
         Instantiation(
-            name="regions-mini", order="I-M-C", proposer=REGIONS, comparer=MINI, identifier=MINI, rule=None,
+            name="regions-mini", order="I-M-C", proposer=REGIONS, comparer=MINI.name, identifier=MINI.name, rule=None,
             beta=145, window=512, published=False,
         ),
         Instantiation(
-            name="pixels-mini", order="M-C-I", proposer=PIXELS, comparer=MINI, identifier=MINI, rule="instance",
-            beta=145, window=512, published=False,
+            name="pixels-mini", order="M-C-I", proposer=PIXELS, comparer=MINI.name, identifier=MINI.name,
+            rule="instance", beta=145, window=512, published=False,
         ),
     )
 }  # fmt: skip
@@ -132,9 +118,8 @@ def instantiation(name: str) -> Instantiation:
     Raises:
         SpecError: There is none of that name.
     """
-    found = INSTANTIATIONS.get(name)
-    if found is None:
-        close = get_close_matches(name, INSTANTIATIONS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(INSTANTIATIONS)}"
-        raise SpecError(f"kernel.instantiation: there is no {name!r}; {hint}")
-    return found
+    if name in INSTANTIATIONS:
+        return INSTANTIATIONS[name]
+    close = get_close_matches(name, INSTANTIATIONS, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(INSTANTIATIONS)}"
+    raise SpecError(f"kernel.instantiation: there is no {name!r}; {hint}")

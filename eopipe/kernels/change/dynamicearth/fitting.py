@@ -1,59 +1,66 @@
-"""Which stages and options go together: what does not is one line, before anything is looked for."""
+"""Which stages and options go together: a misfit is one line, before any file is looked for."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eopipe.kernels.change.dynamicearth.combinations import (
-    DYNAMIC_WORLD,
+from eopipe.kernels.change.stages.settings import (
+    BACKGROUND,
     FELZENSZWALB,
-    MINI,
     NONE,
-    OWN,
+    OWN_MASKS,
     PIXELS,
     REGIONS,
     SPECTRAL,
 )
+from eopipe.models.registry import DYNAMIC_WORLD, MINI
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from eopipe.kernels.change.dynamicearth.combinations import Instantiation
-    from eopipe.kernels.change.dynamicearth.options import StageOptions
+    from eopipe.kernels.ovss.common_options import Prompts
 
-BACKGROUND = "background"
-"""The class of what was not asked for."""
+_OF_WORDS = ("background", "resize", "upsampler", "upsampler_checkpoint")
+"""Options of an identifier of words."""
 
 
-def refuse_misfits(options: StageOptions, stages: Instantiation) -> None:
+def refuse_misfits(
+    stages: Instantiation, given: AbstractSet[str], *, prompts: Prompts, background: tuple[str, ...]
+) -> None:
     """Refuse stages, prompts and options that do not go together.
 
     Args:
-        options: As a spec gives them.
-        stages: The combination that they make.
+        stages: The combination, with what the options replace.
+        given: Names of the options that are not at their defaults.
+        prompts: What may have changed.
+        background: Phrases of everything else.
 
     Raises:
-        ValueError: The first that does not fit; it begins with the option to change.
+        ValueError: The first misfit; it begins with the option to change.
     """
-    _order(options, stages)
-    _spectral(options, stages)
-    _words(options)
-    _idle(options, stages)
+    _order(stages, given)
+    _spectral(stages, given)
+    _phrases(prompts, background)
+    _unused(stages, given)
 
 
-def _order(options: StageOptions, stages: Instantiation) -> None:
-    masks_first = stages.order == "M-C-I"
+def _order(stages: Instantiation, given: AbstractSet[str]) -> None:
     if stages.identifier == "APE":
         raise ValueError(
-            f"identifier: {options.instantiation} finds objects with APE, which no library carries; name a detector "
+            f"identifier: {stages.name} finds objects with APE, which no library carries; name a detector "
             f"such as grounding-dino-base and a proposer of masks such as sam2.1-hiera-l, or give its masks to "
             f"eopipe.kernels.change.dynamicearth.pipelines in Python"
         )
-    if stages.proposer == OWN:
-        raise ValueError(f"proposer: {OWN} masks are APE's alone; name such as sam2.1-hiera-l, or {REGIONS}")
-    if masks_first and stages.proposer == REGIONS:
-        raise ValueError(f"proposer: {REGIONS} come from an identifier, which is M-C-I's last stage; take another")
-    if masks_first:
+    if stages.proposer == OWN_MASKS:
+        raise ValueError(f"proposer: {OWN_MASKS} masks are APE's alone; name such as sam2.1-hiera-l, or {REGIONS}")
+    if stages.masks_first:
+        if stages.proposer == REGIONS:
+            raise ValueError(
+                f"proposer: {REGIONS} come from an identifier, which is M-C-I's last stage; take another"
+            )
         return
-    if options.rule is not None:
+    if "rule" in given:
         raise ValueError(f"rule: {stages.name} is I-M-C, which identifies first and has none; leave it out")
     if stages.proposer in {PIXELS, FELZENSZWALB}:
         raise ValueError(
@@ -67,14 +74,14 @@ def _order(options: StageOptions, stages: Instantiation) -> None:
         )
 
 
-def _spectral(options: StageOptions, stages: Instantiation) -> None:
-    """``spectral`` compares colours by a threshold of its own, weighed by what is likely; nothing else does."""
+def _spectral(stages: Instantiation, given: AbstractSet[str]) -> None:
+    """Only ``spectral`` compares colours by a threshold of its own, weighed by how likely a change is."""
     spectral = stages.comparer == SPECTRAL
-    if spectral and options.beta is not None:
+    if spectral and "beta" in given:
         raise ValueError("beta: spectral has a threshold of the wider area, and no angle; leave beta out")
-    if spectral and stages.identifier not in {DYNAMIC_WORLD, NONE}:
+    if spectral and stages.identifier not in {DYNAMIC_WORLD.name, NONE}:
         raise ValueError(
-            f"identifier: {stages.identifier!r} cannot weigh spectral's score; write {DYNAMIC_WORLD} or {NONE}, "
+            f"identifier: {stages.identifier!r} cannot weigh spectral's score; write {DYNAMIC_WORLD.name} or {NONE}, "
             f"or another comparer"
         )
     if (spectral or stages.identifier == NONE) != (stages.rule == "likely"):
@@ -84,32 +91,31 @@ def _spectral(options: StageOptions, stages: Instantiation) -> None:
         )
 
 
-def _words(options: StageOptions) -> None:
-    named = [name for name, _ in options.prompts]
-    if BACKGROUND in named:
-        raise ValueError(f"prompts: {BACKGROUND!r} is the class of what is not asked for; rename the prompt")
-    asked = {phrase for _, phrases in options.prompts for phrase in phrases}
-    if not options.background or not all(options.background):
+def _phrases(prompts: Prompts, background: tuple[str, ...]) -> None:
+    if BACKGROUND in {name for name, _ in prompts}:
+        raise ValueError(
+            f"prompts: {BACKGROUND!r} is the class of everything that no prompt names; rename the prompt"
+        )
+    phrases = {phrase for _, synonyms in prompts for phrase in synonyms}
+    if not background or not all(background):
         raise ValueError("background: there is no phrase; write such as [background], or [background, road]")
-    if twice := [phrase for phrase in options.background if phrase in asked]:
+    if twice := [phrase for phrase in background if phrase in phrases]:
         raise ValueError(f"background: {twice[0]!r} is a prompt's phrase too; keep one")
 
 
-def _idle(options: StageOptions, stages: Instantiation) -> None:
-    """An option of a stage that is not there would be believed to decide something."""
-    of_words = stages.identifier not in {DYNAMIC_WORLD, MINI, NONE} and (
-        stages.order == "M-C-I" or stages.proposer == REGIONS
+def _unused(stages: Instantiation, given: AbstractSet[str]) -> None:
+    """Refuse an option of a stage that the combination lacks: its user would believe that it decides something."""
+    of_words = stages.identifier not in {DYNAMIC_WORLD.name, MINI.name, NONE} and (
+        stages.masks_first or stages.proposer == REGIONS
     )
-    of_points = stages.order == "M-C-I" and stages.proposer not in {PIXELS, FELZENSZWALB}
-    for name, used, whose in (
+    of_points = stages.masks_first and stages.proposer not in {PIXELS, FELZENSZWALB}
+    words = [(name, of_words, "an identifier of words") for name in _OF_WORDS]
+    for name, used, stage in (
         ("points", of_points, "a proposer of masks of points"),
         ("segments", stages.proposer == FELZENSZWALB, f"the proposer {FELZENSZWALB}"),
-        ("background", of_words, "an identifier of words"),
-        ("resize", of_words, "an identifier of words"),
-        ("upsampler", of_words, "an identifier of words"),
-        ("upsampler_checkpoint", of_words, "an identifier of words"),
-        ("teacher_classes", stages.identifier == DYNAMIC_WORLD, f"the identifier {DYNAMIC_WORLD}"),
+        *words,
+        ("teacher_classes", stages.identifier == DYNAMIC_WORLD.name, f"the identifier {DYNAMIC_WORLD.name}"),
         ("match_histogram", stages.comparer != SPECTRAL, f"another comparer than {SPECTRAL}, which levels the dates"),
     ):
-        if not used and getattr(options, name) != type(options).model_fields[name].get_default():
-            raise ValueError(f"{name}: it is for {whose}, and {options.instantiation} has none; leave it out")
+        if not used and name in given:
+            raise ValueError(f"{name}: it is for {stage}, and {stages.name} has none; leave it out")

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from eopipe.kernels.change.dynamicearth.combinations import NONE, SEGEARTH_OV, SPECTRAL, Instantiation, instantiation
+from eopipe.kernels.change.dynamicearth.combinations import Instantiation, instantiation
 from eopipe.kernels.change.dynamicearth.fitting import refuse_misfits
-from eopipe.kernels.change.spectral.options import TeacherClasses, refuse_unknown_prompts
+from eopipe.kernels.change.prompt_classes import TeacherClasses, refuse_unknown_prompts
+from eopipe.kernels.change.stages.settings import BACKGROUND, NONE, SEGEARTH_OV, SPECTRAL
 from eopipe.kernels.ovss.common_options import Finite, Prompts  # noqa: TC001  (pydantic reads annotations)
 
 Phrases = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
 BETA = 145.0
-"""Degrees, where neither a spec nor its combination says them: LEVIR-CD's."""
+"""Degrees, where neither a spec nor its combination states them: LEVIR-CD's."""
 
 
 class Segments(BaseModel):
-    """How finely ``felzenszwalb`` parts pictures.
+    """How finely ``felzenszwalb`` divides pictures.
 
     Args:
         scale: Larger makes larger segments; of colours in 0-1, times 255.
@@ -33,7 +35,7 @@ class Segments(BaseModel):
 
 
 class StageOptions(BaseModel):
-    """The kernel's options where objects, or pixels, go through stages; what is None is the combination's own.
+    """The kernel's options where objects, or pixels, go through stages; None means the combination's own.
 
     Args:
         instantiation: The combination of stages.
@@ -41,11 +43,11 @@ class StageOptions(BaseModel):
         background: Phrases of what is none of them, for an identifier of words.
         proposer: ``pixels``, ``felzenszwalb``, (I-M-C) ``regions``, or a model that ``eopipe models`` lists.
         comparer: ``spectral``, ``dynamic-world``, ``mini``, or a model of features.
-        identifier: ``dynamic-world``, ``mini``, a model of words, or (I-M-C) a detector.
+        identifier: ``dynamic-world``, ``mini``, ``none``, a model of words, or (I-M-C) a detector.
         rule: ``instance``, ``stuff``, or (with ``spectral``) ``likely``.
         beta: Degrees of the comparer's confidence threshold, or ``otsu`` for each picture's own.
         points: Points a side of SAM's grid.
-        segments: How finely ``felzenszwalb`` parts pictures.
+        segments: How finely ``felzenszwalb`` divides pictures.
         resize: Side of the square that an identifier of words sees.
         upsampler: Of such an identifier.
         upsampler_checkpoint: A file of weights for it.
@@ -59,7 +61,7 @@ class StageOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     instantiation: str
     prompts: Prompts
-    background: Phrases = ("background",)
+    background: Phrases = (BACKGROUND,)
     proposer: str | None = None
     comparer: str | None = None
     identifier: str | None = None
@@ -78,12 +80,29 @@ class StageOptions(BaseModel):
 
     @property
     def combination(self) -> Instantiation:
-        """The instantiation with what this spec says instead."""
-        return _changed(instantiation(self.instantiation), self)
+        """The instantiation with the stages and settings that this spec names instead."""
+        base = instantiation(self.instantiation)
+        comparer, identifier = self.comparer or base.comparer, self.identifier or base.identifier
+        likely = comparer == SPECTRAL or identifier == NONE
+        rule = self.rule or base.rule
+        if self.rule is None and base.masks_first and likely != (base.rule == "likely"):
+            rule = "likely" if likely else "instance"
+        return replace(
+            base,
+            proposer=self.proposer or base.proposer,
+            comparer=comparer,
+            identifier=identifier,
+            rule=rule,
+            beta=self._beta(base, comparer),
+            window=self.window or base.window,
+            published=False,
+        )
 
     @model_validator(mode="after")
     def _stages_go_together(self) -> StageOptions:
-        refuse_misfits(self, self.combination)
+        fields = type(self).model_fields
+        given = {name for name, field in fields.items() if getattr(self, name) != field.get_default()}
+        refuse_misfits(self.combination, given, prompts=self.prompts, background=self.background)
         refuse_unknown_prompts(self.teacher_classes, self.prompts)
         if not isinstance(self.stretch, str) and not self.stretch[0] < self.stretch[1]:
             raise ValueError(f"stretch: {list(self.stretch)} must rise from black to white, such as [0, 0.3]")
@@ -92,34 +111,11 @@ class StageOptions(BaseModel):
     def complete(self) -> dict[str, Any]:
         """All options as plain JSON values: part of the tile recipe."""
         stages = self.combination
-        told = {name: getattr(stages, name) for name in ("proposer", "comparer", "identifier", "rule", "window")}
-        return {**self.model_dump(mode="json"), **told, "beta": self.beta if self.beta == "otsu" else stages.beta}
+        named = {name: getattr(stages, name) for name in ("proposer", "comparer", "identifier", "rule", "window")}
+        return {**self.model_dump(mode="json"), **named, "beta": self.beta if self.beta == "otsu" else stages.beta}
 
-
-def _changed(own: Instantiation, said: StageOptions) -> Instantiation:
-    """A combination with other stages."""
-    comparer, identifier = said.comparer or own.comparer, said.identifier or own.identifier
-    rule = said.rule or own.rule
-    likely = comparer == SPECTRAL or identifier == NONE
-    if said.rule is None and own.order == "M-C-I" and likely != (own.rule == "likely"):
-        rule = "likely" if likely else "instance"
-    return Instantiation(
-        name=own.name,
-        order=own.order,
-        proposer=said.proposer or own.proposer,
-        comparer=comparer,
-        identifier=identifier,
-        rule=rule,
-        beta=_beta(own, said, comparer),
-        window=said.window or own.window,
-        generator=own.generator,
-        detector=own.detector,
-        published=False,
-    )
-
-
-def _beta(own: Instantiation, said: StageOptions, comparer: str) -> float | None:
-    """None: Otsu's threshold, or spectral's."""
-    if said.beta == "otsu" or comparer == SPECTRAL:
-        return None
-    return next((beta for beta in (said.beta, own.beta) if beta is not None), BETA)
+    def _beta(self, base: Instantiation, comparer: str) -> float | None:
+        """None: Otsu's threshold, or spectral's."""
+        if self.beta == "otsu" or comparer == SPECTRAL:
+            return None
+        return next((beta for beta in (self.beta, base.beta) if beta is not None), BETA)

@@ -1,4 +1,4 @@
-"""M-C-I and I-M-C: the paper's two orders of its stages (DynamicEarth, spec 03 §1 and §2)."""
+"""M-C-I and I-M-C: the two orders of the stages of DynamicEarth (arXiv 2501.12931)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eopipe.kernels.change.cut import AT
-from eopipe.kernels.change.masks.proposals import Proposals, joined
-from eopipe.kernels.change.score import judged
-from eopipe.kernels.change.stages.detect.matching import COUNTERPART, regions, unmatched
-from eopipe.kernels.change.stages.identify.rules import (
-    AFTER,
-    BEFORE,
-    Rule,
-    class_means,
-    classes_of,
-    keep,
-    pixel_classes,
-)
+from eopipe.kernels.change.masks.overlap import without_counterpart
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, BOTH, Proposals
+from eopipe.kernels.change.score import THRESHOLD, decided_score
+from eopipe.kernels.change.stages.identify.rules import Rule, class_means, classes_of, eligible, pixel_classes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,56 +18,42 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.masks.runs import Masks
-    from eopipe.kernels.change.stages.detect.boxes import OneSided
-    from eopipe.kernels.change.stages.protocols import Compared, Comparer, Detector, Identifier, Pair, Proposer
+    from eopipe.kernels.change.stages.pair import DatePair
+    from eopipe.kernels.change.stages.protocols import Comparer, Comparison, Detector, Identifier, Proposer
+    from eopipe.kernels.change.stages.settings import OneSided
 
 UNKNOWN = -1
-"""The class of an object of I-M-C on the date when it was not there."""
+"""The class of an object of I-M-C on the date on which it was not detected."""
 
 
 @dataclass(frozen=True, eq=False)
-class Objects:
-    """The objects that were looked at, and those that changed.
+class Changes:
+    """Objects ``[N]``, or pixels ``[H, W]`` that were judged by themselves, and which of them changed.
 
     Args:
-        proposals: N objects.
-        score: ``[N]``: the comparer's; nan where it was not asked.
-        before: ``[N]``: class on the first date, 0 background, `UNKNOWN` where nobody says.
+        proposals: N objects; None: pixels.
+        score: The comparer's; nan where it did not compare.
+        before: Class on the first date, 0 background, `UNKNOWN` where there is none.
         after: Likewise on the second.
-        kept: ``[N]``: whether it changed.
-        hundredths: uint8 ``[N]``: the same as a map holds it, 100 or more for what was kept; see `scoring.judged`.
+        changed: The decision.
+        hundredths: uint8: the decision as a map stores it, 100 or more for a change.
     """
 
-    proposals: Proposals
+    proposals: Proposals | None
     score: NDArray[np.float64]
     before: NDArray[np.int64]
     after: NDArray[np.int64]
-    kept: NDArray[np.bool_]
+    changed: NDArray[np.bool_]
     hundredths: NDArray[np.uint8]
 
-    def change(self) -> NDArray[np.bool_]:
-        """The map, ``[H, W]``: pixels of any object that changed; no filter and no least area, as published."""
-        return self.proposals.masks.take(self.kept).union()
-
-
-@dataclass(frozen=True, eq=False)
-class Pixels:
-    """The same where each pixel was judged by itself: all ``[H, W]``."""
-
-    score: NDArray[np.float64]
-    before: NDArray[np.int64]
-    after: NDArray[np.int64]
-    kept: NDArray[np.bool_]
-    hundredths: NDArray[np.uint8]
-
-    def change(self) -> NDArray[np.bool_]:
-        """The map."""
-        return self.kept
+    def mask(self) -> NDArray[np.bool_]:
+        """Pixels that changed, or of any object that did, ``[H, W]``; no filter and no least area, as published."""
+        return self.changed if self.proposals is None else self.proposals.masks.take(self.changed).union()
 
 
 def mask_compare_identify(
-    pair: Pair, proposer: Proposer, comparer: Comparer, identifier: Identifier, *, rule: Rule = "instance"
-) -> Objects | Pixels:
+    pair: DatePair, proposer: Proposer, comparer: Comparer, identifier: Identifier, *, rule: Rule = "instance"
+) -> Changes:
     """M-C-I: objects, which of them look different, and what they are.
 
     Args:
@@ -84,26 +61,29 @@ def mask_compare_identify(
         proposer: First stage.
         comparer: Second.
         identifier: Third.
-        rule: What makes a change of a change of class; see `identifier.keep`.
+        rule: What makes a change of a change of class; see `eligible`. A pixel is on both dates, so ``instance`` and
+            ``stuff`` say the same of it: its class differs.
 
     Returns:
-        Objects, or pixels where the proposer has none. Pixels that one date lacks are never kept.
+        Objects, or pixels where the proposer has none. Pixels that one date lacks have never changed.
     """
     proposals = proposer(pair)
     probabilities = identifier(pair, 0), identifier(pair, 1)
-    if proposals is None:
-        return judge_pixels(comparer.pixels(pair), *probabilities, valid=pair.seen, rule=rule)
-    return judge_objects(proposals, comparer.objects(pair, proposals.masks), *probabilities, rule=rule)
+    if proposals is not None:
+        return judge_objects(proposals, comparer(pair, proposals.masks), *probabilities, rule=rule)
+    first, second = (pixel_classes(date, pair.shape) for date in probabilities)
+    allowed = pair.common & eligible(first, second, np.array(BOTH), rule=rule)
+    return _decide(None, comparer(pair, None), first, second, allowed)
 
 
 def judge_objects(
     proposals: Proposals,
-    comparison: Compared,
+    comparison: Comparison,
     before: NDArray[np.floating],
     after: NDArray[np.floating],
     *,
     rule: Rule = "instance",
-) -> Objects:
+) -> Changes:
     """Identify objects and apply the rule.
 
     Args:
@@ -111,109 +91,64 @@ def judge_objects(
         comparison: Of these.
         before: Class probabilities ``[K, h, w]`` of the first date.
         after: Of the second.
-        rule: See `identifier.keep`.
+        rule: See `eligible`.
     """
-    first, second = (classes_of(class_means(proposals.masks, each)) for each in (before, after))
-    eligible = keep(first, second, proposals.origin, rule=rule)
-    kept = comparison.changed & eligible
-    return Objects(proposals, comparison.score, first, second, kept, judged(comparison, kept, eligible))
+    first, second = (classes_of(class_means(proposals.masks, date)) for date in (before, after))
+    allowed = eligible(first, second, proposals.origin, rule=rule)
+    return _decide(proposals, comparison, first, second, allowed)
 
 
-def judge_pixels(
-    comparison: Compared,
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    *,
-    valid: NDArray[np.bool_],
-    rule: Rule = "instance",
-) -> Pixels:
-    """Identify pixels; each was seen on both dates, so ``instance`` and ``stuff`` say the same: its class differs.
-
-    Args:
-        comparison: Of the pixels, ``[H, W]``.
-        before: Class probabilities ``[K, h, w]`` of the first date.
-        after: Of the second.
-        valid: ``[H, W]``; where false nothing is kept.
-        rule: See `identifier.keep`.
-    """
-    first, second = (pixel_classes(each, valid.shape) for each in (before, after))
-    eligible = valid & keep(first, second, np.array(BEFORE | AFTER), rule=rule)
-    kept = comparison.changed & eligible
-    return Pixels(comparison.score, first, second, kept, judged(comparison, kept, eligible))
+def _decide(
+    proposals: Proposals | None,
+    comparison: Comparison,
+    before: NDArray[np.int64],
+    after: NDArray[np.int64],
+    allowed: NDArray[np.bool_],
+) -> Changes:
+    changed = comparison.changed & allowed
+    hundredths = decided_score(comparison.ratio, changed, allowed)
+    return Changes(proposals, comparison.score, before, after, changed, hundredths)
 
 
-def identify_mask_compare(
-    pair: Pair, detector: Detector, comparer: Comparer, *, one_sided: OneSided, counterpart: float = COUNTERPART
-) -> Objects:
-    """I-M-C: the objects asked for on each date, those without a counterpart, and which of them look different.
+def identify_mask_compare(pair: DatePair, detector: Detector, comparer: Comparer, *, one_sided: OneSided) -> Changes:
+    """I-M-C: the objects of the prompts' classes on each date, those without a counterpart that look different.
 
     Args:
         pair: The two dates.
         detector: First two stages.
         comparer: Third.
         one_sided: What happens where one date has no object; see `compare_instances`.
-        counterpart: See `instances.unmatched`.
     """
-    found = detector(pair, 0), detector(pair, 1)
-    return compare_instances(
-        *found, lambda masks: comparer.objects(pair, masks), one_sided=one_sided, counterpart=counterpart
-    )
+    objects = detector(pair, 0), detector(pair, 1)
+    return compare_instances(*objects, lambda masks: comparer(pair, masks), one_sided=one_sided)
 
 
 def compare_instances(
-    before: Proposals,
-    after: Proposals,
-    compare: Callable[[Masks], Compared],
-    *,
-    one_sided: OneSided,
-    counterpart: float = COUNTERPART,
-) -> Objects:
+    before: Proposals, after: Proposals, compare: Callable[[Masks], Comparison], *, one_sided: OneSided
+) -> Changes:
     """The same from objects.
 
     Args:
-        before: Objects of the first date; all are of the classes asked for.
+        before: Objects of the first date; all are of the prompts' classes.
         after: Of the second.
-        compare: The comparer; it is asked about objects without a counterpart only, and not if there is none.
+        compare: The comparer of objects without a counterpart; not called if there is none.
         one_sided: What happens where exactly one date has no object: ``keep`` takes the other date's for changed,
-            without the comparer, as the scripts with MM-Grounding-DINO do; ``compare`` asks it, as those with APE.
-        counterpart: See `instances.unmatched`.
+            without the comparer, as the released scripts with MM-Grounding-DINO do; ``compare`` compares them, as
+            those with APE.
 
     Returns:
-        All objects, the first date's first. An object's class is 1 on the date when it was seen and `UNKNOWN` on the
+        All objects, the first date's first. An object's class is 1 on the date of its detection and `UNKNOWN` on the
         other.
     """
-    objects = joined([before, after])
-    origin = np.repeat(np.array([BEFORE, AFTER], np.uint8), [len(before), len(after)])
-    objects = Proposals(objects.masks, objects.scores, origin, objects.boxes)
-    kept = unmatched(before.masks, after.masks, limit=counterpart)
-    score, hundredths = np.full(len(objects), np.nan), np.where(kept, AT, 0).astype(np.uint8)
-    alone = one_sided == "keep" and (len(before) == 0) != (len(after) == 0)
-    if kept.any() and not alone:
-        asked = np.flatnonzero(kept)
-        comparison = compare(objects.masks.take(asked))
-        score[asked] = comparison.score
-        kept[asked] = comparison.changed
-        hundredths[asked] = judged(comparison, comparison.changed, np.ones(len(asked), bool))
-    seen = [np.where(objects.origin == date, 1, UNKNOWN) for date in (BEFORE, AFTER)]
-    return Objects(objects, score, seen[0], seen[1], kept, hundredths)
-
-
-def from_class_maps(
-    before: NDArray[np.integer], after: NDArray[np.integer], asked: set[int] | frozenset[int]
-) -> tuple[Proposals, Proposals]:
-    """Objects of two maps of classes, for I-M-C with an identifier that maps classes: regions that touch.
-
-    Args:
-        before: Class codes ``[H, W]`` of the first date.
-        after: Of the second.
-        asked: The codes that somebody asked for; several are one kind of object, as background is the other.
-
-    Returns:
-        Objects of each date, of score 1.
-    """
-    codes = np.array(sorted(asked))
-    dates = zip((before, after), (BEFORE, AFTER), strict=True)
-    first, second = (
-        Proposals.of(regions(np.isin(classes, codes).astype(np.uint8))[0], date) for classes, date in dates
-    )
-    return first, second
+    objects = Proposals.concatenate([before, after])
+    changed = without_counterpart(before.masks, after.masks)
+    score, hundredths = np.full(len(objects), np.nan), np.where(changed, THRESHOLD, 0).astype(np.uint8)
+    one_date = one_sided == "keep" and (len(before) == 0) != (len(after) == 0)
+    if changed.any() and not one_date:
+        index = np.flatnonzero(changed)
+        comparison = compare(objects.masks.take(index))
+        score[index] = comparison.score
+        changed[index] = comparison.changed
+        hundredths[index] = decided_score(comparison.ratio, comparison.changed, np.ones(len(index), bool))
+    first, second = (np.where(objects.origin == date, 1, UNKNOWN) for date in (BEFORE, AFTER))
+    return Changes(objects, score, first, second, changed, hundredths)

@@ -1,14 +1,16 @@
-"""The settings of DynamicEarth's figures: a frozen card a combination, data set and class (spec 03 §3)."""
+"""The settings of DynamicEarth's figures, by combination, data set and class.
+
+Source: arXiv 2501.12931 and the scripts of its released code (likyoo/DynamicEarth, `eval/`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.dynamicearth.combinations import Instantiation, instantiation
-from eopipe.kernels.change.stages.detect.boxes import MMGD
-from eopipe.kernels.change.stages.propose.sam import SAM
+from eopipe.kernels.change.stages.settings import MMGD, SAM, SEGEARTH_OV
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,19 +23,19 @@ SECOND = "SECOND"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class PublishedSettings:
     """What a published figure was made with.
 
     Attributes:
         instantiation: The combination of stages.
         dataset: The data set.
-        category: What was asked for: ``building``, or one of SECOND's classes.
+        category: The class whose changes were mapped: ``building``, or one of SECOND's.
         beta: Degrees of the comparer's confidence threshold.
         rule: What makes a change of a change of class; None in I-M-C, which identifies first.
-        points: Points a side of SAM's grid; None where no grid is asked.
+        points: Points a side of SAM's grid; None where there is no grid.
         resize: Side of the picture that the identifier sees; None in I-M-C.
         background: Names of class 0; none in I-M-C.
-        foreground: Names of what was asked for.
+        foreground: Names of the class.
         side: Pixels of a picture's side.
     """
 
@@ -51,17 +53,22 @@ class Card:
 
 @dataclass(frozen=True)
 class SecondClass:
-    """A class of SECOND: its number in the labels, its words, and beta by instantiation."""
+    """A class of SECOND.
+
+    Args:
+        number: In the labels.
+        background: Names of everything else, for SegEarth-OV.
+        foreground: Names of the class, for SegEarth-OV.
+        detected: Names of the class, for a detector; empty: those of buildings.
+        beta: Degrees, in the order of the methods; APE's two have one.
+    """
 
     number: int
-    background: tuple[str, ...]
-    foreground: tuple[str, ...]
-    detected: tuple[str, ...]
-    beta: dict[str, float]
+    background: str
+    foreground: str
+    detected: str
+    beta: tuple[int, int, int, int, int]
 
-
-_MCI = ("SAM-DINO-SegEarth-OV", "SAM-DINOv2-SegEarth-OV", "SAM2-DINOv2-SegEarth-OV")
-_METHODS = (*_MCI, "MMGD-SAM2-DINO", "APE-DINO", "APE-DINOv2")
 
 _BUILDING_BETA = {
     "SAM-DINO-SegEarth-OV": (145, 135, 135, 135),
@@ -71,64 +78,40 @@ _BUILDING_BETA = {
     "APE-DINO": (135, 135, 135, 135),
     "APE-DINOv2": (135, 135, 135, 135),
 }
+"""Degrees, in the order of `BUILDINGS`."""
+
+_METHODS = tuple(_BUILDING_BETA)
+
 _MMGD_BUILDING = ("roof", "rooftop", "building", "house", "apartment", "residential", "factory")
 _APE_BUILDING = ("building", "house")
-
-
-def _betas(*values: float) -> dict[str, float]:
-    """In the order of the methods; APE's two have one."""
-    return dict(zip(_METHODS, (*values, values[-1]), strict=True))
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split(", "))
-
+_WATER = "water, river, pond, sea"
 
 SECOND_CLASSES = {
-    "building": SecondClass(5, ("background",), ("building",), (), _betas(135, 135, 135, 145, 145)),
+    "building": SecondClass(5, "background", "building", "", (135, 135, 135, 145, 145)),
     "playground": SecondClass(
-        6,
-        _words("background, ground"),
-        ("sports field",),
-        _words("sports field, football field, basketball court, baseball field"),
-        _betas(135, 135, 135, 145, 145),
+        6, "background, ground", "sports field", "sports field, football field, basketball court, baseball field",
+        (135, 135, 135, 145, 145),
     ),
     "water": SecondClass(
-        1,
-        _words(
-            "background, cropland, ground, tree, forest, bareland, barren, pavement, road, parking lot, soil, "
-            "building, sports field, non-vegetated ground surface"
-        ),
-        _words("water, river, pond, sea"),
-        _words("water, river, pond, sea"),
-        _betas(135, 135, 145, 145, 145),
+        1, "background, cropland, ground, tree, forest, bareland, barren, pavement, road, parking lot, soil, "
+        "building, sports field, non-vegetated ground surface", _WATER, _WATER, (135, 135, 145, 145, 145),
     ),
     "tree": SecondClass(
-        4,
-        _words("background, ground, bareland, water, cropland, building, sports field, grass"),
-        _words("tree, forest"),
-        ("tree",),
-        _betas(145, 145, 145, 145, 155),
+        4, "background, ground, bareland, water, cropland, building, sports field, grass", "tree, forest", "tree",
+        (145, 145, 145, 145, 155),
     ),
     "low vegetation": SecondClass(
-        3,
-        _words("background, tree, forest"),
-        ("low vegetation",),
-        _words("low vegetation, grass"),
-        _betas(145, 145, 145, 145, 145),
+        3, "background, tree, forest", "low vegetation", "low vegetation, grass", (145, 145, 145, 145, 145)
     ),
     "non-veg. ground": SecondClass(
-        2,
-        _words("background, cropland, grass, tree, forest, building, sports field, water"),
-        ("ground",),
-        _words("ground, bareland"),
-        _betas(135, 145, 145, 145, 145),
+        2, "background, cropland, grass, tree, forest, building, sports field, water", "ground", "ground, bareland",
+        (135, 145, 145, 145, 145),
     ),
-}
+}  # fmt: skip
 """SECOND's classes by name; ``number`` is the label's code, 0 being unchanged."""
 
 
-def find_card(name: str, dataset: str, category: str = "building") -> Card:
+def find_settings(name: str, dataset: str, category: str = "building") -> PublishedSettings:
     """The published settings of a combination on a data set.
 
     Args:
@@ -147,54 +130,53 @@ def find_card(name: str, dataset: str, category: str = "building") -> Card:
             f"no settings of {name} for {category} on {dataset} were published; there are those of "
             f"{', '.join(_METHODS)} for building on {sets}, and for {classes} on {SECOND}"
         )
-    return _card_of_second(method, category) if dataset == SECOND else _card_of_buildings(method, dataset)
+    return _second(method, category) if dataset == SECOND else _buildings(method, dataset)
 
 
-def cards() -> Iterator[Card]:
+def all_settings() -> Iterator[PublishedSettings]:
     """All published settings, method by method."""
     for name in _METHODS:
         for dataset in BUILDINGS:
-            yield find_card(name, dataset)
+            yield find_settings(name, dataset)
         for category in SECOND_CLASSES:
-            yield find_card(name, SECOND, category)
+            yield find_settings(name, SECOND, category)
 
 
-def _card_of_buildings(method: Instantiation, dataset: str) -> Card:
-    masks_first = method.order == "M-C-I"
-    small = dataset == "WHU-CD"  # tiles of 256, on which SAM is asked coarsely and the identifier sees one window
-    sam = method.generator is SAM
-    return Card(
-        instantiation=method,
-        dataset=dataset,
-        category="building",
-        beta=_BUILDING_BETA[method.name][BUILDINGS.index(dataset)],
-        rule="instance" if masks_first else None,
-        points=(8 if small and sam else 32) if masks_first else None,
-        resize=(224 if small and sam else 448) if masks_first else None,
-        background=("background",) if masks_first else (),
-        foreground=("building",) if masks_first else _building_names(method),
-        side=256 if small or not masks_first else 1024,
-    )
+def _buildings(method: Instantiation, dataset: str) -> PublishedSettings:
+    small = dataset == "WHU-CD"  # tiles of 256, with a coarse grid for SAM and one window for the identifier
+    coarse = small and method.generator is SAM
+    return _settings(
+        method, ("background", "building", ""), "instance", 8 if coarse else 32,
+        224 if coarse else SEGEARTH_OV.resize,
+        dataset=dataset, category="building", beta=_BUILDING_BETA[method.name][BUILDINGS.index(dataset)],
+        side=256 if small or not method.masks_first else 1024,
+    )  # fmt: skip
 
 
-def _card_of_second(method: Instantiation, category: str) -> Card:
+def _second(method: Instantiation, category: str) -> PublishedSettings:
     row = SECOND_CLASSES[category]
-    masks_first = method.order == "M-C-I"
-    return Card(
-        instantiation=method,
-        dataset=SECOND,
-        category=category,
-        beta=row.beta[method.name],
-        # the scripts with SAM take the stuff rule for every class, building too; those with SAM2 the other
-        rule=("stuff" if method.generator is SAM else "instance") if masks_first else None,
-        points=(16 if category == "water" else 32) if masks_first else None,
-        resize=448 if masks_first else None,
-        background=row.background if masks_first else (),
-        foreground=row.foreground if masks_first else row.detected or _building_names(method),
-        side=512,
-    )
+    # the scripts with SAM take the stuff rule for every class, building too; those with SAM2 the instance rule
+    rule: Rule = "stuff" if method.generator is SAM else "instance"
+    return _settings(
+        method, (row.background, row.foreground, row.detected), rule, 16 if category == "water" else 32,
+        SEGEARTH_OV.resize,
+        dataset=SECOND, category=category, beta=row.beta[min(_METHODS.index(method.name), 4)], side=512,
+    )  # fmt: skip
 
 
-def _building_names(method: Instantiation) -> tuple[str, ...]:
-    """What a detector is asked for buildings by; for SECOND none are told, and they are taken to be the same."""
-    return _MMGD_BUILDING if method.detector is MMGD else _APE_BUILDING
+def _settings(
+    method: Instantiation, names: tuple[str, str, str], rule: Rule, points: int, resize: int, **fields: Any
+) -> PublishedSettings:
+    """Names are of the background and the class for SegEarth-OV, and of the class for a detector."""
+    background, foreground, detected = (tuple(text.split(", ")) if text else () for text in names)
+    if method.masks_first:
+        return PublishedSettings(
+            instantiation=method, rule=rule, points=points, resize=resize, background=background,
+            foreground=foreground, **fields,
+        )  # fmt: skip
+    # for SECOND no names of buildings were published; they are taken to be the same
+    buildings = _MMGD_BUILDING if method.detector is MMGD else _APE_BUILDING
+    return PublishedSettings(
+        instantiation=method, rule=None, points=None, resize=None, background=(), foreground=detected or buildings,
+        **fields,
+    )  # fmt: skip

@@ -1,1 +1,1 @@
-"""Object masks as runs of pixels."""
+"""Object masks of a picture as runs of pixels, and what is computed from them."""

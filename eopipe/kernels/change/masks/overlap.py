@@ -1,4 +1,4 @@
-"""Which objects cover one another: intersections of masks and boxes, suppression of doubles."""
+"""Which objects cover one another: intersections of masks, suppression of doubles, objects without a counterpart."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.masks.runs import Masks
+
+COUNTERPART = 0.01
+"""An object whose intersections over union with the other date's objects sum to more is on both dates."""
 
 
 def mask_iou(first: Masks, second: Masks) -> NDArray[np.float64]:
@@ -31,8 +34,26 @@ def mask_iou(first: Masks, second: Masks) -> NDArray[np.float64]:
     common = np.zeros((len(first), len(second)), np.int64)
     _intersections(first.runs, first.offsets, first.boxes, second.runs, second.offsets, second.boxes, common)
     union = first.areas[:, None] + second.areas[None, :] - common
-    found: NDArray[np.float64] = np.divide(common, union, out=np.zeros(common.shape), where=union > 0)
-    return found
+    return np.asarray(np.divide(common, union, out=np.zeros(common.shape), where=union > 0))
+
+
+def without_counterpart(before: Masks, after: Masks) -> NDArray[np.bool_]:
+    """Objects that the other date lacks: I-M-C's instance-level comparison.
+
+    Source: DynamicEarth (arXiv 2501.12931), I-M-C; `instance_ceg` of its released code.
+
+    Args:
+        before: N objects of the first date.
+        after: M objects of the second.
+
+    Returns:
+        ``[N + M]``, the first date's first; all true where the other date has no object.
+
+    Raises:
+        ValueError: The pictures differ in shape.
+    """
+    table = mask_iou(before, after)
+    return np.concatenate([table.sum(axis=1), table.sum(axis=0)]) <= COUNTERPART
 
 
 def corner_boxes(masks: Masks) -> NDArray[np.float32]:
@@ -47,10 +68,10 @@ def corner_boxes(masks: Masks) -> NDArray[np.float32]:
 
 
 def box_nms(boxes: NDArray[Any], scores: NDArray[Any], limit: float) -> NDArray[np.int64]:
-    """Suppression of boxes that a better one covers, of one category.
+    """Suppression of boxes that a better one covers, whatever their classes.
 
-    In the order of falling scores (the first of equals first), a box that is still there removes those whose
-    intersection over union with it is greater than ``limit``: of float32 numbers, as torchvision does it on a CPU.
+    In the order of falling scores (the first of equals first), a box that is left removes those whose intersection
+    over union with it is greater than ``limit``: of float32 numbers, as torchvision does it on a CPU.
 
     Args:
         boxes: ``[N, 4]``: x, y of two corners.
@@ -63,43 +84,21 @@ def box_nms(boxes: NDArray[Any], scores: NDArray[Any], limit: float) -> NDArray[
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
-    def covered(best: int, others: NDArray[np.int64]) -> NDArray[np.bool_]:
-        low = np.maximum(boxes[best, :2], boxes[others, :2])
-        high = np.minimum(boxes[best, 2:], boxes[others, 2:])
+    def covered(best: int, rest: NDArray[np.int64]) -> NDArray[np.bool_]:
+        low = np.maximum(boxes[best, :2], boxes[rest, :2])
+        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
         common = np.maximum(high - low, 0).prod(axis=1)
-        union = areas[best] + areas[others] - common
+        union = areas[best] + areas[rest] - common
         share = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-        hit: NDArray[np.bool_] = share.astype(np.float64) > limit
-        return hit
+        return np.asarray(share.astype(np.float64) > limit)
 
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    kept = []
+    staying = []
     while len(order):
         best, order = order[0], order[1:]
-        kept.append(best)
+        staying.append(best)
         order = order[~covered(int(best), order)]
-    return np.sort(np.asarray(kept, np.int64))
-
-
-def mask_nms(masks: Masks, scores: NDArray[Any], limit: float) -> NDArray[np.int64]:
-    """The same by the masks themselves, where boxes say too little (long objects side by side).
-
-    Args:
-        masks: N masks.
-        scores: ``[N]``.
-        limit: 0-1.
-
-    Returns:
-        Numbers of the masks that stay, ascending.
-    """
-    close = mask_iou(masks, masks) > limit
-    gone = np.zeros(len(masks), bool)
-    kept = []
-    for best in np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist():
-        if not gone[best]:
-            kept.append(best)
-            gone |= close[best]
-    return np.sort(np.asarray(kept, np.int64))
+    return np.sort(np.asarray(staying, np.int64))
 
 
 @njit(nogil=True, cache=True)

@@ -1,6 +1,6 @@
 """Many object masks of one picture, as runs of pixels.
 
-A proposer finds hundreds of objects that overlap. As dense masks they would take a byte a pixel and object (314 MB
+A proposer gives hundreds of objects that overlap. As dense masks they would take a byte a pixel and object (314 MB
 for 300 of 1024²), and each later step would read them all. As runs (row, first column, end) they take some 12 bytes
 a row of an object, and areas, boxes, intersections, sums over a map and drawing are sums over runs.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """Object masks of one picture; they may overlap, and one may be empty.
+    """Object masks of one picture; they may overlap, and a mask may be empty.
 
     Args:
         shape: Rows and columns of the picture.
@@ -36,25 +36,29 @@ class Masks:
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Masks:
         """No mask."""
-        return cls(shape, np.zeros((0, 3), np.int32), np.zeros(1, np.int64))
+        return cls.from_runs(shape, [])
+
+    @classmethod
+    def from_runs(cls, shape: tuple[int, int], runs: Sequence[NDArray[np.int32]]) -> Masks:
+        """From the runs of each mask, int32 ``[R, 3]``."""
+        return cls(
+            shape,
+            np.concatenate([np.zeros((0, 3), np.int32), *runs]),
+            offsets_of([len(mask_runs) for mask_runs in runs]),
+        )
 
     @classmethod
     def from_dense(cls, masks: Iterable[NDArray[Any]], shape: tuple[int, int]) -> Masks:
         """From arrays.
 
         Args:
-            masks: Each ``[H, W]``, true inside; a ``[N, H, W]`` array will do.
+            masks: Each ``[H, W]``, true inside; or an array ``[N, H, W]``.
             shape: ``(H, W)``, since there may be no mask.
 
         Raises:
             ValueError: A mask has another shape.
         """
-        found = [_runs(np.asarray(mask, bool), shape) for mask in masks]
-        return cls(
-            shape,
-            np.concatenate(found) if found else np.zeros((0, 3), np.int32),
-            np.concatenate([[0], np.cumsum([len(runs) for runs in found], dtype=np.int64)]),
-        )
+        return cls.from_runs(shape, [_runs_of(np.asarray(mask, bool), shape) for mask in masks])
 
     @classmethod
     def from_labels(cls, labels: NDArray[Any]) -> Masks:
@@ -75,40 +79,32 @@ class Masks:
         order = np.argsort(values, kind="stable")
         order = order[values[order] > 0]
         _, counts = np.unique(values[order], return_counts=True)
-        return cls(_shape(labels), runs[order], np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
+        return cls((int(labels.shape[0]), int(labels.shape[1])), runs[order], offsets_of(counts))
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Masks]) -> Masks:
+    def concatenate(cls, groups: Sequence[Masks]) -> Masks:
         """Masks of one picture after one another.
 
         Raises:
-            ValueError: There is no part, or shapes differ.
+            ValueError: There is no group, or shapes differ.
         """
-        shapes = {part.shape for part in parts}
+        shapes = {masks.shape for masks in groups}
         if len(shapes) != 1:
             raise ValueError(f"masks of one picture have one shape, and these have {sorted(shapes)}")
-        counts = np.concatenate([np.diff(part.offsets) for part in parts])
-        return cls(
-            parts[0].shape,
-            np.concatenate([part.runs for part in parts]),
-            np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
-        )
+        counts = np.concatenate([np.diff(masks.offsets) for masks in groups])
+        return cls(groups[0].shape, np.concatenate([masks.runs for masks in groups]), offsets_of(counts))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def take(self, which: ArrayLike) -> Masks:
-        """Some of them.
-
-        Args:
-            which: Their numbers in any order, or a bool for each.
-        """
-        index = np.arange(len(self))[np.asarray(which, dtype=None if np.size(which) else np.int64)]
+    def take(self, selection: ArrayLike) -> Masks:
+        """A selection of the masks: their numbers in any order, or a bool for each."""
+        index = np.arange(len(self))[np.asarray(selection, dtype=None if np.size(selection) else np.int64)]
         counts = np.diff(self.offsets)[index]
-        offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
-        # the place of each run: its mask's first, and on from there
-        places = np.repeat(self.offsets[index] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return Masks(self.shape, self.runs[places], offsets)
+        offsets = offsets_of(counts)
+        # the number of each run: its mask's first, and on from there
+        numbers = np.repeat(self.offsets[index] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Masks(self.shape, self.runs[numbers], offsets)
 
     @cached_property
     def owner(self) -> NDArray[np.int64]:
@@ -123,20 +119,15 @@ class Masks:
     @cached_property
     def boxes(self) -> NDArray[np.int32]:
         """The smallest box of each mask, ``[N, 4]``: top, left, bottom and right (excluded); zeros if empty."""
-        found = np.zeros((len(self), 4), np.int32)
+        boxes = np.zeros((len(self), 4), np.int32)
         full = np.diff(self.offsets) > 0
         starts = self.offsets[:-1][full]
         if len(starts):  # reduceat would take the neighbour's run for an empty mask
-            found[full, 0] = self.runs[starts, 0]
-            found[full, 1] = np.minimum.reduceat(self.runs[:, 1], starts)
-            found[full, 2] = self.runs[self.offsets[1:][full] - 1, 0] + 1
-            found[full, 3] = np.maximum.reduceat(self.runs[:, 2], starts)
-        return found
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the masks take."""
-        return self.runs.nbytes + self.offsets.nbytes
+            boxes[full, 0] = self.runs[starts, 0]
+            boxes[full, 1] = np.minimum.reduceat(self.runs[:, 1], starts)
+            boxes[full, 2] = self.runs[self.offsets[1:][full] - 1, 0] + 1
+            boxes[full, 3] = np.maximum.reduceat(self.runs[:, 2], starts)
+        return boxes
 
     def total(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sum over each mask's runs, in their order.
@@ -155,37 +146,30 @@ class Masks:
         runs = self.runs[self.offsets[number] : self.offsets[number + 1]]
         return _draw(runs - np.array([top, left, left], np.int32), (bottom - top, right - left)) > 0
 
-    def dense(self) -> NDArray[np.bool_]:
-        """All masks as ``[N, H, W]``: for looking at a few."""
-        found = np.zeros((len(self), *self.shape), bool)
+    def within(self, valid: NDArray[np.bool_]) -> Masks:
+        """Each mask less the pixels where ``valid`` ``[H, W]`` is false; as many masks, some perhaps empty."""
+        remaining = []
         for number, (top, left, bottom, right) in enumerate(self.boxes.tolist()):
-            found[number, top:bottom, left:right] = self.crop(number)
-        return found
-
-    def within(self, seen: NDArray[np.bool_]) -> Masks:
-        """Each mask less the pixels where ``seen`` ``[H, W]`` is false; as many masks, some perhaps empty."""
-        found = []
-        for number, (top, left, bottom, right) in enumerate(self.boxes.tolist()):
-            runs, inside = value_runs(self.crop(number) & seen[top:bottom, left:right])
-            found.append(runs[inside] + np.array([top, left, left], np.int32))
-        counts = [len(runs) for runs in found]
-        return Masks(
-            self.shape,
-            np.concatenate([np.zeros((0, 3), np.int32), *found]),
-            np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
-        )
+            runs, inside = value_runs(self.crop(number) & valid[top:bottom, left:right])
+            remaining.append(runs[inside] + np.array([top, left, left], np.int32))
+        return Masks.from_runs(self.shape, remaining)
 
     def count(self) -> NDArray[np.int32]:
         """How many masks cover each pixel, ``[H, W]``."""
         return _draw(self.runs, self.shape)
 
     def union(self) -> NDArray[np.bool_]:
-        """Pixels of any mask, ``[H, W]`` (DynamicEarth's merge, spec 03 §1.4).
+        """Pixels of any mask, ``[H, W]`` (DynamicEarth's merge of the masks that changed, arXiv 2501.12931).
 
-        The released code adds masks up in uint8, so that a pixel under exactly 256 of them would be lost; here it is
-        a logical or.
+        The released code adds masks up in uint8, so that a pixel under exactly 256 of them would be lost; this is a
+        logical or.
         """
         return self.count() > 0
+
+
+def offsets_of(counts: ArrayLike) -> NDArray[np.int64]:
+    """``[N + 1]``: where each of N groups of runs begins, and the end of the last."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
 def value_runs(values: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
@@ -209,7 +193,7 @@ def value_runs(values: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
     return runs, values.reshape(-1)[starts]
 
 
-def _runs(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.int32]:
+def _runs_of(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.int32]:
     if mask.shape != shape:
         raise ValueError(f"a mask of {mask.shape} on a picture of {shape}")
     rows = np.flatnonzero(mask.any(axis=1))
@@ -217,8 +201,7 @@ def _runs(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.int32]:
         return np.zeros((0, 3), np.int32)
     runs, inside = value_runs(mask[rows[0] : rows[-1] + 1])
     runs[:, 0] += np.int32(rows[0])
-    found: NDArray[np.int32] = runs[inside]
-    return found
+    return np.asarray(runs[inside])
 
 
 def _draw(runs: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
@@ -229,8 +212,3 @@ def _draw(runs: NDArray[np.int32], shape: tuple[int, int]) -> NDArray[np.int32]:
     np.add.at(steps, rows + runs[:, 1], 1)
     np.add.at(steps, rows + runs[:, 2], -1)
     return np.cumsum(steps.reshape(height, width + 1), axis=1, dtype=np.int32)[:, :width]
-
-
-def _shape(array: NDArray[Any]) -> tuple[int, int]:
-    height, width = array.shape
-    return int(height), int(width)

@@ -2,7 +2,7 @@
 
 Each sampled cell gives a small surface of the correlation of whitened pictures, around no shift. Surfaces of many
 cells add up, and the peak of their sum is the shift of all. The spectrum is weighted so that the peak is a Gaussian
-of known width: a parabola through the logarithms of its neighbours finds it to hundredths of a pixel.
+of known width: a parabola through the logarithms of its neighbours locates it to hundredths of a pixel.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ LIMIT = 3.0
 """Pixels of shift beyond which dates are not shifted but wrong: another place, or another projection."""
 
 RANGE = 8
-"""Pixels to each side that a surface covers: more than the limit, so that a larger shift is seen as one."""
+"""Pixels to each side that a surface covers: more than the limit, so that a larger shift is recognised as one."""
 
 WIDTH = 1.0
 """Standard deviation of the peak, pixels: the whitened spectrum's weights are its transform."""
 
-SURE = 8.0
-"""A peak must stand so many times above the surface's own spread: open water and clouds have nothing to hold on to,
-and a shift that is made of noise would do harm."""
+LEAST_PEAK = 8.0
+"""A peak must be so many times higher than the surface's own spread: open water and clouds have no texture to
+register, and a shift measured from noise would do harm."""
 
 
 def surface(before: NDArray[np.float32], after: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -38,11 +38,11 @@ def surface(before: NDArray[np.float32], after: NDArray[np.float32], valid: NDAr
     Args:
         before: ``[y, x]``, of one shape in all calls whose surfaces are added.
         after: Likewise.
-        valid: ``[y, x]``: in both.
+        valid: ``[y, x]``: on both dates.
 
     Returns:
-        ``[2 * RANGE + 1, 2 * RANGE + 1]``: where ``after`` lies by so many rows down and columns right; 0 throughout
-        where nothing varies.
+        ``[2 * RANGE + 1, 2 * RANGE + 1]``: for ``after`` so many rows down and columns right of ``before``; 0
+        throughout where nothing varies.
     """
     rows, cols = valid.shape
     window = np.outer(np.hanning(rows), np.hanning(cols))
@@ -51,24 +51,21 @@ def surface(before: NDArray[np.float32], after: NDArray[np.float32], valid: NDAr
     size = np.abs(cross)
     white = np.where(size > 0, cross / np.maximum(size, np.finfo(float).tiny), 0)
     down, right = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(cols)[None]
-    found = np.fft.irfft2(white * np.exp(-2 * (np.pi * WIDTH) ** 2 * (down**2 + right**2)), s=(rows, cols))
+    whole = np.fft.irfft2(white * np.exp(-2 * (np.pi * WIDTH) ** 2 * (down**2 + right**2)), s=(rows, cols))
     near = np.arange(-RANGE, RANGE + 1)
-    return np.asarray(found[np.ix_(near % rows, near % cols)], np.float64)
+    return np.asarray(whole[np.ix_(near % rows, near % cols)], np.float64)
 
 
-def peak(found: NDArray[np.float64]) -> Mapping[str, float]:
-    """Where the second date lies: ``down`` and ``right`` in pixels; 0 where the dates have nothing to hold on to.
+def shift_of(total: NDArray[np.float64]) -> Mapping[str, float]:
+    """The second date's shift: ``down`` and ``right`` in pixels; 0 where the surface has no peak.
 
     Args:
-        found: A sum of surfaces.
+        total: A sum of surfaces.
 
     Raises:
-        TileFault: They lie more than `LIMIT` pixels apart.
+        TileFault: The dates lie more than `LIMIT` pixels apart.
     """
-    place = find(found)
-    if place is None:
-        return {"down": 0.0, "right": 0.0}
-    down, right = place
+    down, right = find_peak(total) or (0.0, 0.0)
     if max(abs(down), abs(right)) > LIMIT:
         raise TileFault(
             "misregistered",
@@ -78,13 +75,13 @@ def peak(found: NDArray[np.float64]) -> Mapping[str, float]:
     return {"down": down, "right": right}
 
 
-def find(found: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Rows down and columns right of a surface's peak; None where it is none that can be trusted."""
-    row, col = (int(n) for n in np.unravel_index(int(found.argmax()), found.shape))
-    spread = float(np.median(np.abs(found - np.median(found)))) * 1.4826
-    if found[row, col] <= SURE * spread:
+def find_peak(total: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Rows down and columns right of a surface's peak; None where it is not `LEAST_PEAK` times above the spread."""
+    row, col = (int(n) for n in np.unravel_index(int(total.argmax()), total.shape))
+    spread = float(np.median(np.abs(total - np.median(total)))) * 1.4826
+    if total[row, col] <= LEAST_PEAK * spread:
         return None
-    return row - RANGE + _vertex(found[:, col], row), col - RANGE + _vertex(found[row], col)
+    return row - RANGE + _vertex(total[:, col], row), col - RANGE + _vertex(total[row], col)
 
 
 def _centred(picture: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -92,10 +89,10 @@ def _centred(picture: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[
     return np.where(valid, picture - mean, 0.0)
 
 
-def _vertex(line: NDArray[np.float64], at: int) -> float:
-    """Where between its neighbours a Gaussian's peak lies, -0.5 to 0.5; 0 at the edge, which is beyond the limit."""
-    if not 0 < at < len(line) - 1 or min(line[at - 1 : at + 2]) <= 0:
+def _vertex(line: NDArray[np.float64], index: int) -> float:
+    """Offset of a Gaussian's peak between its neighbours, -0.5 to 0.5; 0 at the edge, which is beyond the limit."""
+    if not 0 < index < len(line) - 1 or min(line[index - 1 : index + 2]) <= 0:
         return 0.0
-    left, middle, right = np.log(line[at - 1 : at + 2])
+    left, middle, right = np.log(line[index - 1 : index + 2])
     bend = 2 * middle - left - right
     return float(np.clip((right - left) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0

@@ -1,7 +1,7 @@
-"""Weighted means around every pixel, and a picture moved by parts of a pixel.
+"""Weighted means around every pixel, and a picture moved by fractions of a pixel.
 
 Both are the same few operations in the same order for every pixel, whatever the array around it is: that is why sums
-are written out here instead of being left to a transform or to a running sum.
+are written out instead of being left to a transform or to a running sum.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REACH = 3
-"""Pixels that :func:`move` looks beyond the box it makes, beside the shift itself: two taps, and one for rounding."""
+"""Pixels that :func:`move` reads beyond the box it makes, beside the shift itself: two taps, and one for rounding."""
 
 
 def gaussian(sigma: float, radius: int) -> NDArray[np.float32]:
     """Weights ``[2 * radius + 1]`` that sum to 1, cut off at the radius."""
-    at = np.arange(-radius, radius + 1)
-    weights = np.exp(-(at**2) / (2 * sigma**2))
+    distance = np.arange(-radius, radius + 1)
+    weights = np.exp(-(distance**2) / (2 * sigma**2))
     return np.asarray(weights / weights.sum(), np.float32)
 
 
@@ -33,7 +33,7 @@ def smooth(planes: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray
         weights: ``[2r + 1]``.
 
     Returns:
-        ``[n, y - 2r, x - 2r]``: only pixels whose whole neighbourhood is there.
+        ``[n, y - 2r, x - 2r]``: only pixels whose whole neighbourhood lies in the array.
     """
     around = len(weights) - 1
     count, rows, cols = planes.shape
@@ -66,7 +66,7 @@ def move(
     right: NDArray[np.float64],
     margin: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """What lies ``(down, right)`` pixels away from each pixel: cubic (Keys 1981, a = -1/2), of 4 x 4 pixels.
+    """The value ``(down, right)`` pixels away from each pixel: cubic (Keys 1981, a = -1/2), of 4 x 4 pixels.
 
     Where one of the sixteen is invalid, bilinear of the valid ones; where the nearest is invalid, so is the pixel.
 
@@ -75,15 +75,15 @@ def move(
         valid: ``[y, x]``.
         down: ``[y - 2 margin, x - 2 margin]``, at most ``margin - REACH`` either way.
         right: Likewise.
-        margin: Pixels that the input has around what is made.
+        margin: Pixels that the input has around the output.
 
     Returns:
         ``[n, y - 2 margin, x - 2 margin]``, 0 where invalid, and its validity.
     """
     count = len(planes)
-    out, seen = np.zeros((count, *down.shape), np.float32), np.zeros(down.shape, bool)
-    _move(np.ascontiguousarray(planes), np.ascontiguousarray(valid), down, right, margin, out, seen)
-    return out, seen
+    out, out_valid = np.zeros((count, *down.shape), np.float32), np.zeros(down.shape, bool)
+    _move(np.ascontiguousarray(planes), np.ascontiguousarray(valid), down, right, margin, out, out_valid)
+    return out, out_valid
 
 
 @njit(nogil=True, cache=True)
@@ -97,11 +97,11 @@ def _smooth(planes: NDArray[Any], weights: NDArray[Any], out: NDArray[Any]) -> N
                 weight, source = weights[tap], planes[plane, row + tap]
                 for col in range(len(line)):
                     line[col] += weight * source[col]
-            made = out[plane, row]
+            target = out[plane, row]
             for tap in range(taps):
                 weight = weights[tap]
-                for col in range(len(made)):
-                    made[col] += weight * line[col + tap]
+                for col in range(len(target)):
+                    target[col] += weight * line[col + tap]
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -142,16 +142,16 @@ def _move(
     right: NDArray[Any],
     margin: int,
     out: NDArray[Any],
-    seen: NDArray[Any],
+    out_valid: NDArray[Any],
 ) -> None:
     wy, wx, weights = np.empty(4), np.empty(4), np.empty((4, 4))
-    for y in range(seen.shape[0]):
-        for x in range(seen.shape[1]):
+    for y in range(out_valid.shape[0]):
+        for x in range(out_valid.shape[1]):
             at_y, at_x = y + margin + down[y, x], x + margin + right[y, x]
             row, col = int(np.floor(at_y)), int(np.floor(at_x))
             if not valid[int(np.floor(at_y + 0.5)), int(np.floor(at_x + 0.5))]:
                 continue
-            seen[y, x] = True
+            out_valid[y, x] = True
             near = valid[row - 1 : row + 3, col - 1 : col + 3]
             total = _weigh(at_y - row, at_x - col, near, wy, wx, weights)
             for plane in range(len(planes)):

@@ -1,8 +1,8 @@
 """How much a pixel's colour changed, compared with its surroundings: a comparer of pixels without weights.
 
 Each date is levelled by the wider area's mean and spread. Of the difference, what the surroundings share (season,
-haze, the sun's height) is taken off: a mean over some hundred metres. What is left is smoothed a little, and counts
-less where the two dates have the same texture, for then it is light that changed and not the ground.
+haze, the sun's height) is taken off: a mean over some hundred metres. The rest is smoothed a little, and counts less
+where the two dates have the same texture, for then it is light that changed and not the ground.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ SPECKLE = gaussian(2.0, 8)
 """Of the magnitude's own smoothing."""
 
 MARGIN = (len(SURROUNDINGS) + len(SPECKLE)) // 2 - 1
-"""Pixels that the comparison sees around a pixel."""
+"""Pixels that the comparison reads around a pixel."""
 
 QUIET = 1e-3
 """Added to local variances of levelled bands: below it there is no texture to compare."""
+
+LEAST_SPREAD = 1.0
+"""Of a band, in reflectance x 10000: an area of one colour has none."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def compare(before: NDArray[np.float32], after: NDArray[np.float32], valid: NDAr
     Args:
         before: ``[band, y, x]``, levelled; 0 where invalid.
         after: Likewise, registered on the first.
-        valid: ``[y, x]``: in both.
+        valid: ``[y, x]``: on both dates.
 
     Returns:
         ``[y - 2 MARGIN, x - 2 MARGIN]``, 0 or more; 0 far from any valid pixel.
@@ -65,11 +68,11 @@ def compare(before: NDArray[np.float32], after: NDArray[np.float32], valid: NDAr
     difference = np.where(valid, after - before, np.float32(0))
     around = smooth_valid(difference, valid, SURROUNDINGS)
     near = valid[edge:-edge, edge:-edge]
-    own = difference[:, edge:-edge, edge:-edge] - around
-    magnitude = np.where(near, np.sqrt((own * own).sum(axis=0)), np.float32(0))
+    local = difference[:, edge:-edge, edge:-edge] - around
+    magnitude = np.where(near, np.sqrt((local * local).sum(axis=0)), np.float32(0))
     cut = MARGIN - len(TEXTURE) // 2
-    part = np.s_[..., cut : before.shape[1] - cut, cut : before.shape[2] - cut]
-    alike = correlation(before[part], after[part], valid[part])
+    window = np.s_[..., cut : before.shape[1] - cut, cut : before.shape[2] - cut]
+    alike = correlation(before[window], after[window], valid[window])
     changed = smooth_valid(magnitude[None], near, SPECKLE)[0] * np.sqrt(np.clip(1 - alike, 0, 2))
     return np.where(near[inner:-inner, inner:-inner], changed, np.float32(0))
 
@@ -82,14 +85,14 @@ def correlation(
     Args:
         before: ``[band, y, x]``; 0 where invalid.
         after: Likewise.
-        valid: ``[y, x]``: in both.
+        valid: ``[y, x]``: on both dates.
 
     Returns:
         ``[y - 2r, x - 2r]`` with the radius of `TEXTURE`; 0 where a date has no texture.
     """
-    one, two = (np.where(valid, date, np.float32(0)) for date in (before, after))
-    means = smooth_valid(np.concatenate([one, two, one * one, two * two, one * two]), valid, TEXTURE)
+    first, second = (np.where(valid, date, np.float32(0)) for date in (before, after))
+    products = np.concatenate([first, second, first * first, second * second, first * second])
+    means = smooth_valid(products, valid, TEXTURE)
     a, b, aa, bb, ab = means.reshape(5, len(before), *means.shape[1:])
     spread = (np.maximum(aa - a * a, 0) + QUIET) * (np.maximum(bb - b * b, 0) + QUIET)
-    found: NDArray[np.float32] = np.clip((ab - a * b) / np.sqrt(spread), -1, 1).mean(axis=0, dtype=np.float32)
-    return found
+    return np.asarray(np.clip((ab - a * b) / np.sqrt(spread), -1, 1).mean(axis=0, dtype=np.float32))

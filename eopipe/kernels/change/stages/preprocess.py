@@ -1,4 +1,7 @@
-"""What the stages see of a picture: DynamicEarth's preprocessing, and its optional radiometric match (spec 03 §1)."""
+"""The picture that the identifier sees, and the optional match of histograms.
+
+Source: DynamicEarth (arXiv 2501.12931) and its released code; M-C-I, mask proposal and identifier.
+"""
 
 from __future__ import annotations
 
@@ -41,25 +44,25 @@ def identifier_picture(
 def match_histogram(
     picture: NDArray[Any], reference: NDArray[Any], valid: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
-    """Give a band the values of another, in its own order: quantile by quantile (off as published).
+    """Give each band the values of a reference, quantile by quantile; off in all published experiments.
 
     Args:
         picture: ``[..., y, x]``; each band alone.
-        reference: Of the same shape.
+        reference: Bands whose values are taken, of the same shape.
         valid: ``[y, x]``; pixels that count and are changed; None: all.
 
     Returns:
         float64 of that shape; where ``valid`` is false, ``picture``.
     """
     inside = np.ones(picture.shape[-2:], bool) if valid is None else valid
-    found = picture.astype(np.float64)
+    matched = picture.astype(np.float64)
     if not inside.any():
-        return found
-    bands = found.reshape(-1, *picture.shape[-2:])
-    for band, wanted in zip(bands, reference.reshape(bands.shape), strict=True):
-        _, place, counts = np.unique(band[inside], return_inverse=True, return_counts=True)
-        values, other_counts = np.unique(wanted[inside], return_counts=True)
+        return matched
+    bands = matched.reshape(-1, *picture.shape[-2:])
+    for band, target in zip(bands, reference.reshape(bands.shape), strict=True):
+        _, ranks, counts = np.unique(band[inside], return_inverse=True, return_counts=True)
+        values, target_counts = np.unique(target[inside], return_counts=True)
         shares = np.cumsum(counts) / counts.sum()
-        other_shares = np.cumsum(other_counts) / other_counts.sum()
-        band[inside] = np.interp(shares, other_shares, values)[place]
-    return found
+        target_shares = np.cumsum(target_counts) / target_counts.sum()
+        band[inside] = np.interp(shares, target_shares, values)[ranks]
+    return matched

@@ -1,1 +1,1 @@
-"""Comparers: whether an object changed."""
+"""Comparers, and the encoders whose features they compare: whether an object or a pixel looks different."""

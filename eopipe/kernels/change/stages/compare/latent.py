@@ -1,7 +1,8 @@
-"""Did an object, or a pixel, change? By the angle between its features of the two dates (AnyChange's matching).
+"""Comparison of objects, or pixels, by the angle between their features of the two dates.
 
 An object's score is minus the cosine of its mean features; it has changed where that is greater than cos(beta), which
-is to say where the angle between its features is greater than 180° - beta: a larger beta keeps more (spec 03 §1.2).
+is to say where the angle between its features is greater than 180° - beta: a larger beta keeps more. Source:
+DynamicEarth (arXiv 2501.12931), M-C-I, comparator; the bitemporal latent matching of AnyChange.
 """
 
 from __future__ import annotations
@@ -13,55 +14,67 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.otsu import otsu
+from eopipe.kernels.change.spectral.threshold import otsu
 from eopipe.kernels.change.stages.compare.pooling import Axis, mean_features
+from eopipe.kernels.change.stages.protocols import Comparison
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.masks.runs import Masks
+    from eopipe.kernels.change.stages.pair import DatePair
+    from eopipe.kernels.change.stages.protocols import Encoder
 
 _SHORTEST = 1e-8
 """Length below which a feature counts as this long, as torch's cosine similarity: a zero vector has cosine 0."""
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """What a comparer says.
+class AngleComparison(Comparison):
+    """Of features; the score is minus the cosine: -1 the same, 1 opposite.
 
     Args:
-        score: Minus the cosine, of each object ``[N]`` or pixel ``[H, W]``; -1 the same, 1 opposite; nan: nothing to
-            compare.
-        limit: What has changed lies above it.
+        limit: Scores above it are changes.
     """
 
-    score: NDArray[np.float64]
     limit: float
 
-    @property
-    def changed(self) -> NDArray[np.bool_]:
-        """Which of them have changed; nan has not."""
-        found: NDArray[np.bool_] = self.score > self.limit
-        return found
+    @classmethod
+    def of(cls, score: NDArray[np.float64], limit: float) -> AngleComparison:
+        """Scores above a limit, by the ratio of their angles."""
+        angle, least = _angle(score), 180 - math.degrees(math.acos(limit))
+        ratio = np.divide(angle, least, out=np.where(angle > 0, np.inf, 0.0), where=least > 0)
+        return cls(score, ratio, score > limit, limit)
 
     @property
     def angle(self) -> NDArray[np.float64]:
         """Degrees between the features of the two dates, 0 the same; changed where it is above 180 - `beta`."""
-        return 180 - np.degrees(np.arccos(np.clip(self.score, -1, 1)))
+        return _angle(self.score)
 
     @property
     def beta(self) -> float:
         """The limit as the paper's confidence threshold, degrees."""
         return math.degrees(math.acos(self.limit))
 
-    @property
-    def ratio(self) -> NDArray[np.float64]:
-        """`angle` over the least angle of a change: above 1 where something changed."""
-        least = 180 - self.beta
-        found: NDArray[np.float64] = np.divide(
-            self.angle, least, out=np.where(self.angle > 0, np.inf, 0.0), where=least > 0
-        )
-        return found
+
+@dataclass(frozen=True)
+class LatentComparer:
+    """The paper's comparer, with any encoder: the angle between features.
+
+    Args:
+        encoder: DINO, DINOv2, or any other.
+        beta: Degrees; a larger one keeps more. None: Otsu's threshold over this pair's pixels.
+    """
+
+    encoder: Encoder
+    beta: float | None
+
+    def __call__(self, pair: DatePair, masks: Masks | None) -> AngleComparison:
+        """By the objects' mean features, or (None) by each pixel's."""
+        features = self.encoder(pair, 0), self.encoder(pair, 1)
+        if masks is None:
+            return compare_pixels(*features, pair.shape, beta=self.beta, valid=pair.common)
+        return compare_objects(*features, masks, beta=self.beta, valid=pair.common)
 
 
 def limit_of(beta: float) -> float:
@@ -84,16 +97,16 @@ def compare_objects(
     masks: Masks,
     *,
     beta: float | None,
-    seen: NDArray[np.bool_] | None = None,
-) -> Comparison:
+    valid: NDArray[np.bool_] | None = None,
+) -> AngleComparison:
     """Compare objects by their features.
 
     Args:
         before: ``[C, h, w]`` of the first date, not normalised.
         after: Of the second.
-        masks: N masks of the picture over which the features are to be stretched.
-        beta: Degrees; None: Otsu's threshold over all pixels (`compare_pixels`), the paper's `auto_threshold`.
-        seen: ``[H, W]``: pixels that count for Otsu's threshold; None: all.
+        masks: N masks of the picture over which the features are stretched.
+        beta: Degrees; None: Otsu's threshold over all pixels, `auto_threshold` of the released code.
+        valid: ``[H, W]``: pixels that count for Otsu's threshold; None: all.
 
     Returns:
         Scores ``[N]``; an empty mask's is nan.
@@ -102,12 +115,12 @@ def compare_objects(
         SpecError: ``beta`` is no angle.
         ValueError: The features differ in shape.
     """
-    limit = _otsu(pixel_scores(before, after, masks.shape), seen) if beta is None else limit_of(beta)
+    limit = _otsu(pixel_scores(before, after, masks.shape), valid) if beta is None else limit_of(beta)
     first, second = mean_features(masks, before, after)
     lengths = np.maximum(np.linalg.norm(first, axis=1), _SHORTEST) * np.maximum(
         np.linalg.norm(second, axis=1), _SHORTEST
     )
-    return Comparison(np.clip(-np.einsum("nc,nc->n", first, second) / lengths, -1, 1), limit)
+    return AngleComparison.of(np.clip(-np.einsum("nc,nc->n", first, second) / lengths, -1, 1), limit)
 
 
 def compare_pixels(
@@ -116,16 +129,16 @@ def compare_pixels(
     shape: tuple[int, int],
     *,
     beta: float | None,
-    seen: NDArray[np.bool_] | None = None,
-) -> Comparison:
-    """Compare every pixel's own features.
+    valid: NDArray[np.bool_] | None = None,
+) -> AngleComparison:
+    """Compare the features of every pixel.
 
     Args:
         before: ``[C, h, w]`` of the first date.
         after: Of the second.
         shape: Rows and columns of the picture.
         beta: As `compare_objects`.
-        seen: Likewise.
+        valid: Likewise.
 
     Returns:
         Scores ``[H, W]``.
@@ -135,11 +148,15 @@ def compare_pixels(
         ValueError: The features differ in shape.
     """
     score = pixel_scores(before, after, shape)
-    return Comparison(score, _otsu(score, seen) if beta is None else limit_of(beta))
+    return AngleComparison.of(score, _otsu(score, valid) if beta is None else limit_of(beta))
 
 
-def _otsu(score: NDArray[np.float64], seen: NDArray[np.bool_] | None) -> float:
-    return otsu(score if seen is None or not seen.any() else score[seen])
+def _angle(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 180 - np.degrees(np.arccos(np.clip(score, -1, 1)))
+
+
+def _otsu(score: NDArray[np.float64], valid: NDArray[np.bool_] | None) -> float:
+    return otsu(score if valid is None or not valid.any() else score[valid])
 
 
 def pixel_scores(
@@ -166,26 +183,25 @@ def pixel_scores(
     rows, columns = Axis.stretch(before.shape[1], shape[0]), Axis.stretch(before.shape[2], shape[1])
     first, second = _neighbourly(before), _neighbourly(after)
     product = _stretched_product(first, second, rows, columns)
-    squares = (_stretched_product(each, each, rows, columns) for each in (first, second))
+    squares = (_stretched_product(date, date, rows, columns) for date in (first, second))
     lengths = [np.maximum(np.sqrt(np.maximum(square, 0)), _SHORTEST) for square in squares]
-    found: NDArray[np.float64] = -np.clip(product / (lengths[0] * lengths[1]), -1, 1)
-    return found
+    return np.asarray(-np.clip(product / (lengths[0] * lengths[1]), -1, 1))
 
 
 def _stretched_product(
     first: NDArray[np.float64], second: NDArray[np.float64], rows: Axis, columns: Axis
 ) -> NDArray[np.float64]:
     """Product of two fields' stretched vectors at each pixel, ``[H, W]``."""
-    found = np.zeros((len(rows.lower), len(columns.lower)))
-    for i, row_weight in _corners(rows):
-        for k, other_row_weight in _corners(rows):
+    product = np.zeros((len(rows.lower), len(columns.lower)))
+    for i, first_row_weight in _corners(rows):
+        for k, second_row_weight in _corners(rows):
             across = np.zeros((rows.cells, len(columns.lower)))
-            for j, weight in _corners(columns):
-                for m, other_weight in _corners(columns):
+            for j, first_weight in _corners(columns):
+                for m, second_weight in _corners(columns):
                     cells = np.einsum("hwc,hwc->hw", _from(first, i, j), _from(second, k, m))
-                    across += cells[:, columns.lower] * (weight * other_weight)
-            found += across[rows.lower] * (row_weight * other_row_weight)[:, None]
-    return found
+                    across += cells[:, columns.lower] * (first_weight * second_weight)
+            product += across[rows.lower] * (first_row_weight * second_row_weight)[:, None]
+    return product
 
 
 def _corners(axis: Axis) -> tuple[tuple[int, NDArray[np.float64]], ...]:

@@ -1,12 +1,12 @@
-"""Means of upsampled features over masks, without upsampling them (spec 03 §1.2).
+"""Means of upsampled features over masks, without upsampling them.
 
 DynamicEarth stretches a net's features F ``[C, h, w]`` over the picture, bilinearly with aligned corners, and takes
 their mean over each mask. That stretching is linear in each direction, F' = A_y F A_x^T, so the mean over a mask M is
 <F, A_y^T M A_x> / |M|: the mask is brought down to the features' grid instead, as weights of its cells. Features of
 768 channels at 1024² would take 3.2 GB a date; the weights of a mask take a number a cell that it touches.
 
-Sums are float64 and each mask is summed alone, in a fixed order and without a BLAS: a mask's mean does not depend on
-the other masks, nor on threads.
+Sums are float64 and each mask is summed alone, in a fixed order and without a BLAS: a mask's mean depends neither on
+the masks beside it nor on threads.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Axis:
 
     Args:
         cells: How many.
-        lower: int64 ``[pixels]``: the cell before each pixel; the other one is the next, if there is one.
-        fraction: float64 ``[pixels]``, 0-1: the weight of the other one.
+        lower: int64 ``[pixels]``: the cell before each pixel; the cell after it is the next, if there is one.
+        fraction: float64 ``[pixels]``, 0-1: the weight of the cell after it.
     """
 
     cells: int
@@ -42,14 +42,14 @@ class Axis:
         """Cells over pixels, exactly: in integers up to the last division.
 
         Raises:
-            ValueError: There are none of the ones or the others.
+            ValueError: There are no cells, or no pixels.
         """
         if cells < 1 or pixels < 1:
             raise ValueError(f"{cells} cells cannot be stretched over {pixels} pixels")
         steps = max(pixels - 1, 1)
-        place = np.arange(pixels, dtype=np.int64) * (cells - 1)
-        lower = np.minimum(place // steps, max(cells - 2, 0))
-        return cls(cells, lower, (place - lower * steps) / steps)
+        position = np.arange(pixels, dtype=np.int64) * (cells - 1)
+        lower = np.minimum(position // steps, max(cells - 2, 0))
+        return cls(cells, lower, (position - lower * steps) / steps)
 
     @property
     def upper(self) -> NDArray[np.int64]:
@@ -60,32 +60,13 @@ class Axis:
         """Weights of the cells, added up along the pixels.
 
         Returns:
-            ``[pixels + 1, cells]``; row ``b`` less row ``a`` is what the pixels ``a`` to ``b - 1`` give each cell.
+            ``[pixels + 1, cells]``; row ``b`` less row ``a`` is what the pixels ``a`` to ``b - 1`` add to each cell.
         """
         weights = np.zeros((len(self.lower) + 1, self.cells))
         pixels = np.arange(1, len(self.lower) + 1)
         weights[pixels, self.lower] = 1 - self.fraction
         weights[pixels, self.upper] += self.fraction
         return np.cumsum(weights, axis=0)
-
-
-def cell_weights(masks: Masks, cells: tuple[int, int]) -> NDArray[np.float64]:
-    """Each mask on the features' grid: A_y^T M A_x.
-
-    Args:
-        masks: N masks.
-        cells: Rows and columns of the features.
-
-    Returns:
-        ``[N, h, w]``; a mask's weights sum to its pixels. For looking at a few: `mean_features` does without it.
-    """
-    rows, columns = (Axis.stretch(*sides) for sides in zip(cells, masks.shape, strict=True))
-    found = np.zeros((len(masks), *cells))
-    sums = columns.sums()
-    for number, weights in enumerate(found):
-        own = masks.runs[masks.offsets[number] : masks.offsets[number + 1]]
-        _bring_down(own, rows.lower, rows.fraction, sums, columns.lower, weights)
-    return found
 
 
 def mean_features(masks: Masks, *features: NDArray[np.float32]) -> tuple[NDArray[np.float64], ...]:
@@ -101,13 +82,13 @@ def mean_features(masks: Masks, *features: NDArray[np.float32]) -> tuple[NDArray
     Raises:
         ValueError: Shapes differ.
     """
-    shapes = {each.shape for each in features}
+    shapes = {field.shape for field in features}
     if len(shapes) != 1 or features[0].ndim != 3:
         raise ValueError(f"features to compare are [channel, row, column] of one shape, not {sorted(shapes)}")
     channels, height, width = features[0].shape
     rows, columns = Axis.stretch(height, masks.shape[0]), Axis.stretch(width, masks.shape[1])
     # a cell's channels side by side, both dates' after one another: one walk over the cells serves all
-    table = np.concatenate([np.asarray(each, np.float32) for each in features]).transpose(1, 2, 0)
+    table = np.concatenate([np.asarray(field, np.float32) for field in features]).transpose(1, 2, 0)
     sums = np.zeros((len(masks), channels * len(features)))
     _masked_sums(
         masks.runs,
@@ -160,11 +141,11 @@ def _masked_sums(
     height, width = table.shape[0], table.shape[1]
     weights = np.zeros((height, width))
     for n in range(len(offsets) - 1):
-        own = runs[offsets[n] : offsets[n + 1]]
-        if len(own) == 0:
+        mask = runs[offsets[n] : offsets[n + 1]]
+        if len(mask) == 0:
             continue
-        _bring_down(own, row_lower, row_fraction, column_sums, column_lower, weights)
-        first, last = row_lower[own[0, 0]], min(row_lower[own[-1, 0]] + 1, height - 1)
+        _bring_down(mask, row_lower, row_fraction, column_sums, column_lower, weights)
+        first, last = row_lower[mask[0, 0]], min(row_lower[mask[-1, 0]] + 1, height - 1)
         for i in range(first, last + 1):
             for j in range(width):
                 weight = weights[i, j]

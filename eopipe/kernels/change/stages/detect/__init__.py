@@ -1,1 +1,1 @@
-"""Detectors: objects of a named class on each date."""
+"""Detectors: objects of the prompts' classes on each date."""

@@ -1,1 +1,1 @@
-"""Identifiers: what an object is."""
+"""Identifiers: the class of an object or a pixel on each date."""

@@ -1,4 +1,7 @@
-"""What an object is on each date, and whether that makes it a change that was asked for (spec 03 §1.3)."""
+"""The class of an object or a pixel on each date, and whether both make it a change.
+
+Source: DynamicEarth (arXiv 2501.12931), M-C-I, identifier; the rules from its released code.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eopipe.errors import SpecError
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,12 +18,9 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.masks.runs import Masks
 
 Rule = Literal["instance", "stuff", "likely"]
-"""When a change counts. ``instance``: the class differs, and the object is foreground when seen. ``stuff``: the class
-differs. ``likely`` (ours): no class need differ, for the comparer's score holds already how likely the object is what
-was asked for; a building site's most likely class is the same before and after."""
-
-BEFORE, AFTER = 1, 2
-"""The date on which an object was seen, as bits: 3 is an object of both."""
+"""When a change counts. ``instance``: the class differs, and on the date of the mask it is no background. ``stuff``:
+the class differs. ``likely`` (not of the paper): no class need differ, for the comparer's score is already weighed by
+how likely the object is what the prompts name; a building site's most likely class is the same before and after."""
 
 
 def class_means(masks: Masks, probabilities: NDArray[Any]) -> NDArray[np.float64]:
@@ -33,7 +34,7 @@ def class_means(masks: Masks, probabilities: NDArray[Any]) -> NDArray[np.float64
         probabilities: ``[K, h, w]`` of the whole picture, in another size as a rule.
 
     Returns:
-        ``[N, K]``; nan for a mask that no cell shows.
+        ``[N, K]``; nan for a mask that vanishes on that grid.
     """
     classes, *cells = probabilities.shape
     whole = np.zeros((classes, cells[0] + 1, cells[1] + 1))
@@ -42,35 +43,30 @@ def class_means(masks: Masks, probabilities: NDArray[Any]) -> NDArray[np.float64
     height, width = masks.shape
     top, bottom = (_first_cell(edge, cells[0], height) for edge in (row, row + 1))
     left, right = (_first_cell(edge, cells[1], width) for edge in (start, stop))
-    seen = masks.total((bottom - top) * (right - left))
+    counts = masks.total((bottom - top) * (right - left))[:, None]
     sums = np.empty((len(masks), classes))
     for number, table in enumerate(whole):
         boxes = table[bottom, right] - table[top, right] - table[bottom, left] + table[top, left]
         sums[:, number] = masks.total(boxes)
-    found: NDArray[np.float64] = np.divide(
-        sums, seen[:, None], out=np.full(sums.shape, np.nan), where=seen[:, None] > 0
-    )
-    return found
+    return np.asarray(np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0))
 
 
 def classes_of(means: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The class of each mask, ``[N]``: the first of the best; 0, background, where no cell shows it."""
-    known = np.where(np.isnan(means), -np.inf, means)
-    found: NDArray[np.int64] = np.argmax(known, axis=1).astype(np.int64)
-    return found
+    """The class of each mask, ``[N]``: the first of the best; 0, background, for a mask that vanished."""
+    return np.asarray(np.argmax(np.where(np.isnan(means), -np.inf, means), axis=1).astype(np.int64))
 
 
-def keep(
+def eligible(
     before: NDArray[np.integer[Any]], after: NDArray[np.integer[Any]], origin: NDArray[np.integer[Any]], *, rule: Rule
 ) -> NDArray[np.bool_]:
-    """Which objects are changes.
+    """Which objects are changes by their classes.
 
     Args:
         before: Class on the first date, 0 background; of any shape.
         after: On the second.
-        origin: The date on which each was seen: `BEFORE`, `AFTER` or both.
-        rule: ``instance``: the class differs, and on the date the object was seen it is no background (of both dates:
-            on either, which any difference means). ``stuff``: the class differs. ``likely``: all that differ enough.
+        origin: The dates on which each was observed: `BEFORE`, `AFTER` or both.
+        rule: ``instance``: the class differs, and on the object's date it is no background (of both dates: on either,
+            which any difference means). ``stuff``: the class differs. ``likely``: all.
 
     Raises:
         SpecError: There is no such rule.
@@ -82,9 +78,8 @@ def keep(
         return np.ones(differs.shape, bool)
     if rule != "instance":
         raise SpecError(f"kernel.rule: there is no rule {rule!r}; it is instance, stuff or likely")
-    seen = ((origin & BEFORE) > 0) & (before != 0) | ((origin & AFTER) > 0) & (after != 0)
-    found: NDArray[np.bool_] = differs & seen
-    return found
+    foreground = ((origin & BEFORE) > 0) & (before != 0) | ((origin & AFTER) > 0) & (after != 0)
+    return np.asarray(differs & foreground)
 
 
 def pixel_classes(probabilities: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.int64]:
@@ -101,11 +96,9 @@ def pixel_classes(probabilities: NDArray[Any], shape: tuple[int, int]) -> NDArra
         np.arange(side) * cells // side for side, cells in zip(shape, probabilities.shape[1:], strict=True)
     )
     best = np.argmax(probabilities, axis=0)
-    found: NDArray[np.int64] = best[np.ix_(rows, columns)].astype(np.int64)
-    return found
+    return np.asarray(best[np.ix_(rows, columns)].astype(np.int64))
 
 
 def _first_cell(edge: NDArray[np.int64], cells: int, pixels: int) -> NDArray[np.int64]:
     """The first cell ``i`` with ``floor(i * pixels / cells) >= edge``."""
-    found: NDArray[np.int64] = -(-edge * cells // pixels)
-    return found
+    return np.asarray(-(-edge * cells // pixels))

@@ -1,1 +1,1 @@
-"""Proposers: what may have changed."""
+"""Proposers: objects that may have changed, whatever their class."""

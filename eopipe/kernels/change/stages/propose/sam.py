@@ -1,62 +1,86 @@
-"""SAM's automatic masks, after the net: which of its answers to a grid of points are objects (spec 03 §1.1)."""
+"""SAM's automatic masks: which of its answers to a grid of points are objects.
+
+Source: DynamicEarth (arXiv 2501.12931), M-C-I, mask proposal; the generator as in SAM's own library.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.kernels.change.masks.proposals import DOUBLE, Proposals, joined
+from eopipe.kernels.change.masks.proposals import DATES, Proposals, both_dates
 from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.protocols import ChangeStage, Proposer, of_models
+from eopipe.kernels.change.stages.settings import SAM, SAM2
+from eopipe.models.foundation.memory import work
+from eopipe.models.foundation.resolve import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratorSettings:
-    """How masks are made and judged.
-
-    Attributes:
-        weights: The published net.
-        points: Points a side of the grid.
-        batch: Points at once.
-        encoder_side: Long side of the picture that the encoder sees.
-        masks_per_point: All of them are judged.
-        predicted_iou: A mask's own estimate must be greater.
-        stability: A mask's stability must be as great.
-        offset: Logits about 0 between which the stability is measured.
-        double: Greatest intersection over union of two boxes.
-        crop_layers: Rounds on parts of the picture; 0: the whole alone, so that no mask lies at a crop's edge.
-        smallest: Pixels below which regions and holes are filled; 0: off.
-    """
-
-    weights: str
-    points: int = 32
-    batch: int = 64
-    encoder_side: int = 1024
-    masks_per_point: int = 3
-    predicted_iou: float = 0.5
-    stability: float
-    offset: float
-    double: float = DOUBLE
-    crop_layers: int = 0
-    smallest: int = 0
-
-
-SAM = GeneratorSettings(weights="sam_vit_h_4b8939", stability=0.95, offset=0.9)
-SAM2 = GeneratorSettings(weights="sam2.1_hiera_large", stability=0.9, offset=0.7)
-"""Built without its post-processing."""
+    from eopipe.kernels.change.stages.pair import BandStretch, DatePair
+    from eopipe.kernels.change.stages.settings import GeneratorSettings
+    from eopipe.models.foundation.resolve import Resolved
 
 GENERATORS = {"sam": SAM, "sam2": SAM2}
-"""By the kind of net."""
+"""By the type of the net."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamProposer(ChangeStage[Proposer]):
+    """Automatic masks of both dates, without doubles.
+
+    Args:
+        net: A model of masks of points.
+        settings: How its masks are made and selected.
+    """
+
+    net: Resolved
+    settings: GeneratorSettings
+
+    @classmethod
+    def resolve(cls, name: str, *, points: int) -> SamProposer:
+        """Find and check a model's files.
+
+        Args:
+            name: As a spec gives it.
+            points: Points a side of the grid.
+
+        Raises:
+            WeightsError: There is no such model, it makes no masks of points, or its files are not on this machine.
+        """
+        net = resolve(name, "point-masks")
+        settings = replace(GENERATORS[net.entry.model_type], points=points)
+        return cls(net=net, settings=settings, **of_models(proposer=net))
+
+    def load(self, stretch: BandStretch, *, device: str, threads: int) -> Proposer:
+        """See `ChangeStage.load`."""
+        from eopipe.models.foundation.masks import PointMaskModel  # noqa: PLC0415  (a worker's, once)
+
+        model = PointMaskModel.load(self.net, device=device, threads=threads)
+
+        def masks_of(pair: DatePair, date: int) -> Proposals:
+            points = point_grid(self.settings.points, pair.shape)
+            answers = model(stretch.picture(pair, date), points, batch=self.settings.batch)
+            return generate(answers, pair.shape, settings=self.settings, origin=DATES[date])
+
+        def propose(pair: DatePair) -> Proposals:
+            """Objects of the first date, then of the second; pixels that one date lacks belong to none."""
+            return both_dates(masks_of(pair, 0), masks_of(pair, 1)).within(pair.common)
+
+        return propose
+
+    def memory(self, side: int) -> int:
+        """Of the net."""
+        return work(self.net, "point-masks", side)
 
 
 def point_grid(points: int, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Where the net is asked: the middles of a grid's fields.
+    """The prompts of the net: the middles of a grid's fields.
 
     Args:
         points: Points a side.
@@ -83,19 +107,19 @@ def generate(
         batches: Of some points each: logits ``[M, H, W]`` on the picture, ``[M]`` predicted intersections over union;
             points in the grid's order, a point's masks after one another.
         shape: Rows and columns of the picture.
-        settings: What is asked of a mask.
-        origin: The picture's date, `identifier.BEFORE` or `identifier.AFTER`.
+        settings: How masks are selected.
+        origin: The picture's date, `BEFORE` or `AFTER`.
 
     Returns:
-        Those that are trusted and stable, without doubles, in the order of the answers.
+        Those with a good predicted IoU and stability, without doubles, in the order of the answers.
 
     Raises:
         ValueError: Logits are not on the picture.
     """
-    parts = [_trusted(logits, predicted, shape, settings, origin) for logits, predicted in batches]
-    if not parts:
+    selected = [_selected(logits, predicted, shape, settings, origin) for logits, predicted in batches]
+    if not selected:
         return Proposals.of(Masks.empty(shape), origin)
-    return joined(parts).without_doubles(settings.double)
+    return Proposals.concatenate(selected).without_doubles(settings.double)
 
 
 def stability(logits: NDArray[Any], offset: float) -> NDArray[np.float64]:
@@ -110,11 +134,10 @@ def stability(logits: NDArray[Any], offset: float) -> NDArray[np.float64]:
     """
     sure = (logits > offset).sum(axis=(1, 2))
     possible = (logits > -offset).sum(axis=(1, 2))
-    found: NDArray[np.float64] = np.divide(sure, possible, out=np.full(len(sure), np.nan), where=possible > 0)
-    return found
+    return np.asarray(np.divide(sure, possible, out=np.full(len(sure), np.nan), where=possible > 0))
 
 
-def _trusted(
+def _selected(
     logits: NDArray[Any], predicted: NDArray[Any], shape: tuple[int, int], settings: GeneratorSettings, origin: int
 ) -> Proposals:
     trusted = np.flatnonzero(predicted > settings.predicted_iou)

@@ -11,33 +11,39 @@ from eopipe.grid import PixelBox
 from eopipe.kernels import registry
 from eopipe.kernels.change.dynamicearth.assemble import Assembly
 from eopipe.kernels.change.dynamicearth.options import StageOptions
-from eopipe.kernels.change.dynamicearth.pipelines import compare_instances, from_class_maps, mask_compare_identify
+from eopipe.kernels.change.dynamicearth.pipelines import compare_instances, mask_compare_identify
+from eopipe.kernels.change.masks.proposals import BEFORE
 from eopipe.kernels.change.masks.runs import Masks
-from eopipe.kernels.change.otsu import otsu
-from eopipe.kernels.change.prompt_classes import meaning
-from eopipe.kernels.change.spectral.cell import SHIFTED
-from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels, pixel_scores
+from eopipe.kernels.change.prompt_classes import read_prompts
+from eopipe.kernels.change.registration.alignment import MOVE_MARGIN
+from eopipe.kernels.change.spectral.threshold import otsu
+from eopipe.kernels.change.stages import embedded
+from eopipe.kernels.change.stages.compare.latent import (
+    LatentComparer,
+    compare_objects,
+    compare_pixels,
+    pixel_scores,
+)
 from eopipe.kernels.change.stages.compare.spectral import SpectralComparer, ratio_of
-from eopipe.kernels.change.stages.identify import embedded
-from eopipe.kernels.change.stages.identify.rules import BEFORE
+from eopipe.kernels.change.stages.pair import RGB, UNOBSERVED_COLOUR, BandStretch, DatePair
 from eopipe.kernels.change.stages.propose.felzenszwalb import PixelProposer
 from eopipe.kernels.change.stages.propose.sam import generate, point_grid
-from eopipe.kernels.change.stages.protocols import LatentComparer, Pair
-from eopipe.kernels.change.stages.rgb import NOTHING, RGB, Sight
 from eopipe.kernels.land_cover import BANDS
 from eopipe.kernels.ovss.mini_options import DenseOptions
 from eopipe.kernels.ovss.taught_vocabulary import asked
-from eopipe.models.dynamicworld.net import load_dynamic_world
+from eopipe.models.dynamicworld.net import TorchDynamicWorld, load_dynamic_world
 from eopipe.models.foundation.features import FeatureModel
 from eopipe.models.foundation.masks import PointMaskModel
 from eopipe.models.foundation.resolve import resolve
 from eopipe.models.mini import words
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.mini.runner import load_mini
-from eopipe.models.registry import MINI
+from eopipe.models.registry import DYNAMIC_WORLD, MINI
+from eopipe.models.weights import load_arrays
 from tests.models.foundation import tiny
+from tests.support.change import class_objects, dense
 
-PHOTO = Sight(("blue", "green", "red"), 0, 255)
+PHOTO = BandStretch(("blue", "green", "red"), 0, 255)
 
 
 def photographs(side=128, seed=0):
@@ -46,7 +52,7 @@ def photographs(side=128, seed=0):
     second = first.copy()
     second[40:80, 30:90] = 240
     pixels = np.stack([first, second]).transpose(0, 3, 1, 2)[:, ::-1].astype(np.float32)
-    return Pair(np.ascontiguousarray(pixels), np.ones((2, side, side), bool))
+    return DatePair(np.ascontiguousarray(pixels), np.ones((2, side, side), bool))
 
 
 def reflectance(side=64, seed=0):
@@ -54,31 +60,31 @@ def reflectance(side=64, seed=0):
     steps = rng.uniform(200, 3000, (2, 9, side // 8, side // 8)).repeat(8, axis=2).repeat(8, axis=3)
     valid = np.ones((2, side, side), bool)
     valid[0, :4, :5] = False
-    return Pair(steps.astype(np.float32), valid)
+    return DatePair(steps.astype(np.float32), valid)
 
 
-NINE = Sight(BANDS, 0, 3558)
+NINE = BandStretch(BANDS, 0, 3558)
 
 
 def test_what_nets_of_photographs_see():
     pair = photographs()
     valid = pair.valid.copy()
     valid[1, 3, 4] = False
-    seen = PHOTO.picture(Pair(pair.pixels, valid), 1)
-    np.testing.assert_array_equal(seen[3, 4], NOTHING)
+    seen = PHOTO.picture(DatePair(pair.pixels, valid), 1)
+    np.testing.assert_array_equal(seen[3, 4], UNOBSERVED_COLOUR)
     expected = pair.pixels[1][::-1].transpose(1, 2, 0)
-    expected[3, 4] = NOTHING
+    expected[3, 4] = UNOBSERVED_COLOUR
     np.testing.assert_array_equal(seen, expected)
     reflected = NINE.picture(reflectance(), 0)
-    assert (reflected[0, 0] == NOTHING).all()
+    assert (reflected[0, 0] == UNOBSERVED_COLOUR).all()
     red = reflectance().pixels[0, BANDS.index("red"), 20, 20]
     assert reflected[20, 20, 0] == round(float(red) / 3558 * 255)
 
 
 def test_mini_s_nine_numbers_have_the_angles_of_its_vectors():
     pair = reflectance()
-    found = embedded.mini_encoder().load(NINE, device="cpu", threads=1)(pair, 1)
-    weights = load_mini(MINI).concepts(pair.pixels[1][list(NINE.places(MINI.bands))], pair.valid[1], crop=0)
+    found = embedded.MiniEncoder.resolve().load(NINE, device="cpu", threads=1)(pair, 1)
+    weights = load_mini(MINI).concepts(pair.pixels[1][NINE.index(MINI.bands)], pair.valid[1], crop=0)
     vectors = np.einsum("kyx,kc->cyx", weights**MINI.sharpness, words.concept_vectors())
     flat, whole = (torch.from_numpy(each.reshape(len(each), -1).T.copy()) for each in (found, vectors))
     one, two = torch.randperm(flat.shape[0])[:200], torch.randperm(flat.shape[0])[:200]
@@ -89,25 +95,26 @@ def test_mini_s_nine_numbers_have_the_angles_of_its_vectors():
 
 def test_dynamic_world_s_features_are_those_before_its_upsampling():
     pair = reflectance()
-    encoder = embedded.dynamic_world_encoder().load(NINE, device="cpu", threads=1)
+    encoder = embedded.DynamicWorldEncoder.resolve().load(NINE, device="cpu", threads=1)
     found = torch.from_numpy(encoder(pair, 0))
     assert found.shape == (144, 32, 32)
     upsampled = functional.interpolate(found[None], size=(64, 64), mode="bilinear")
     unit = functional.normalize(upsampled, dim=1)
-    probability = torch.softmax(encoder.net.module.head(unit), dim=1)[0].detach().numpy()
+    net = TorchDynamicWorld(load_arrays(DYNAMIC_WORLD.weights), device="cpu")
+    probability = torch.softmax(net.module.head(unit), dim=1)[0].detach().numpy()
     np.testing.assert_allclose(probability, load_dynamic_world()(pair.pixels[0], pair.valid[0]), atol=2e-5)
 
 
 def test_identifiers_inside_the_package():
     pair = reflectance()
     prompts = (("houses", ("buildings",)), ("wood", ("forest",)))
-    told = meaning(prompts, {})
-    found = embedded.dynamic_world_identifier(told).load(NINE, device="cpu", threads=1)(pair, 0)
+    told = read_prompts(prompts, {})
+    found = embedded.DynamicWorldIdentifier.resolve(told).load(NINE, device="cpu", threads=1)(pair, 0)
     plain = load_dynamic_world()(pair.pixels[0], pair.valid[0])
     np.testing.assert_allclose(found[1], plain[6], atol=1e-6)
     np.testing.assert_allclose(found[2], plain[1], atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
-    mini = embedded.mini_identifier(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
+    mini = embedded.MiniIdentifier.resolve(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
     assert mini.shape == (3, 64, 64)
     labels = asked(DenseOptions(model="mini", prompts=prompts)).names
     assert labels == ("houses", "wood", "other")
@@ -118,7 +125,7 @@ def test_identifiers_inside_the_package():
 def test_prompts_that_name_everything_leave_nothing_other():
     pair = reflectance()
     prompts = tuple((concept.name, (concept.name,)) for concept in CONCEPTS)
-    found = embedded.mini_identifier(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
+    found = embedded.MiniIdentifier.resolve(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
     assert found.shape == (10, 64, 64)
     assert not found[0].any()
     assert found[1:].sum() > 0
@@ -132,7 +139,7 @@ def test_otsu_of_a_pair_leaves_out_what_nobody_saw():
     seen = np.ones((64, 64), bool)
     seen[:, 40:] = False
     scores = pixel_scores(before, after, (64, 64))
-    limit = compare_pixels(before, after, (64, 64), beta=None, seen=seen).limit
+    limit = compare_pixels(before, after, (64, 64), beta=None, valid=seen).limit
     assert limit == otsu(scores[seen]) != otsu(scores)
     same = compare_pixels(before, before, (64, 64), beta=None)
     assert not same.changed.any()
@@ -155,7 +162,7 @@ def tolerant(monkeypatch):
     easy = {
         kind: replace(each, predicted_iou=-9.0, stability=0.0, double=0.95) for kind, each in sam.GENERATORS.items()
     }
-    monkeypatch.setattr("eopipe.kernels.change.stages.propose.by_name.GENERATORS", easy)
+    monkeypatch.setattr("eopipe.kernels.change.stages.propose.sam.GENERATORS", easy)
     return easy
 
 
@@ -167,7 +174,7 @@ def test_masks_first_with_nets_of_the_library(folders, tolerant):
     )  # fmt: skip
     assembly, pair = Assembly.resolve(options), photographs()
     assert assembly.bands == ("blue", "green", "red")
-    assert set(assembly.places) == {"proposer", "comparer"}
+    assert set(assembly.path_options) == {"proposer", "comparer"}
     assert len(assembly.weights) >= 4
     assert assembly.memory(256) > 0
     detected = assembly.load(PHOTO, device="cpu", threads=1)(pair)
@@ -175,8 +182,8 @@ def test_masks_first_with_nets_of_the_library(folders, tolerant):
     vit = FeatureModel.load(resolve(folders["vit"]), device="cpu", threads=1)
     features = [vit(picture) for picture in pictures]
     np.testing.assert_allclose(
-        detected.found.score,
-        compare_objects(*features, detected.found.proposals.masks, beta=178).score,
+        detected.changes.score,
+        compare_objects(*features, detected.changes.proposals.masks, beta=178).score,
         atol=1e-12,
     )
     sam = PointMaskModel.load(resolve(folders["sam"]), device="cpu", threads=1)
@@ -186,12 +193,12 @@ def test_masks_first_with_nets_of_the_library(folders, tolerant):
     by_hand = generate(
         sam(pictures[0], point_grid(4, pair.shape)), pair.shape, settings=replace(settings, points=4), origin=BEFORE
     )
-    mine = detected.found.proposals.take(detected.found.proposals.origin == BEFORE)
-    theirs = {mask.tobytes() for mask in by_hand.masks.dense()}
+    mine = detected.changes.proposals.take(detected.changes.proposals.origin == BEFORE)
+    theirs = {mask.tobytes() for mask in dense(by_hand.masks)}
     assert len(mine) > 0
-    assert {mask.tobytes() for mask in mine.masks.dense()} <= theirs
-    assert detected.found.kept.any()
-    assert ((detected.found.hundredths >= 100) == detected.found.kept).all()
+    assert {mask.tobytes() for mask in dense(mine.masks)} <= theirs
+    assert detected.changes.changed.any()
+    assert ((detected.changes.hundredths >= 100) == detected.changes.changed).all()
 
 
 def test_a_map_of_each_framework(folders, tolerant):
@@ -204,7 +211,7 @@ def test_a_map_of_each_framework(folders, tolerant):
                   "comparer": folders["vit"], **common},
     }  # fmt: skip
     box = PixelBox(0, 0, 128, 128)
-    outer = box.pad(128 + SHIFTED)
+    outer = box.pad(128 + MOVE_MARGIN)
     rng = np.random.default_rng(3)
     blocks = rng.uniform(300, 2800, (2, 3, outer.shape[0] // 20 + 1, outer.shape[1] // 20 + 1))
     pixels = blocks.repeat(20, axis=2).repeat(20, axis=3)[:, :, : outer.shape[0], : outer.shape[1]].astype(np.float32)
@@ -230,11 +237,11 @@ def test_colours_of_a_pair_by_itself():
     ratio = ratio_of(pair, (0, 1, 2), None)
     assert ratio[45:75, 35:85].mean() > 1
     assert np.median(ratio) < 0.5
-    same = Pair(np.stack([pair.pixels[0]] * 2), pair.valid)
+    same = DatePair(np.stack([pair.pixels[0]] * 2), pair.valid)
     assert ratio_of(same, (0, 1, 2), None).max() < 1
     mask = np.zeros((1, *pair.shape), bool)
     mask[0, 45:75, 35:85] = True
-    compared = SpectralComparer(ratio).objects(pair, Masks.from_dense(mask, pair.shape))
+    compared = SpectralComparer(ratio)(pair, Masks.from_dense(mask, pair.shape))
     assert compared.ratio[0] == pytest.approx(ratio[mask[0]].mean(), abs=1e-6)
     assert compared.changed.all()
 
@@ -242,7 +249,7 @@ def test_colours_of_a_pair_by_itself():
 def test_histograms_are_matched_first(folders):
     """A second date that is the first one, darker, looks different to a net; once matched, it does not."""
     pair = photographs()
-    darker = Pair(np.stack([pair.pixels[0], pair.pixels[0] * 0.4 + 20]), pair.valid)
+    darker = DatePair(np.stack([pair.pixels[0], pair.pixels[0] * 0.4 + 20]), pair.valid)
     options = {
         "instantiation": "pixels-mini",
         "identifier": "none",
@@ -252,7 +259,7 @@ def test_histograms_are_matched_first(folders):
 
     def ratio(match):
         stages = Assembly.resolve(StageOptions(**options, beta=170, match_histogram=match))
-        return stages.load(PHOTO, device="cpu", threads=1)(darker).found.hundredths
+        return stages.load(PHOTO, device="cpu", threads=1)(darker).changes.hundredths
 
     assert ratio(match=False).mean() > 10
     assert ratio(match=True).mean() < 0.2 * ratio(match=False).mean()
@@ -263,16 +270,16 @@ def test_regions_of_what_was_asked_for_on_each_date():
     pair = reflectance(128, seed=4)
     options = StageOptions(instantiation="regions-mini", prompts=["buildings"], beta=172)
     detected = Assembly.resolve(options).load(NINE, device="cpu", threads=1)(pair)
-    identifier = embedded.mini_identifier(options.prompts).load(NINE, device="cpu", threads=1)
-    encoder = embedded.mini_encoder().load(NINE, device="cpu", threads=1)
-    maps = [identifier(pair, date).argmax(axis=0) * pair.seen for date in (0, 1)]
+    identifier = embedded.MiniIdentifier.resolve(options.prompts).load(NINE, device="cpu", threads=1)
+    encoder = embedded.MiniEncoder.resolve().load(NINE, device="cpu", threads=1)
+    maps = [identifier(pair, date).argmax(axis=0) * pair.common for date in (0, 1)]
     features = [encoder(pair, date) for date in (0, 1)]
     by_hand = compare_instances(
-        *from_class_maps(*maps, {1}), lambda masks: compare_objects(*features, masks, beta=172), one_sided="compare"
+        *class_objects(*maps, {1}), lambda masks: compare_objects(*features, masks, beta=172), one_sided="compare"
     )
-    assert 0 < by_hand.kept.sum() < len(by_hand.kept)
-    np.testing.assert_array_equal(detected.found.kept, by_hand.kept)
-    np.testing.assert_array_equal(detected.found.change(), by_hand.change())
+    assert 0 < by_hand.changed.sum() < len(by_hand.changed)
+    np.testing.assert_array_equal(detected.changes.changed, by_hand.changed)
+    np.testing.assert_array_equal(detected.changes.mask(), by_hand.mask())
     np.testing.assert_array_equal(detected.labels, np.stack(maps))
 
 
@@ -280,10 +287,12 @@ def test_pixels_through_the_stages():
     pair = reflectance()
     options = StageOptions(instantiation="pixels-mini", prompts=["buildings"], beta=170)
     detected = Assembly.resolve(options).load(NINE, device="cpu", threads=1)(pair)
-    encoder = embedded.mini_encoder().load(NINE, device="cpu", threads=1)
-    identifier = embedded.mini_identifier(options.prompts).load(NINE, device="cpu", threads=1)
-    by_hand = mask_compare_identify(pair, PixelProposer(), LatentComparer(encoder, 170), identifier)
-    np.testing.assert_array_equal(detected.found.kept, by_hand.kept)
-    assert detected.found.kept.any()
-    assert not detected.found.kept[:4, :5].any()
-    assert NINE.places(RGB) == (2, 1, 0)
+    encoder = embedded.MiniEncoder.resolve().load(NINE, device="cpu", threads=1)
+    identifier = embedded.MiniIdentifier.resolve(options.prompts).load(NINE, device="cpu", threads=1)
+    by_hand = mask_compare_identify(
+        pair, PixelProposer().load(NINE, device="cpu", threads=1), LatentComparer(encoder, 170), identifier
+    )
+    np.testing.assert_array_equal(detected.changes.changed, by_hand.changed)
+    assert detected.changes.changed.any()
+    assert not detected.changes.changed[:4, :5].any()
+    assert NINE.index(RGB) == [2, 1, 0]
