@@ -6,11 +6,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eopipe.versions import __version__ as __version__
+
 if TYPE_CHECKING:
     from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, rescore, rethreshold, run, search
     from eopipe.spec import RunSpec, load_spec
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BoundKernel",

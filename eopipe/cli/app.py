@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from eopipe import __version__
+from eopipe.versions import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

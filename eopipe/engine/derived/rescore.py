@@ -110,13 +110,13 @@ def open_rescore(source: Source, spec: RunSpec, options: Mapping[str, Any]) -> O
     job = resolve(spec, source.before.now, kernel_options=options)
     left = len(source.kept.tiles) - len(source.kept.done)
     note = f"{left} of {len(source.kept.tiles)} tiles of {source.kept.storage.url()} are not done: no features there"
-    warnings = (*source.before.warnings, *([note] if left else []))
     before = run_json.load(storage)
     if before is not None:
         run_json.refuse_another(before, spec, storage.url())
         run_json.refuse_other_weights(before, job.kernel.info, storage.url())
         if before.recipe.get("features") != dict(source.kept.identity):
             raise SpecError(f"output {storage.url()} was made of other features; give another output")
+    warnings = (*source.before.warnings, *([note] if left else []), *run_json.software_warnings(before))
     return Opened(storage, job, source.opened.snapshot, before, None, warnings, source.kept, source.before.tile)
 
 

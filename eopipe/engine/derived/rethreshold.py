@@ -98,7 +98,7 @@ def open_cut(source: Source, spec: RunSpec, at: int) -> Opened:
         run_json.refuse_another(before, spec, storage.url())
     left = len(source.tiles) - len(_done(source))
     note = f"{left} of {len(source.tiles)} tiles of {source.url} are not done, and fail here: run that one to its end"
-    warnings = (*source.before.warnings, *([note] if left else []))
+    warnings = (*source.before.warnings, *([note] if left else []), *run_json.software_warnings(before))
     return Opened(storage, job, source.opened.snapshot, before, None, warnings, tile=tile, scored=scored)
 
 

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eopipe import run_folder
-from eopipe.engine.output import run_json
 from eopipe.engine.output.ledger import Failure, Ledger, Record
 from eopipe.engine.plan.layouts import array_specs, mosaic_layout
 from eopipe.engine.work.tile_objects import merge_objects
@@ -26,6 +25,7 @@ from eopipe.mosaic.store import write_status
 from eopipe.run_folder import Key
 from eopipe.stac.publish import publish
 from eopipe.stac.publish_input import ObjectsFile, OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -224,7 +224,7 @@ def _publish(
         arrays=arrays,
         interval=(min(times), max(times)) if times else (moment, moment),
         created=moment,
-        software=run_json.versions(),
+        software=versions(),
         failed={key.tile: failure.reason for key, failure in outcome.failures.items()},
         counts=outcome.counts,
         assets={spec.name: (spec.name,) for spec in arrays},

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from eopipe import __version__, run_folder
+from eopipe import run_folder
 from eopipe.engine.output.recipe import canonical, digest
 from eopipe.errors import DamageError, SpecError, WeightsError
 from eopipe.spec import RunSpec
 from eopipe.stac.signing import unsign_item
+from eopipe.versions import __version__, changes, versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from eopipe.storage import Storage
 
 _VERSION = re.compile(r"/(\d+)\.json$")
-_PACKAGES = ("dask", "distributed", "numpy", "torch", "zarr", "rasterio", "xarray", "odc-geo", "pystac-client")
 
 
 @dataclass(frozen=True)
@@ -143,6 +141,16 @@ class Frozen:
             raise DamageError(f"{run_folder.RUN} is damaged: {said}; restore it, or start a new output") from None
 
 
+def software_warnings(frozen: Frozen | None) -> list[str]:
+    """A line that names the packages whose versions changed since a run began, which goes on; none of a new run."""
+    changed = [] if frozen is None else changes(frozen.versions, versions())
+    line = (
+        f"packages changed since this run began ({', '.join(changed)}): tiles mapped from now on may differ in bytes "
+        f"from those that are done; install the former versions to keep them equal"
+    )
+    return [line] if changed else []
+
+
 def load(storage: Storage) -> Frozen | None:
     """A folder's ``run.json``; None where no run has started.
 
@@ -233,15 +241,6 @@ def plain_spec(spec: RunSpec) -> dict[str, Any]:
     plain = unsign_item(spec.as_written())
     assert isinstance(plain, dict)
     return plain
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the bytes."""
-    return {
-        "python": platform.python_version(),
-        "eopipe": __version__,
-        **{name: installed(name) for name in _PACKAGES},
-    }
 
 
 def write_version(storage: Storage, number: int, snapshot_hash: str, note: str) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eopipe import __version__
 from eopipe.engine.output.recipe import digest
 from eopipe.kernel_info import ArraySpec
 from eopipe.mosaic.cog import CogInfo
 from eopipe.mosaic.features import FeatureLayout
 from eopipe.mosaic.store import Layout
+from eopipe.versions import __version__
 
 if TYPE_CHECKING:
     from eopipe.engine.plan.make import Plan

@@ -23,6 +23,7 @@ from eopipe.snapshot import Snapshot
 from eopipe.stac.search import SearchReport, search
 from eopipe.stac.signing import signer_for
 from eopipe.storage import Storage
+from eopipe.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,7 +112,8 @@ def open_run(
         job = _resolve(spec, before.now, strict=strict, kernel_options=before.kernel_options)
         run_json.refuse_other_weights(before, job.kernel.info, storage.url())
         snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
-        return Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
+        warnings = (*before.warnings, *run_json.software_warnings(before))
+        return Opened(storage, job, snapshot, before, None, warnings, tile=before.tile)
     job = _resolve(spec, now, strict=strict)
     snapshot, found = search(spec, job.area, now, progress=searching)
     if snapshot.index.num_rows == 0 and not allow_empty:
@@ -208,7 +210,7 @@ def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
         kernel_options=dict(job.kernel.info.options),
         recipe=plan.recipe,
         area=job.area.geojson,
-        versions=run_json.versions(),
+        versions=versions(),
         warnings=plan.warnings,
         words=tuple(prompt_check.plain(plan.words)),
         derived=opened.derived,

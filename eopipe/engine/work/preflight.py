@@ -15,20 +15,17 @@ from eopipe import run_folder
 from eopipe.cube.asset_file import AssetFile, ReadStats
 from eopipe.engine.cluster.device import device_label
 from eopipe.engine.format import gib
-from eopipe.engine.output.run_json import versions
 from eopipe.engine.work.precision import LIMIT, slowdown
 from eopipe.engine.work.reasons import fault_of
 from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import ClusterError
+from eopipe.versions import BYTES, PROTOCOL, versions
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from eopipe.engine.plan.make import Plan
     from eopipe.engine.work.worker_state import RunContext
-
-MUST_MATCH = ("eopipe", "numpy", "torch", "zarr", "rasterio", "dask", "distributed")
-"""Packages whose versions decide the bytes or the protocol; they must be the driver's."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) ->
     if report.error:
         raise ClusterError(f"worker {address} failed the preflight: {report.error}")
     mine = versions()
-    for name in MUST_MATCH:
+    for name in (*BYTES, *PROTOCOL):
         if report.versions.get(name) != mine[name]:
             raise ClusterError(
                 f"worker {address} has {name} {report.versions.get(name)}, and this process {mine[name]}; "
