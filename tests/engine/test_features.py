@@ -19,7 +19,8 @@ from eopipe.engine.output.recipe import digest
 from eopipe.errors import SpecError
 from eopipe.grid import Tile
 from eopipe.kernels import registry
-from eopipe.mosaic.features import FEATURES, FeatureStore, read_layout
+from eopipe.mosaic.features import FeatureStore, read_layout
+from eopipe.run_folder import FEATURES
 from eopipe.storage import Storage
 from tests.support.command import eopipe as command
 from tests.support.kernels import CHANNELS, TOKENS

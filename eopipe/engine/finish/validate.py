@@ -20,9 +20,10 @@ from eopipe.engine.statistics.planning import plan_statistics
 from eopipe.engine.statistics.store import StatisticsStore
 from eopipe.engine.work.tile_objects import merged_problem
 from eopipe.errors import DamageError, EopipeError
-from eopipe.mosaic.features import FEATURES, FeatureStore, tile_checksum
+from eopipe.mosaic.features import FeatureStore, tile_checksum
 from eopipe.mosaic.features import read_layout as read_feature_layout
 from eopipe.mosaic.store import MosaicWriter, checksum, read_layout
+from eopipe.run_folder import FEATURES
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:

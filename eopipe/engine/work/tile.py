@@ -26,8 +26,8 @@ from eopipe.engine.work.tile_objects import TileObjects
 from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
-from eopipe.mosaic.features import FEATURES
 from eopipe.mosaic.pyramid import histogram
+from eopipe.run_folder import FEATURES
 from eopipe.run_folder import cog as cog_path
 from eopipe.stac.signing import redact
 

@@ -15,7 +15,8 @@ from rasterio.windows import Window
 from eopipe.errors import ItemError, SpecError
 from eopipe.evaluation.dataset import local_path, read_items
 from eopipe.evaluation.metrics import IGNORE, Confusion
-from eopipe.mosaic.store import MOSAIC, read_layout
+from eopipe.mosaic.store import read_layout
+from eopipe.run_folder import MOSAIC
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:

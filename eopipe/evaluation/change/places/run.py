@@ -16,7 +16,8 @@ from eopipe.engine.run import execute
 from eopipe.evaluation.change.metrics import Figures
 from eopipe.evaluation.change.mosaics import CHANGE, MapJudged, judge_map, read_array
 from eopipe.evaluation.change.places.baselines import baselines
-from eopipe.mosaic.store import MOSAIC, read_layout
+from eopipe.mosaic.store import read_layout
+from eopipe.run_folder import MOSAIC
 from eopipe.spec import ClusterSpec, parse_spec
 from eopipe.storage import Storage
 
