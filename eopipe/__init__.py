@@ -9,17 +9,31 @@ from typing import TYPE_CHECKING, Any
 from eopipe.versions import __version__ as __version__
 
 if TYPE_CHECKING:
-    from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, rescore, rethreshold, run, search
+    from eopipe.api import (
+        BoundKernel,
+        Cube,
+        PlannedRun,
+        kernel,
+        map_kernel,
+        open_cube,
+        plan,
+        rescore,
+        rethreshold,
+        run,
+        search,
+    )
     from eopipe.spec import RunSpec, load_spec
 
 __all__ = [
     "BoundKernel",
     "Cube",
+    "PlannedRun",
     "RunSpec",
     "kernel",
     "load_spec",
     "map_kernel",
     "open_cube",
+    "plan",
     "rescore",
     "rethreshold",
     "run",

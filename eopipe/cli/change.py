@@ -117,7 +117,7 @@ def _scenes(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
     refuse_remote(asked.out)
     if asked.side is not None:
         raise SpecError(f"--side cuts pictures, and {card.title} is of scenes; leave it out")
-    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415  (torch and dask)
+    from eopipe.engine.display import choose_display  # noqa: PLC0415  (torch and dask)
     from eopipe.evaluation.change.command import write_result  # noqa: PLC0415
     from eopipe.evaluation.change.places.labelled import find_places  # noqa: PLC0415
     from eopipe.evaluation.change.places.report import trial_lines, trial_result  # noqa: PLC0415
@@ -129,8 +129,7 @@ def _scenes(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
         trial = Trial(out=asked.out, kernel=asked.options, baselines=asked.baselines, workers=asked.workers)
         found = try_places(places, trial, display=display)
     finally:
-        if isinstance(display, Terminal):
-            display.close()
+        display.close()
     document = trial_result(card, found, asked.options)
     write_result(asked.out, document)
     return document, trial_lines(document)

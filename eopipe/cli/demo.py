@@ -41,7 +41,7 @@ def demo(
 
     from eopipe.demo.display import closing_lines, opening_lines  # noqa: PLC0415  (with what follows: torch and dask)
     from eopipe.demo.run import prepare, run_demo  # noqa: PLC0415
-    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415
+    from eopipe.engine.display import choose_display  # noqa: PLC0415
 
     results = []
     for made in [prepare(one, words, out) for one in scenes]:
@@ -51,8 +51,7 @@ def demo(
         try:
             results.append(run_demo(made, display))
         finally:
-            if isinstance(display, Terminal):
-                display.close()
+            display.close()
         if results[-1]["exit_status"]:
             break
     status = results[-1]["exit_status"]

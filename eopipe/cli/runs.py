@@ -27,13 +27,15 @@ from eopipe.spec import ClusterSpec, load_spec, parse_yaml, resolve_now
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from eopipe.engine.display import Display
+
 
 LocalWorkers = Annotated[int | None, typer.Option(min=1, help="Local workers.")]
 Address = Annotated[str | None, typer.Option(help="A scheduler's address, instead of local workers.")]
 
 
-class Shape(StrEnum):
-    """What ``eopipe plan --tiles`` may print."""
+class TileFormat(StrEnum):
+    """How ``eopipe plan --tiles`` prints the tiles."""
 
     no = "no"
     geojson = "geojson"
@@ -47,32 +49,25 @@ def plan(
     allow_empty: AllowEmpty = False,
     strict: Strict = False,
     tiles: Annotated[
-        Shape, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
-    ] = Shape.no,
+        TileFormat, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
+    ] = TileFormat.no,
     as_json: Json = False,
 ) -> None:
     """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
-    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
+    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is refused before torch and dask are loaded
 
     from eopipe.engine.display import plan_lines  # noqa: PLC0415
-    from eopipe.engine.plan.open import open_run  # noqa: PLC0415
-    from eopipe.engine.run import local_workers, plan_run  # noqa: PLC0415
-    from eopipe.engine.work.calibrate import calibrate  # noqa: PLC0415  (with what follows: torch and dask)
-    from eopipe.engine.work.precision import freeze_precision  # noqa: PLC0415
+    from eopipe.engine.run import plan_spec  # noqa: PLC0415  (torch and dask)
 
-    found = open_run(loaded, now=moment, allow_empty=allow_empty, strict=strict)
-    opened, calibration = freeze_precision(found, calibrate)
-    made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
-    if tiles is Shape.geojson:
-        from eopipe.engine.plan.geojson import feature_collection  # noqa: PLC0415
-
-        print_json(feature_collection(opened.job, made))
+    planned = plan_spec(loaded, now=moment, allow_empty=allow_empty, strict=strict)
+    if tiles is TileFormat.geojson:
+        print_json(planned.geojson())
         return
     if as_json:
-        print_json({"output": opened.storage.url(), **made.summary()})
+        print_json(planned.summary())
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in plan_lines(made):
+    for line in plan_lines(planned.plan):
         console.print(line)
     console.print(f"next: eopipe run {spec}", markup=False)
 
@@ -99,7 +94,7 @@ def run(
     from eopipe.engine.run import execute  # noqa: PLC0415
 
     work = partial(execute, loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
-    _see_through(work, display, as_json=as_json)
+    _follow(work, display, as_json=as_json)
 
 
 @app.command()
@@ -130,10 +125,10 @@ def rescore(
 
     display = choose_display(quiet=as_json)
     display.phase("load")
-    from eopipe.engine.derived.rescore import rescore as again  # noqa: PLC0415
+    from eopipe.engine.derived.rescore import rescore as rescore_run  # noqa: PLC0415
 
     cluster = _cluster(workers, address)
-    _see_through(partial(again, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
+    _follow(partial(rescore_run, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
 
 
 @app.command()
@@ -160,27 +155,24 @@ def rethreshold(
 
     display = choose_display(quiet=as_json)
     display.phase("load")
-    from eopipe.engine.derived.rethreshold import rethreshold as again  # noqa: PLC0415
+    from eopipe.engine.derived.rethreshold import rethreshold as rethreshold_run  # noqa: PLC0415
 
     cluster = _cluster(workers, address)
-    _see_through(partial(again, out, to=to, at=at, display=display, cluster=cluster), display, as_json=as_json)
+    _follow(partial(rethreshold_run, out, to=to, at=at, display=display, cluster=cluster), display, as_json=as_json)
 
 
 def _cluster(workers: int | None, address: str | None) -> ClusterSpec | None:
-    """What computes, as the command line says it; None where it says nothing."""
-    asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
-    return ClusterSpec.model_validate(asked) if address or workers else None
+    """The cluster that the command line names; None where it names none."""
+    stated = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
+    return ClusterSpec.model_validate(stated) if address or workers else None
 
 
-def _see_through(work: Callable[[], dict[str, Any]], display: Any, *, as_json: bool) -> NoReturn:
-    """Do it with its display, which is closed whatever happens; then the summary and its exit status."""
-    from eopipe.engine.display import Terminal  # noqa: PLC0415  (torch and dask)
-
+def _follow(work: Callable[[], dict[str, Any]], display: Display, *, as_json: bool) -> NoReturn:
+    """Run with a display, which is closed whatever happens; then print the summary and exit with its status."""
     try:
         summary = work()
     finally:
-        if isinstance(display, Terminal):
-            display.close()
+        display.close()
     if as_json:
         print_json(summary)
     raise typer.Exit(summary["exit_status"])
@@ -196,20 +188,20 @@ def read_options(prompts: str | None, pairs: list[str] | None) -> dict[str, Any]
     Raises:
         SpecError: One cannot be read.
     """
-    found: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if prompts is not None:
         from eopipe.kernels.ovss.prompts import parse_text  # noqa: PLC0415  (with the kernels)
 
         try:
-            found["prompts"] = parse_text(prompts)
+            options["prompts"] = parse_text(prompts)
         except ValueError as error:
             raise SpecError(f"--prompts: {error}") from None
     for pair in pairs or ():
         key, equals, value = pair.partition("=")
         if not key or not equals:
             raise SpecError(f"--set: {pair!r} is no option; write KEY=VALUE, such as scale=40")
-        found[key] = parse_yaml(value, f"--set {key}")
-    return found
+        options[key] = parse_yaml(value, f"--set {key}")
+    return options
 
 
 @app.command()
@@ -217,11 +209,11 @@ def status(out: OutUri, *, as_json: Json = False) -> None:
     """Say how far a run is: tiles by status, failures by reason, who is writing."""
     from eopipe.engine.finish.status import read_status  # noqa: PLC0415
 
-    found = read_status(out)
+    progress_so_far = read_status(out)
     if as_json:
-        print_json(found)
+        print_json(progress_so_far)
     else:
-        print_pairs(found)
+        print_pairs(progress_so_far)
 
 
 @app.command()
@@ -235,6 +227,6 @@ def validate(out: OutUri, *, as_json: Json = False) -> None:
     else:
         for problem in problems:
             typer.echo(problem)
-        told = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
-        typer.echo(told, err=bool(problems))
+        total = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
+        typer.echo(total, err=bool(problems))
     raise typer.Exit(6 if problems else 0)

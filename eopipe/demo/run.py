@@ -11,7 +11,7 @@ from eopipe.demo.collection import COLLECTION, build
 from eopipe.demo.picture import true_colour
 from eopipe.demo.spec import spec_text
 from eopipe.demo.words import folder_name
-from eopipe.engine.finish.last_summary import complete
+from eopipe.engine.finish.status import last_summary
 from eopipe.engine.run import execute
 from eopipe.errors import OutputError
 from eopipe.mosaic.quicklook import QuicklookInfo, quicklook
@@ -90,7 +90,7 @@ def run_demo(made: Prepared, display: Display) -> dict[str, Any]:
         EopipeError: Everything a user can mend.
     """
     spec = load_spec(made.spec)
-    summary = complete(spec)
+    summary = last_summary(spec)
     if summary is None:
         summary = execute(spec, display=display)
     else:

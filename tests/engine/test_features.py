@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import eopipe
-from eopipe.engine.derived.rescore import _anchored, open_source
+from eopipe.engine.derived.rescore import _anchored, open_features
 from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.output.recipe import digest
@@ -220,7 +220,7 @@ def test_features_that_are_missing_fail_their_tiles(made, tmp_path, monkeypatch)
             storage.put(place.path(index), b"half")
         else:
             whole.append(index)
-    kept = open_source(str(source)).kept
+    _, kept = open_features(str(source))
     assert all(kept.get(*index) is not None for index in whole)
     summary = eopipe.rescore(str(source), to=str(tmp_path / "again"), prompts=WORDS)
     assert summary["exit_status"] == 3

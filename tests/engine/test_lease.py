@@ -54,7 +54,7 @@ def holder(local):
 def held_by(storage, *, expires, **owner):
     """Write a lease as another owner would have."""
     now = time.time()
-    someone = replace(Owner.here(), id="other", **owner)
+    someone = replace(Owner.this_process(), id="other", **owner)
     file = LeaseFile(someone, acquired=now - 100, expires=now + expires)
     storage.create(run_folder.LEASE, file.to_bytes())
 
@@ -179,7 +179,7 @@ def test_who_is_taken_over_is_told_once_and_gives_nothing_back(storage):
     told = []
     lease = Lease(storage, ttl=4, on_lost=told.append).acquire()
     _, version = storage.get_versioned(run_folder.LEASE)
-    thief = LeaseFile(replace(Owner.here(), id="thief", host="elsewhere"), time.time(), time.time() + 60)
+    thief = LeaseFile(replace(Owner.this_process(), id="thief", host="elsewhere"), time.time(), time.time() + 60)
     while not storage.swap(run_folder.LEASE, thief.to_bytes(), version):
         _, version = storage.get_versioned(run_folder.LEASE)
     wait_until(lambda: lease.lost)

@@ -31,9 +31,7 @@ def test_changes_name_then_and_now_and_pass_over_what_was_never_stated():
 
 @pytest.mark.parametrize("name", ["GDAL", "PROJ", "numba", "llvmlite", "numpy", "distributed"])
 def test_a_worker_with_another_version_is_refused_and_named(name):
-    report = preflight.WorkerReport(
-        versions=versions(), device="cpu", rss=0, read_seconds=0.0, slowdown=1.0, error="", warning=""
-    )
+    report = preflight.WorkerReport(versions=versions(), device="cpu")
     other = replace(report, versions={**report.versions, name: "0.1"})
     with pytest.raises(ClusterError, match=rf"^worker tcp://a has {name} 0\.1, and this process {versions()[name]};"):
         preflight._judge("tcp://a", other, None, plan=None)

@@ -31,7 +31,7 @@ class Taught(Overlapping):
 def _taught(monkeypatch):
     entry = registry._Entry(Options, lambda options, resolution: Taught(options))
     monkeypatch.setitem(registry._KERNELS, "taught", entry)
-    monkeypatch.setattr("eopipe.engine.work.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    monkeypatch.setattr("eopipe.engine.run.calibrate_in_process", lambda *_, **__: CALIBRATION)
 
 
 def kernel(**prompts):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from eopipe.engine.cluster.device import choose_device, device_label
+from eopipe.engine.cluster.resources import choose_device, device_label
 from eopipe.grid import CELL
 from eopipe.models.dynamicworld.net import GFLOP_PER_PIXEL, HALO, TorchDynamicWorld, load_dynamic_world
 from eopipe.models.registry import DYNAMIC_WORLD

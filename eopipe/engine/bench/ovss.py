@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.nn import functional
 
-from eopipe.engine.cluster.device import choose_device, device_label
+from eopipe.engine.cluster.resources import choose_device, device_label
 from eopipe.grid import PixelBox
 from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, segment_image
 from eopipe.kernels.ovss.windows import lay_windows

@@ -1,4 +1,4 @@
-"""The lease: one run writes an output at a time (DESIGN §5 ``lease.json``).
+"""The lease: one run writes an output at a time.
 
 The file names its owner and says until when it is held. A background thread renews it; every
 change is a compare-and-swap, so of several that try, one wins. It is taken over
@@ -74,7 +74,7 @@ class Owner:
     started: str
 
     @classmethod
-    def here(cls) -> Owner:
+    def this_process(cls) -> Owner:
         """This process."""
         pid = os.getpid()
         return cls(secrets.token_hex(8), socket.gethostname(), _boot(), _namespace(), pid, _start_time(pid) or "")
@@ -192,10 +192,10 @@ class Lease:
             LeaseError: Another run holds the output; names its host, process and expiry.
             OutputError: The output cannot be read or written.
         """
-        mine = self._fresh()
-        if not self._storage.create(run_folder.LEASE, mine.to_bytes()):
-            self._take_over(mine)
-        self._hold(mine)
+        lease = self._fresh()
+        if not self._storage.create(run_folder.LEASE, lease.to_bytes()):
+            self._take_over(lease)
+        self._hold(lease)
         self._lost.clear()
         self._stop.clear()
         self._thread = threading.Thread(target=self._renew_until_stopped, name="lease", daemon=True)
@@ -212,9 +212,9 @@ class Lease:
         if held is None:
             return
         try:
-            found, version = self._read()
-            if found is not None and found.owner.id == held.owner.id:
-                self._storage.swap(run_folder.LEASE, replace(found, released=True).to_bytes(), version)
+            current, version = self._read()
+            if current is not None and current.owner.id == held.owner.id:
+                self._storage.swap(run_folder.LEASE, replace(current, released=True).to_bytes(), version)
         except (FileNotFoundError, OutputError) as error:
             logger.warning("lease of %s not given back: %s; it expires by itself", self._storage.uri, error)
 
@@ -228,7 +228,7 @@ class Lease:
 
     def _fresh(self) -> LeaseFile:
         now = time.time()
-        return LeaseFile(Owner.here(), acquired=now, expires=now + self._ttl)
+        return LeaseFile(Owner.this_process(), acquired=now, expires=now + self._ttl)
 
     def _hold(self, held: LeaseFile) -> None:
         self._held, self._renewed = held, time.monotonic()
@@ -237,31 +237,31 @@ class Lease:
         data, version = self._storage.get_versioned(run_folder.LEASE)
         return LeaseFile.from_bytes(data), version
 
-    def _take_over(self, mine: LeaseFile) -> None:
+    def _take_over(self, lease: LeaseFile) -> None:
         try:
-            found, version = self._read()
+            current, version = self._read()
         except FileNotFoundError:  # someone deleted the file by hand between our two calls
-            if self._storage.create(run_folder.LEASE, mine.to_bytes()):
+            if self._storage.create(run_folder.LEASE, lease.to_bytes()):
                 return
-            found, version = self._read()
-        if found is not None and found.owner.id == mine.owner.id:
+            current, version = self._read()
+        if current is not None and current.owner.id == lease.owner.id:
             return  # our own first attempt, of which the answer was lost
-        if found is not None and not found.free(time.time(), self._margin):
-            raise self._refusal(found)
-        if found is None:
+        if current is not None and not current.free(time.time(), self._margin):
+            raise self._refusal(current)
+        if current is None:
             logger.warning("%s is damaged and names no owner; it is taken over", self._storage.url(run_folder.LEASE))
-        elif not found.released:
-            logger.warning("the lease of %s is taken over: it is dead or expired", found.owner)
-        if not self._storage.swap(run_folder.LEASE, mine.to_bytes(), version):
+        elif not current.released:
+            logger.warning("the lease of %s is taken over: it is dead or expired", current.owner)
+        if not self._storage.swap(run_folder.LEASE, lease.to_bytes(), version):
             winner, _ = self._read()
-            if winner is None or winner.owner.id != mine.owner.id:  # ours: an answer was lost and the write repeated
+            if winner is None or winner.owner.id != lease.owner.id:  # ours: an answer was lost and the write repeated
                 raise self._refusal(winner)
 
-    def _refusal(self, found: LeaseFile | None) -> LeaseError:
-        if found is None:
+    def _refusal(self, current: LeaseFile | None) -> LeaseError:
+        if current is None:
             return LeaseError(f"{self._storage.uri}: another run has just taken the lease; wait for it to end")
         return LeaseError(
-            f"{self._storage.uri} is held by {found.owner} until {_iso(found.expires)}, renewed while it runs; "
+            f"{self._storage.uri} is held by {current.owner} until {_iso(current.expires)}, renewed while it runs; "
             f"wait for it to end, or stop it: a dead run's lease is free {self._margin:.0f} s after that time"
         )
 
@@ -285,12 +285,12 @@ class Lease:
             return
         renewed = replace(held, expires=time.time() + self._ttl)
         try:
-            found, version = self._read()
+            current, version = self._read()
         except FileNotFoundError:
             self._lose(f"{run_folder.LEASE} was deleted")
             return
-        if found is None or found.owner.id != held.owner.id:
-            self._lose(f"{found.owner if found else 'someone'} took it over")
+        if current is None or current.owner.id != held.owner.id:
+            self._lose(f"{current.owner if current else 'someone'} took it over")
         elif self._storage.swap(run_folder.LEASE, renewed.to_bytes(), version):
             self._hold(renewed)
         # Else it changed between the two calls: the next round reads who has it; it runs out by itself otherwise.
@@ -308,16 +308,16 @@ class Lease:
 def lease_state(storage: Storage, *, margin: float = MARGIN) -> str:
     """One line for people: ``free``, or who holds the lease and until when."""
     try:
-        found = LeaseFile.from_bytes(storage.get(run_folder.LEASE))
+        current = LeaseFile.from_bytes(storage.get(run_folder.LEASE))
     except FileNotFoundError:
         return "free"
-    if found is None:
+    if current is None:
         return f"free ({run_folder.LEASE} is damaged)"
-    if found.released:
-        return f"free (last held by {found.owner})"
-    if found.free(time.time(), margin):
-        return f"free ({found.owner} is dead, or let it expire at {_iso(found.expires)})"
-    return f"held by {found.owner} until {_iso(found.expires)}"
+    if current.released:
+        return f"free (last held by {current.owner})"
+    if current.free(time.time(), margin):
+        return f"free ({current.owner} is dead, or let it expire at {_iso(current.expires)})"
+    return f"held by {current.owner} until {_iso(current.expires)}"
 
 
 def _start_time(pid: int) -> str | None:

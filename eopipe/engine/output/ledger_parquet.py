@@ -12,7 +12,7 @@ from eopipe.grid import Tile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eopipe.engine.output.ledger import Failure, Record
+    from eopipe.engine.output.record import Failure, Record
 
 _TIME = pa.timestamp("us", tz="UTC")
 _FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
@@ -55,7 +55,7 @@ def table_bytes(records: Sequence[Record], failed: Sequence[Failure]) -> bytes:
 
 def _done_row(record: Record) -> dict[str, Any]:
     return {
-        **_place(record.tile),
+        **_square(record.tile),
         "inputs": record.inputs,
         "status": record.status,
         "reason": f"lacks {', '.join(record.lacks)}" if record.lacks else None,
@@ -76,7 +76,7 @@ def _done_row(record: Record) -> dict[str, Any]:
 
 def _failed_row(failure: Failure) -> dict[str, Any]:
     return {
-        **_place(failure.tile),
+        **_square(failure.tile),
         "inputs": failure.inputs,
         "status": "failed",
         "reason": failure.reason,
@@ -87,6 +87,6 @@ def _failed_row(failure: Failure) -> dict[str, Any]:
     }
 
 
-def _place(name: str) -> dict[str, Any]:
+def _square(name: str) -> dict[str, Any]:
     tile = Tile.parse(name)
     return {"tile": name, "row": tile.row, "col": tile.col}

@@ -11,7 +11,7 @@ from pyproj import Transformer
 from rasterio.windows import from_bounds
 
 import eopipe
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.errors import ItemError, SpecError
 from eopipe.evaluation.change.cards import find_set
 from eopipe.evaluation.change.places import run as trials
@@ -128,7 +128,7 @@ def tried(workers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trial")
     places = find_places(tiny(folder), OSCD)
     trial = trials.Trial(out=folder / "out")
-    return places, trial, trials.try_places(places, trial, display=Quiet(), calibration=CALIBRATION)
+    return places, trial, trials.try_places(places, trial, display=Display(), calibration=CALIBRATION)
 
 
 @needs_shared
@@ -182,10 +182,10 @@ def by_hand(place, whole):
 def test_a_second_start_runs_nothing_and_says_the_same(tried, monkeypatch):
     places, trial, before = tried
     monkeypatch.setattr(trials, "execute", lambda *_, **__: pytest.fail("a complete run was started again"))
-    again = trials.try_places(places, trial, display=Quiet())
+    again = trials.try_places(places, trial, display=Display())
     assert trial_result(OSCD, again, {}) == trial_result(OSCD, before, {})
     with pytest.raises(SpecError):  # the folder holds another run
-        trials.try_places(places, trials.Trial(out=trial.out, kernel={"registration": False}), display=Quiet())
+        trials.try_places(places, trials.Trial(out=trial.out, kernel={"registration": False}), display=Display())
 
 
 @needs_shared

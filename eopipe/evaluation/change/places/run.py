@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.engine.cluster import open_cluster
-from eopipe.engine.cluster.current import current_client
-from eopipe.engine.finish.last_summary import complete
+from eopipe.engine.cluster import current_client, open_cluster
+from eopipe.engine.finish.status import last_summary
 from eopipe.engine.run import execute
 from eopipe.evaluation.change.metrics import Figures
 from eopipe.evaluation.change.mosaics import CHANGE, MapJudged, judge_map, read_array
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from eopipe.engine.display import Display
-    from eopipe.engine.work.calibrate import Calibration
+    from eopipe.engine.plan.model import Calibration
     from eopipe.evaluation.change.places.labelled import Place
     from eopipe.spec import RunSpec
 
@@ -95,7 +94,7 @@ def try_places(
         for place in places:
             begun = time.monotonic()
             spec = spec_of(place, trial)
-            summary = complete(spec)
+            summary = last_summary(spec)
             if summary is None:
                 if not opened:
                     cluster = stack.enter_context(open_cluster(_cluster(trial.workers)))

@@ -1,8 +1,9 @@
-"""What measuring costs: for the plan, and for the worker's memory."""
+"""Cost of measuring statistics: bytes, requests, seconds, and a worker's memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StatisticsCost:
-    """What a run measures before its tiles.
+    """Cost of what a run measures before its tiles.
 
     Args:
         plan: Stages and blocks.
@@ -59,26 +60,31 @@ def cost_of(
         snapshot: The frozen items.
         read: How tiles are read.
         workers: How many read at once.
-        seconds: Of a cell, by stage (:class:`eopipe.engine.work.calibrate.Calibration`).
+        seconds: Of a cell, by stage (:class:`eopipe.engine.plan.model.Calibration`).
     """
     reads = [_reads(stage, plan.factor, snapshot=snapshot, read=read, workers=workers) for stage in plan.stages]
     cells = {stage.info.name: sum(len(_read_cells(stage, block)) for block in stage.blocks) for stage in plan.stages}
     return StatisticsCost(
         plan,
         sum(cells.values()),
-        ReadEstimate(
-            bytes=sum(one.bytes for one in reads),
-            requests=sum(one.requests for one in reads),
-            tiles=sum(one.tiles for one in reads),
-            headers=sum(one.headers for one in reads),
-            unread=tuple(dict.fromkeys(line for one in reads for line in one.unread)),
-        ),
+        reduce(add_reads, reads, ReadEstimate(bytes=0, requests=0)),
         sum(seconds.get(name, 0.0) * count for name, count in cells.items()),
     )
 
 
+def add_reads(first: ReadEstimate, second: ReadEstimate) -> ReadEstimate:
+    """Both together."""
+    return ReadEstimate(
+        bytes=first.bytes + second.bytes,
+        requests=first.requests + second.requests,
+        tiles=first.tiles + second.tiles,
+        headers=first.headers + second.headers,
+        unread=tuple(dict.fromkeys((*first.unread, *second.unread))),
+    )
+
+
 def stage_memory(kernel: Kernel, *, base: int, scenes: int) -> list[TileMemory]:
-    """Peak of a block's task by stage, as :func:`eopipe.engine.plan.memory.tile_memory` has it of a tile's.
+    """Peak of a block's task by stage, by cause as :func:`eopipe.engine.plan.memory.tile_memory` has a tile's.
 
     Args:
         kernel: Not loaded.
