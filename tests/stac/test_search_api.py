@@ -133,7 +133,11 @@ def test_passing_faults_are_tried_again(api, fault):
 def test_a_fault_in_the_middle_of_paging_loses_nothing(api):
     spec, area = spec_for(api.url, collections=[L2A])
     search(
-        spec, area, NOW, backoff=QUICK, progress=lambda n: api.inject("/search", Fault("reset")) if n == 2 else None
+        spec.source,
+        area,
+        NOW,
+        backoff=QUICK,
+        progress=lambda n: api.inject("/search", Fault("reset")) if n == 2 else None,
     )
     assert len(api.asked("/search")) == 4
 
