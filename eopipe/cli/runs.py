@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -25,7 +25,7 @@ from eopipe.errors import SpecError
 from eopipe.spec import ClusterSpec, load_spec, parse_yaml, resolve_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from eopipe.engine.display import Display
 
@@ -87,14 +87,11 @@ def run(
     """
     loaded, moment = load_spec(spec), resolve_now(now) if now else None
 
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with _progress(quiet=as_json) as display:
+        from eopipe.engine.run import execute  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.run import execute  # noqa: PLC0415
-
-    work = partial(execute, loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
-    _follow(work, display, as_json=as_json)
+        summary = execute(loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
+    _finish(summary, as_json=as_json)
 
 
 @app.command()
@@ -121,14 +118,11 @@ def rescore(
     if not options:
         raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
 
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with _progress(quiet=as_json) as display:
+        from eopipe.engine.derived.rescore import rescore as rescore_run  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.derived.rescore import rescore as rescore_run  # noqa: PLC0415
-
-    cluster = _cluster(workers, address)
-    _follow(partial(rescore_run, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
+        summary = rescore_run(out, options, out=to, display=display, cluster=_cluster(workers, address))
+    _finish(summary, as_json=as_json)
 
 
 @app.command()
@@ -151,14 +145,11 @@ def rethreshold(
     as_json: Json = False,
 ) -> None:
     """Cut a change map elsewhere, from the scores that a run stored; nothing is mapped. The same command resumes."""
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with _progress(quiet=as_json) as display:
+        from eopipe.engine.derived.rethreshold import rethreshold as rethreshold_run  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.derived.rethreshold import rethreshold as rethreshold_run  # noqa: PLC0415
-
-    cluster = _cluster(workers, address)
-    _follow(partial(rethreshold_run, out, to=to, at=at, display=display, cluster=cluster), display, as_json=as_json)
+        summary = rethreshold_run(out, to=to, at=at, display=display, cluster=_cluster(workers, address))
+    _finish(summary, as_json=as_json)
 
 
 def _cluster(workers: int | None, address: str | None) -> ClusterSpec | None:
@@ -167,12 +158,21 @@ def _cluster(workers: int | None, address: str | None) -> ClusterSpec | None:
     return ClusterSpec.model_validate(stated) if address or workers else None
 
 
-def _follow(work: Callable[[], dict[str, Any]], display: Display, *, as_json: bool) -> NoReturn:
-    """Run with a display, which is closed whatever happens; then print the summary and exit with its status."""
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Display]:
+    """A display while torch and dask load and a run goes; closed whatever happens."""
+    from eopipe.engine.display import choose_display  # noqa: PLC0415
+
+    display = choose_display(quiet=quiet)
+    display.phase("load")
     try:
-        summary = work()
+        yield display
     finally:
         display.close()
+
+
+def _finish(summary: dict[str, Any], *, as_json: bool) -> NoReturn:
+    """Exit with a run's status."""
     if as_json:
         print_json(summary)
     raise typer.Exit(summary["exit_status"])

@@ -34,8 +34,8 @@ def test_a_worker_with_another_version_is_refused_and_named(name):
     report = preflight.WorkerReport(versions=versions(), device="cpu")
     other = replace(report, versions={**report.versions, name: "0.1"})
     with pytest.raises(ClusterError, match=rf"^worker tcp://a has {name} 0\.1, and this process {versions()[name]};"):
-        preflight._judge("tcp://a", other, None, plan=None)
-    preflight._judge("tcp://a", report, None, plan=None)
+        preflight._judge("tcp://a", other, None, None, None)
+    preflight._judge("tcp://a", report, None, None, None)
 
 
 @needs_shared

@@ -43,7 +43,7 @@ def _pod_arguments(spec: ClusterSpec) -> dict[str, Any]:
         defaults["n_workers"] = spec.workers
     if spec.memory is not None:
         defaults["resources"] = {"requests": {"memory": spec.memory}, "limits": {"memory": spec.memory}}
-    arguments = protocol.merged(defaults, spec.options)
+    arguments = {**defaults, **spec.options}
     arguments["env"] = _pod_environment(spec.options.get("env"))
     return arguments
 
@@ -117,7 +117,7 @@ def _job_arguments(spec: ClusterSpec) -> dict[str, Any]:
     defaults: dict[str, Any] = {"cores": 1, "processes": 1}
     if spec.memory is not None:
         defaults["memory"] = spec.memory
-    arguments = protocol.merged(defaults, spec.options)
+    arguments = {**defaults, **spec.options}
     arguments["job_script_prologue"] = [*exports, *spec.options.get("job_script_prologue", [])]
     # A free port: 8787 of a login node is seldom ours, and dask-jobqueue would warn.
     arguments["scheduler_options"] = {"dashboard_address": ":0", **spec.options.get("scheduler_options", {})}

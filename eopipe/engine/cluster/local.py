@@ -32,7 +32,7 @@ def open_local(spec: ClusterSpec) -> Iterator[protocol.ClusterHandle]:
         "threads_per_worker": 1,
         "memory_limit": spec.memory or memory_a_worker(workers),
     }
-    with start_workers("local", LocalCluster, protocol.merged(defaults, spec.options)) as handle:
+    with start_workers("local", LocalCluster, {**defaults, **spec.options}) as handle:
         yield handle
 
 
@@ -44,7 +44,7 @@ def open_cuda(spec: ClusterSpec) -> Iterator[protocol.ClusterHandle]:
     defaults: dict[str, Any] = {"threads_per_worker": 1, "memory_limit": spec.memory or "auto", "data": dict}
     if spec.workers is not None:
         defaults["n_workers"] = spec.workers
-    with start_workers("cuda", module.LocalCUDACluster, protocol.merged(defaults, spec.options)) as handle:
+    with start_workers("cuda", module.LocalCUDACluster, {**defaults, **spec.options}) as handle:
         yield handle
 
 
@@ -63,10 +63,10 @@ def start_workers(
             "processes": True,
             "dashboard_address": "127.0.0.1:0",  # without bokeh it serves health and metrics only
             "local_directory": scratch,
-            "silence_logs": logging.ERROR,  # a slow exit of a worker is no news; a tile that suffers says so itself
+            "silence_logs": logging.ERROR,  # a slow exit of a worker harms nothing
         }
         with protocol.starting(kind), dask.config.set(settings), sigint_blocked():
-            cluster = stack.enter_context(make(**protocol.merged(defaults, options)))
+            cluster = stack.enter_context(make(**{**defaults, **options}))
         client = stack.enter_context(protocol.client_of(cluster))
         yield protocol.ClusterHandle(
             client, kind, owned=True, workers=len(cluster.worker_spec), stop_now=lambda: _kill(cluster)

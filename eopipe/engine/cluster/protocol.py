@@ -15,7 +15,7 @@ from distributed import Client
 from eopipe.errors import ClusterError, EopipeError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from types import ModuleType
 
@@ -42,7 +42,7 @@ class ClusterHandle:
         client: The Client; not made the process's default.
         kind: The adapter's name, ``local`` … ``slurm``.
         owned: Whether eopipe started the cluster and will stop it.
-        workers: Number of workers asked for; None where someone else decides.
+        workers: Number of workers asked for; None where the cluster's owner decides.
         stop_now: Kills workers that run here, for a second signal; does nothing for other kinds.
     """
 
@@ -154,11 +154,6 @@ def worker_settings() -> dict[str, Any]:
         "distributed.worker.memory.pause": False,
         "distributed.worker.memory.terminate": 0.95,
     }
-
-
-def merged(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the library is called with: the user's options win."""
-    return {**defaults, **options}
 
 
 @contextlib.contextmanager

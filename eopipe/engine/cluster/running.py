@@ -53,7 +53,7 @@ def open_address(spec: ClusterSpec) -> Iterator[protocol.ClusterHandle]:
     address = spec.address
     if address is None:  # the spec's own validation sees to it for YAML; Python may skip validation
         raise SpecError("cluster.address is missing; give one such as tcp://scheduler:8786")
-    options = protocol.merged({"timeout": protocol.CONNECT_SECONDS, "set_as_default": False}, spec.options)
+    options = {"timeout": protocol.CONNECT_SECONDS, "set_as_default": False, **spec.options}
     with protocol.starting("address"):
         if isinstance(options.get("security"), dict):
             options["security"] = Security(**options["security"])

@@ -1,4 +1,4 @@
-"""How much other thresholds would find, said before one is taken: people must choose one."""
+"""How much other thresholds would find: shown before a map is cut, since people must choose one."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def _shards(
 
 
 def _unrecorded(writer: MosaicWriter, layout: Layout, tile: Tile) -> Iterator[str]:
-    """A tile without a record was not run, or failed: its pixels must say so."""
+    """A tile without a record was not run, or failed: its pixels must hold the fill value."""
     try:
         filled = any((writer.read(tile, spec.name) != spec.fill).any() for spec in layout.arrays)
     except _UNREADABLE as error:

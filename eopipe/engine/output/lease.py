@@ -1,10 +1,10 @@
 """The lease: one run writes an output at a time.
 
-The file names its owner and says until when it is held. A background thread renews it; every
+The file names its owner and states until when it is held. A background thread renews it; every
 change is a compare-and-swap, so of several that try, one wins. It is taken over
 
-* when it has expired, by :data:`MARGIN` seconds more than it says, or
-* at once, when its owner ran in this very place (host, boot, process namespace) and that
+* when it expired :data:`MARGIN` seconds ago, or
+* at once, when its owner ran on this machine (same host, boot and process namespace) and that
   process is gone. A process counts as the same only if its start time is the same too.
 
 An owner that cannot renew in time stops by itself when the lease expires, before anyone may
@@ -13,7 +13,7 @@ them within milliseconds). Where they do not, a live lease may be taken over ear
 owner finds out at its next renewal and stops. Even then nothing is spoilt, for tiles are
 written whole, equal inputs give equal bytes, and a ledger record is never overwritten.
 
-A released lease stays as a file that says so: to delete it would be a race with the next
+A released lease stays as a file marked ``released``: to delete it would be a race with the next
 owner, for no store can delete "only if unchanged".
 """
 
@@ -38,7 +38,6 @@ from eopipe import run_folder
 from eopipe.errors import LeaseError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from eopipe.storage import Storage
@@ -55,7 +54,7 @@ MARGIN = 30.0
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, so named that another on the same machine can tell whether it still lives.
+    """A process, identified so that another on the same machine can check whether it is alive.
 
     Args:
         id: Random; one a lease.
@@ -80,7 +79,7 @@ class Owner:
         return cls(secrets.token_hex(8), socket.gethostname(), _boot(), _namespace(), pid, _start_time(pid) or "")
 
     def is_dead(self) -> bool:
-        """Whether the owner is known to be gone; False where it ran elsewhere, since that cannot be told."""
+        """Whether the owner is known to be gone; False where it ran on another machine: that cannot be checked."""
         if (self.host, self.boot, self.namespace) != (socket.gethostname(), _boot(), _namespace()):
             return False
         return _start_time(self.pid) != self.started
@@ -111,7 +110,7 @@ class LeaseFile:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LeaseFile | None:
-        """Parse; None where the file is damaged (nobody can hold a lease that names no owner).
+        """Parse; None where the file is damaged (a lease without an owner is held by no process).
 
         Raises:
             LeaseError: Another version of eopipe wrote it.
@@ -141,40 +140,24 @@ class Lease:
         storage: The run's folder.
         ttl: Seconds that the lease lasts unless renewed.
         margin: Seconds that clocks of different hosts may differ by.
-        on_lost: Called once, from the renewing thread, if the lease is lost.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        ttl: float = TTL,
-        margin: float = MARGIN,
-        on_lost: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, storage: Storage, *, ttl: float = TTL, margin: float = MARGIN) -> None:
         self._storage = storage
         self._ttl = ttl
         self._margin = margin
-        self._on_lost = on_lost
         self._held: LeaseFile | None = None
         self._renewed = 0.0  # monotonic
         self._stop = threading.Event()
-        self._lost = threading.Event()
-        self._losing = threading.Lock()
-        self._why = ""
+        self._lost_by = ""  # how it was lost; empty while it is not
         self._thread: threading.Thread | None = None
-
-    @property
-    def owner(self) -> Owner | None:
-        """This lease's owner, while it is held."""
-        return self._held.owner if self._held else None
 
     @property
     def lost(self) -> bool:
         """Whether the lease was taken over or ran out: stop writing."""
-        if self._held is not None and not self._lost.is_set() and self._ran_out():
-            self._lose("it ran out before it could be renewed; is the output reachable, was the machine asleep?")
-        return self._lost.is_set()
+        if not self._lost_by and self._ran_out():
+            self._lost_by = "it ran out before it could be renewed; is the output reachable, was the machine asleep?"
+        return bool(self._lost_by)
 
     def check(self) -> None:
         """Raise if the lease is lost.
@@ -183,7 +166,7 @@ class Lease:
             LeaseError: With the reason.
         """
         if self.lost:
-            raise LeaseError(f"the lease on {self._storage.uri} is lost: {self._why}; run again to resume")
+            raise LeaseError(f"the lease on {self._storage.uri} is lost: {self._lost_by}; run again to resume")
 
     def acquire(self) -> Self:
         """Take the lease, and start to renew it.
@@ -196,7 +179,7 @@ class Lease:
         if not self._storage.create(run_folder.LEASE, lease.to_bytes()):
             self._take_over(lease)
         self._hold(lease)
-        self._lost.clear()
+        self._lost_by = ""
         self._stop.clear()
         self._thread = threading.Thread(target=self._renew_until_stopped, name="lease", daemon=True)
         self._thread.start()
@@ -240,7 +223,7 @@ class Lease:
     def _take_over(self, lease: LeaseFile) -> None:
         try:
             current, version = self._read()
-        except FileNotFoundError:  # someone deleted the file by hand between our two calls
+        except FileNotFoundError:  # the file was deleted by hand between our two calls
             if self._storage.create(run_folder.LEASE, lease.to_bytes()):
                 return
             current, version = self._read()
@@ -287,22 +270,13 @@ class Lease:
         try:
             current, version = self._read()
         except FileNotFoundError:
-            self._lose(f"{run_folder.LEASE} was deleted")
+            self._lost_by = f"{run_folder.LEASE} was deleted"
             return
         if current is None or current.owner.id != held.owner.id:
-            self._lose(f"{current.owner if current else 'someone'} took it over")
+            self._lost_by = f"{current.owner if current else 'another run'} took it over"
         elif self._storage.swap(run_folder.LEASE, renewed.to_bytes(), version):
             self._hold(renewed)
         # Else it changed between the two calls: the next round reads who has it; it runs out by itself otherwise.
-
-    def _lose(self, why: str) -> None:
-        with self._losing:
-            if self._lost.is_set():
-                return
-            self._why = why
-            self._lost.set()
-        if self._on_lost is not None:
-            self._on_lost(why)
 
 
 def lease_state(storage: Storage, *, margin: float = MARGIN) -> str:

@@ -2,11 +2,11 @@
 
 **A tile is done if and only if the key (tile, inputs) exists**: one record file, created
 atomically after all of the tile's other files, and never overwritten. So what is left to do
-is one listing and no reading, whoever asks, however the last run ended.
+is one listing and no reading, however the last run ended.
 
 The one exception is damage from outside (a disk that lost a file's content in a power cut): a
 record of zero bytes is not believed by the listing, and one that cannot be parsed, or whose
-digest differs, is reported by whoever reads it, counts as absent there, and may be replaced.
+digest differs, is reported when it is read, counts as absent, and may be replaced.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Ledger:
             return existing == record  # equal: our own first attempt, of which the answer was lost
         try:
             _, version = self._storage.get_versioned(path)
-        except FileNotFoundError:  # someone discarded the damaged one meanwhile
+        except FileNotFoundError:  # the damaged one was deleted meanwhile
             return self._storage.create(path, data)
         return self._storage.swap(path, data, version)
 

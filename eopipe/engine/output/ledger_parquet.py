@@ -54,23 +54,15 @@ def table_bytes(records: Sequence[Record], failed: Sequence[Failure]) -> bytes:
 
 
 def _done_row(record: Record) -> dict[str, Any]:
+    fields = record.model_dump()
+    maps = {name: list(fields[name].items()) for name in ("checksums", "histogram", "files", "figures")}
     return {
+        **fields,
         **_square(record.tile),
-        "inputs": record.inputs,
-        "status": record.status,
+        **maps,
         "reason": f"lacks {', '.join(record.lacks)}" if record.lacks else None,
-        "attempts": record.attempts,
         "seconds": sum(record.seconds.values()),
         "stages": list(record.seconds.items()),
-        "bytes_read": record.bytes_read,
-        "scenes": list(record.scenes),
-        "checksums": list(record.checksums.items()),
-        "histogram": list(record.histogram.items()),
-        "files": [(name, file.model_dump()) for name, file in record.files.items()],
-        "figures": list(record.figures.items()),
-        "device": record.device,
-        "started": record.started,
-        "finished": record.finished,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a tile's task leaves: a record where it is done, a failure where it is not; each a small JSON file."""
+"""Entries of the ledger: a record of a tile that is done, a failure of an attempt that is not; small JSON files."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ class Outcome:
     """Where tiles stand now.
 
     Args:
-        keys: All that were asked about.
+        keys: Of all tiles.
         records: Of what is done.
         failures: The last failure of each that is not.
     """

@@ -10,21 +10,18 @@ import shapely
 from pyproj import Geod
 
 from eopipe.area.footprint import to_lonlat
-from eopipe.cube.estimate import ReadEstimate, estimate_reads
-from eopipe.cube.scenes import scenes_from_items
 from eopipe.engine.output.recipe import tile_recipe
 from eopipe.engine.plan import prompt_check
-from eopipe.engine.plan.memory import GDAL_CACHE, TileMemory, check_fits, choose_tile, tile_memory
+from eopipe.engine.plan.memory import TileMemory, check_fits, choose_tile, tile_memory
 from eopipe.engine.plan.model import FeatureBytes, Plan
 from eopipe.engine.plan.resolved_spec import THREADS
-from eopipe.engine.plan.statistics_cost import add_reads, cost_of, stage_memory
+from eopipe.engine.plan.statistics_cost import add_reads, cost_of, estimate, stage_memory
 from eopipe.engine.plan.tiles import STRIP, PlannedTile, most_scenes, plan_tiles, read_box
 from eopipe.engine.statistics.planning import describe, stages_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eopipe.cube.reader import ReadSettings
     from eopipe.engine.plan.model import PlanRequest
     from eopipe.engine.plan.resolved_spec import Job
     from eopipe.snapshot import Snapshot
@@ -64,7 +61,12 @@ def make_plan(request: PlanRequest) -> Plan:
     if request.features is not None:
         recipe["features"] = dict(request.features)
     tiles, measured = plan_tiles(job.region, snapshot=snapshot, recipe=recipe, scenes=scenes)
-    reads, statistics = _reads(job, snapshot, tiles, size, read, workers.count), None
+    boxes = [
+        (read_box(tile.tile.box(size), info), [row for rows in tile.rows for row in rows])
+        for tile in tiles
+        if tile.read
+    ]
+    reads, statistics = estimate(boxes, snapshot, read, strip=STRIP, workers=workers.count), None
     windows = sum(tile.covered for tile in tiles) * info.window.touching(size * info.factor) ** 2
     compute = windows * calibration.window_seconds
     if measured is not None:
@@ -120,19 +122,3 @@ def _feature_bytes(job: Job, tiles: Sequence[PlannedTile], size: int) -> Feature
     [outline] = to_lonlat([middle], job.grid.crs, size * job.grid.resolution / 8)
     km2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(outline)[0]) / 1e6
     return FeatureBytes(len(covered) * a_tile, a_tile / km2)
-
-
-def _reads(
-    job: Job, snapshot: Snapshot, tiles: Sequence[PlannedTile], size: int, read: ReadSettings, workers: int
-) -> ReadEstimate:
-    info = job.kernel.info
-
-    def scenes(rows: Sequence[int]) -> list[Any]:
-        return scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask, read.sar)
-
-    boxes = [
-        (read_box(tile.tile.box(size), info), [row for rows in tile.rows for row in rows])
-        for tile in tiles
-        if tile.read
-    ]
-    return estimate_reads(boxes, scenes, read, strip=STRIP, workers=workers, block_cache=GDAL_CACHE)

@@ -1,12 +1,10 @@
-"""What a plan says: values that the planner makes, the run follows and people read."""
+"""The plan and its inputs, as values: made by the planner, followed by the run, shown to people."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
-
-from eopipe.engine.plan import prompt_check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,6 +139,6 @@ class Plan:
             "features_bytes": self.features.total if self.features else 0,
             "features_bytes_per_km2": round(self.features.a_km2) if self.features else None,
             "statistics": self.statistics.summary() if self.statistics else None,
-            "words": prompt_check.plain(self.words),
+            "words": [note.plain() for note in self.words],
             "warnings": list(self.warnings),
         }

@@ -200,7 +200,7 @@ def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
         area=job.area.geojson,
         versions=versions(),
         warnings=plan.warnings,
-        words=tuple(prompt_check.plain(plan.words)),
+        words=tuple(note.plain() for note in plan.words),
         derived=opened.source.derived,
     )
     if not storage.create(run_folder.RUN, document.to_bytes()):

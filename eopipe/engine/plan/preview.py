@@ -22,7 +22,7 @@ EDGE_POINTS = 8
 
 
 def rows(plan: Plan) -> dict[str, str]:
-    """A plan in a few words, by topic; topics that it has nothing to say of are left out."""
+    """A plan in a few words, by topic; ``statistics`` and ``features`` only where it has any."""
     summary = plan.summary()
     memory = f" of {gib(summary['worker_memory'])}" if summary["worker_memory"] else ""
     lacking = ", ".join(f"{count:,} lack {name}" for name, count in summary["tiles_lacking"].items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eopipe.errors import SpecError
 from eopipe.kernels.known_words import KnowsWords
@@ -44,11 +44,6 @@ def refuse_unknown(kernel: Kernel) -> None:
             f"kernel.prompts: not among what the model was taught, by a cosine below {unknown[0].bound:.2f}: "
             f"{listed}; change them, or leave --strict out"
         )
-
-
-def plain(notes: Sequence[WordNote]) -> list[dict[str, Any]]:
-    """For ``--json`` and the run's record."""
-    return [note.plain() for note in notes]
 
 
 def lines(notes: Sequence[WordNote]) -> list[str]:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eopipe.cube.reader import ReadSettings
-    from eopipe.engine.statistics.planning import StagePlan, StatisticsPlan
+    from eopipe.cube.scenes import Scene
+    from eopipe.engine.statistics.planning import PlannedCell, StagePlan, StatisticsPlan
+    from eopipe.grid import PixelBox, Tile
     from eopipe.kernels.protocol import Kernel
     from eopipe.kernels.statistics import Stage
     from eopipe.snapshot import Snapshot
@@ -72,6 +74,22 @@ def cost_of(
     )
 
 
+def estimate(
+    boxes: Sequence[tuple[PixelBox, Sequence[int]]],
+    snapshot: Snapshot,
+    read: ReadSettings,
+    *,
+    strip: int,
+    workers: int,
+) -> ReadEstimate:
+    """Bytes and requests of reading boxes of the kernel's lattice, each from the scenes of some snapshot rows."""
+
+    def scenes(rows: Sequence[int]) -> list[Scene]:
+        return scenes_from_items(snapshot.items(rows), read.bands, read.mask, read.sar)
+
+    return estimate_reads(boxes, scenes, read, strip=strip, workers=workers, block_cache=GDAL_CACHE)
+
+
 def add_reads(first: ReadEstimate, second: ReadEstimate) -> ReadEstimate:
     """Both together."""
     return ReadEstimate(
@@ -110,22 +128,17 @@ def _memory(kernel: Kernel, stage: Stage, base: int, scenes: int) -> TileMemory:
     )
 
 
-def _read_cells(stage: StagePlan, block: Any) -> list[Any]:
+def _read_cells(stage: StagePlan, block: Tile) -> list[PlannedCell]:
     return [cell for cell in stage.blocks[block].cells if all(cell.rows)]
 
 
 def _reads(stage: StagePlan, factor: int, *, snapshot: Snapshot, read: ReadSettings, workers: int) -> ReadEstimate:
     """Each cell is read like a small tile."""
-    settings = replace(read, bands=stage.info.bands)
     halo = stage.info.halo
     boxes = [
         (cell.box.scale(factor).pad(halo), [row for rows in cell.rows for row in rows])
         for block in stage.blocks
         for cell in _read_cells(stage, block)
     ]
-
-    def scenes(rows: Sequence[int]) -> list[Any]:
-        return scenes_from_items(snapshot.items(rows), settings.bands, settings.mask, settings.sar)
-
-    height = CELL * factor + 2 * halo
-    return estimate_reads(boxes, scenes, settings, strip=height, workers=workers, block_cache=GDAL_CACHE)
+    settings = replace(read, bands=stage.info.bands)
+    return estimate(boxes, snapshot, settings, strip=CELL * factor + 2 * halo, workers=workers)

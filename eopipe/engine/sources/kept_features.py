@@ -83,7 +83,7 @@ class StoredFeatures:
         return calibrate_here(kernel, device=choose_device(), threads=THREADS, features=features)
 
     def ready(self, worker: Worker, watch: Stopwatch) -> Readiness:
-        """Load the kernel, which scores in float32 whatever it encoded in; open the features and one asset."""
+        """Load the kernel, which scores in float32 in every precision; open the features and one asset."""
         with watch("kernel"):
             _ = worker.kernel
         with watch("features"):

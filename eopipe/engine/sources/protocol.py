@@ -89,7 +89,7 @@ class TileSource(Protocol):
 
     @property
     def remark(self) -> str:
-        """Stands behind the kernel's name under the quicklook; empty where nothing is to be said."""
+        """A remark behind the kernel's name in the quicklook's subtitle, or nothing."""
         ...
 
     def plan(self, request: PlanRequest) -> Plan:
@@ -101,7 +101,7 @@ class TileSource(Protocol):
         ...
 
     def calibrate(self, kernel: Kernel) -> Calibration:
-        """Warm this process up, weigh it, and time the kernel as far as tiles need it; runs on a worker."""
+        """Warm this process up, measure its memory, and time the kernel if tiles need it; runs on a worker."""
         ...
 
     def ready(self, worker: Worker, watch: Stopwatch) -> Readiness:

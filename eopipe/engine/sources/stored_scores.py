@@ -111,7 +111,7 @@ class StoredScores:
         )
 
     def calibrate(self, kernel: Kernel) -> Calibration:
-        """Weigh a process that loads no kernel."""
+        """Measure the memory of a process that loads no kernel."""
         warm_up_arrays(kernel.info)
         return Calibration(base=process_memory(), window_seconds=0.0, device=device_label(choose_device()))
 

@@ -1,4 +1,4 @@
-"""A short calibration of one process: what it weighs, and how fast the kernel is."""
+"""A short calibration of one process: its resident memory, and the speed of the kernel."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def calibrate_on_worker(client: Client, source: TileSource, kernel: Kernel) -> C
 
 
 def calibrate_in_process(source: TileSource, kernel: Kernel) -> Calibration:
-    """Calibrate a fresh process of this machine, which weighs what a worker weighs.
+    """Calibrate a fresh process of this machine, which takes as much memory as a worker.
 
     Args:
         source: What tiles are made of.
@@ -155,6 +155,6 @@ def _on_worker(source: TileSource, kernel: Kernel) -> Calibration:
 
 
 def _as_worker(source: TileSource, kernel: Kernel) -> Calibration:
-    import eopipe.engine.work.tile  # noqa: F401, PLC0415  (what a worker imports, so that the base weighs the same)
+    import eopipe.engine.work.tile  # noqa: F401, PLC0415  (as a worker does, so that the base counts its libraries)
 
     return source.calibrate(kernel)

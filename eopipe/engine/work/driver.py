@@ -1,4 +1,4 @@
-"""The driver's loop: submit one task a tile or block, consume each as it completes, drain when asked to."""
+"""The driver's loop: submit one task a tile or block, consume each as it completes, drain after a signal."""
 
 from __future__ import annotations
 

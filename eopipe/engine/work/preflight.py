@@ -60,11 +60,10 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
         address: worker["memory_limit"] // worker["nthreads"]
         for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
     }
-    warnings = []
+    precision, warnings = context.kernel.info.options.get("precision"), []
     try:
         for address, report in sorted(reports.items()):
-            _judge(address, report, limits.get(address) or None, plan)
-            _judge_precision(address, report, context.kernel.info.options.get("precision"))
+            _judge(address, report, limits.get(address) or None, plan, precision)
             if not _probe_arrived(context, token, address):
                 raise ClusterError(
                     f"worker {address} wrote a probe that is not in {storage.url()}: it does not share the output; "
@@ -78,7 +77,7 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
     return warnings
 
 
-def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) -> None:
+def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan, precision: str | None) -> None:
     if report.error:
         raise ClusterError(f"worker {address} failed the preflight: {report.error}")
     stated, expected = report.versions, versions()
@@ -93,9 +92,6 @@ def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) ->
             f"worker {address} has {gib(limit)} of memory a task, and the plan needs {gib(plan.memory.total)}; "
             f"give it more, or a smaller grid.tile"
         )
-
-
-def _judge_precision(address: str, report: WorkerReport, precision: str | None) -> None:
     if report.slowdown > LIMIT:
         raise ClusterError(
             f"worker {address} ({report.device}) takes {report.slowdown:.1f} times as long in {precision} as in "

@@ -1,7 +1,7 @@
 """One shell for every task of a run, a tile's or a block's: its own key first, then the work; or a recorded failure.
 
-A task never raises: whatever stops it becomes a failure with a reason, in the run's folder and in its report. The
-reasons stand in one table, so that a fault has one name everywhere.
+A task never raises: any exception becomes a failure with a reason, in the run's folder and in its report. One table
+gives the reasons, so that a fault has one name everywhere.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ERRNO = {
 
 @dataclass(frozen=True)
 class TaskReport:
-    """What a task tells the driver; small, since the driver releases it at once.
+    """A task's result for the driver; small, since the driver releases it at once.
 
     Args:
         subject: The tile, or the stage and block, as messages name it.
@@ -45,7 +45,7 @@ class TaskReport:
         reason: The ledger's code where it failed.
         detail: One line for people where it failed.
         seconds: By stage.
-        bytes_read: Estimated from what was asked of the sources.
+        bytes_read: Estimated by the reader from the blocks that it requested.
         retries: Reads that were tried again.
         warnings: Such as ``write.nondeterministic``.
     """
