@@ -252,16 +252,24 @@ def _map_lazily(
     features: FeatureSource | None = None,
     statistics: Statistics | None = None,
 ) -> xr.Dataset:
-    specs = (*kernel.info.arrays, OBSERVATIONS)
     outer = cube.box.snap(tile)
     mapped = partial(delayed(_map_tile, pure=True, traverse=False), cube, kernel, features, statistics)
-    rows = [_row(mapped, specs, outer, row, tile) for row in range(outer.row0, outer.row1, tile)]
-    inside = cube.box.slices(outer)
+    tiles = [
+        [mapped(PixelBox(row, col, row + tile, col + tile)) for col in range(outer.col0, outer.col1, tile)]
+        for row in range(outer.row0, outer.row1, tile)
+    ]
     variables = {
-        spec.name: _variable(spec, da.concatenate([row[spec.name] for row in rows], axis=-2)[..., *inside])
-        for spec in specs
+        spec.name: _variable(spec, _join(tiles, spec, tile)[..., *cube.box.slices(outer)])
+        for spec in (*kernel.info.arrays, OBSERVATIONS)
     }
     return xr.Dataset(variables, coords=cube.dataset.coords.to_dataset().drop_vars("time", errors="ignore").coords)
+
+
+def _join(tiles: list[list[Any]], spec: ArraySpec, side: int) -> Any:
+    """One array of all tiles' delayed arrays."""
+    shape, dtype = _shape(spec, (side, side)), np.dtype(spec.dtype)
+    rows = [[da.from_delayed(arrays[spec.name], shape, dtype) for arrays in row] for row in tiles]
+    return da.concatenate([da.concatenate(row, axis=-1) for row in rows], axis=-2)
 
 
 def plan(
@@ -367,22 +375,6 @@ def rescore(
     )
     assert original.tile is not None, "a frozen run has a tile's side"
     return _map_lazily(cube, kernel, original.tile, features)
-
-
-def _row(
-    mapped: Callable[[PixelBox], Any], specs: tuple[ArraySpec, ...], outer: PixelBox, row: int, tile: int
-) -> dict[str, Any]:
-    tiles = [mapped(PixelBox(row, col, row + tile, col + tile)) for col in range(outer.col0, outer.col1, tile)]
-    return {
-        spec.name: da.concatenate(
-            [
-                da.from_delayed(arrays[spec.name], _shape(spec, (tile, tile)), np.dtype(spec.dtype))
-                for arrays in tiles
-            ],
-            axis=-1,
-        )
-        for spec in specs
-    }
 
 
 def _map_tile(

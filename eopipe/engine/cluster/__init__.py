@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 from eopipe.engine.cluster.elsewhere import open_gateway, open_kubernetes, open_slurm
 from eopipe.engine.cluster.local import open_cuda, open_local
-from eopipe.engine.cluster.protocol import Adapter, ClusterHandle, wait_for_workers, worker_addresses
+from eopipe.engine.cluster.protocol import ClusterHandle, wait_for_workers, worker_addresses
 from eopipe.engine.cluster.running import current_client, open_address, open_current
 from eopipe.spec import ClusterSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-_ADAPTERS: dict[str, Adapter] = {
+_ADAPTERS: dict[str, Callable[[ClusterSpec], AbstractContextManager[ClusterHandle]]] = {
     "local": open_local,
     "current": open_current,
     "address": open_address,

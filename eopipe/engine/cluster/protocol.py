@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import dask
 from distributed import Client
@@ -16,10 +16,8 @@ from eopipe.errors import ClusterError, EopipeError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from eopipe.spec import ClusterSpec
 
 CONNECT_SECONDS = 30.0
 """How long to wait for a scheduler to answer."""
@@ -74,19 +72,6 @@ class ClusterHandle:
             "threads": sum(worker["nthreads"] for worker in workers),
             "memory_limits": sorted({worker["memory_limit"] or 0 for worker in workers}),
         }
-
-
-class Adapter(Protocol):
-    """One kind of cluster: a context manager that opens it and closes what it opened."""
-
-    def __call__(self, spec: ClusterSpec) -> AbstractContextManager[ClusterHandle]:
-        """Open the cluster.
-
-        Raises:
-            SpecError: The library is not installed, or refuses the options.
-            ClusterError: The cluster cannot be started or reached.
-        """
-        ...
 
 
 def library(name: str, extra: str, kind: str) -> ModuleType:

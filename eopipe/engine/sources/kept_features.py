@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -61,16 +61,12 @@ class StoredFeatures:
     tiles: frozenset[Tile]
     done: frozenset[Tile]
     identity: Mapping[str, str]
+    remark: ClassVar[str] = ""
 
     @property
     def derived(self) -> Derived:
         """The run that kept the features."""
         return Derived("rescore", self.storage.url())
-
-    @property
-    def remark(self) -> str:
-        """Nothing."""
-        return ""
 
     def plan(self, request: PlanRequest) -> Plan:
         """Plan reading and scoring; the recipe names the features."""

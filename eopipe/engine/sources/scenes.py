@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eopipe.cube.asset_file import AssetFile, ReadStats
 from eopipe.engine.cluster.resources import choose_device
@@ -37,15 +37,8 @@ if TYPE_CHECKING:
 class Scenes:
     """Scenes of the run's own snapshot; see :class:`eopipe.engine.sources.protocol.TileSource`."""
 
-    @property
-    def derived(self) -> Derived | None:
-        """No other run."""
-        return None
-
-    @property
-    def remark(self) -> str:
-        """Nothing."""
-        return ""
+    derived: ClassVar[Derived | None] = None
+    remark: ClassVar[str] = ""
 
     def plan(self, request: PlanRequest) -> Plan:
         """Plan reading and mapping."""

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -117,10 +117,6 @@ def _tile_as_block(run_id: str, block_id: tuple[int, ...] | None = None) -> np.n
     return reports
 
 
-def _nothing() -> None:
-    return None
-
-
 @dataclass(frozen=True)
 class TaskLoop:
     """Runs the tasks of a run; nothing begins once a stop was requested.
@@ -139,7 +135,7 @@ class TaskLoop:
     watcher: Watcher
     stop: Stop
     check_lease: Callable[[], None]
-    stop_now: Callable[[], None] = field(default=_nothing)
+    stop_now: Callable[[], None]
 
     def tiles(self) -> Iterator[TaskReport]:
         """Run all tiles; yields each report as its tile ends.
