@@ -1,4 +1,4 @@
-"""Where everything lies in a run's folder (DESIGN §5 "A run's folder"): the names, in one place.
+"""Where everything lies in a run's folder: the names, in one place.
 
 Every path is relative to the run's folder, with ``/`` between its parts, as
 :class:`eopipe.storage.Storage` takes them. Scripts outside eopipe rely on these names.
@@ -6,6 +6,7 @@ Every path is relative to the run's folder, with ``/`` between its parts, as
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,13 +24,15 @@ STATISTICS = "statistics"
 MOSAIC = "mosaic.zarr"
 FEATURES = "features.zarr"
 LEDGER = "ledger"
-FAILED = "ledger/failed"
+FAILED = f"{LEDGER}/failed"
 LEDGER_TABLE = "ledger.parquet"
 COGS = "cog"
 OBJECTS = "objects"
 MERGED = "objects.parquet"
 STAC = "stac"
-COLLECTION = "stac/collection.json"
+COLLECTION = f"{STAC}/collection.json"
+ITEMS = f"{STAC}/items"
+ITEMS_TABLE = f"{STAC}/items.parquet"
 QUICKLOOK = "quicklook.png"
 PROBES = "probes"
 """What the preflight writes and deletes again."""
@@ -92,8 +95,7 @@ def statistics_failure_key(path: str) -> tuple[str, Key, int] | None:
 
 def record(tile: str, inputs: str) -> str:
     """A tile's ledger record, such as ``ledger/r-00472/r-00472c00059.<inputs>.json``."""
-    row = tile.split("c", maxsplit=1)[0]
-    return f"{LEDGER}/{row}/{tile}.{inputs}.json"
+    return f"{LEDGER}/{_row(tile)}/{tile}.{inputs}.json"
 
 
 def record_key(path: str) -> Key | None:
@@ -125,6 +127,21 @@ def objects(tile: Tile, inputs: str) -> str:
     return f"{OBJECTS}/{tile.name}.{inputs}.parquet"
 
 
+def item(tile: Tile) -> str:
+    """A tile's STAC Item; one folder a row, as in the ledger."""
+    return f"{ITEMS}/{_row(tile.name)}/{tile.name}.json"
+
+
+def href(path: str, document: str) -> str:
+    """How ``document`` refers to ``path``."""
+    relative = posixpath.relpath(path, posixpath.dirname(document) or ".")
+    return relative if relative.startswith(".") else f"./{relative}"
+
+
 def probe(name: str) -> str:
     """A file by which the preflight shows that a worker and the driver share the folder."""
     return f"{PROBES}/{name}.json"
+
+
+def _row(tile: str) -> str:
+    return tile.split("c", maxsplit=1)[0]

@@ -9,7 +9,7 @@ from rich.console import Console
 from eopipe import __version__
 from eopipe.engine.display import TELL, Rate, Terminal, summary_lines
 from eopipe.engine.format import gib, hms, size, some
-from eopipe.engine.work.tile import TileReport
+from eopipe.engine.work.task_shell import TaskReport
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared
 from tests.support.runs import CALIBRATION, pisa
@@ -58,7 +58,7 @@ def spec(client, tmp_path_factory):  # its cluster is the current client
 
 @pytest.fixture
 def _calibrated(monkeypatch):
-    monkeypatch.setattr("eopipe.engine.work.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    monkeypatch.setattr("eopipe.engine.run.calibrate_in_process", lambda *_, **__: CALIBRATION)
 
 
 @needs_shared
@@ -109,7 +109,7 @@ def terminal():
 def test_a_failure_is_told_as_it_was_said_but_not_a_thousand_times():
     page, display = terminal()
     for number in range(TELL + 3):
-        display.tile(TileReport(number, "failed", "read.corrupt", "[/x] is [red]no[/red] raster"))
+        display.tile(TaskReport(f"tile {number}", "failed", "read.corrupt", "[/x] is [red]no[/red] raster"))
     display.note("[bold]kept[/]")
     said = page.getvalue()
     assert said.count("failed read.corrupt: [/x] is [red]no[/red] raster") == TELL

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from eopipe import __version__
 from eopipe.cli.options import option
+from eopipe.versions import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

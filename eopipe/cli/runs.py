@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -26,11 +26,13 @@ from eopipe.errors import SpecError
 from eopipe.spec import ClusterSpec, load_spec, resolve_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+
+    from eopipe.engine.display import Display
 
 
-class Shape(StrEnum):
-    """What ``eopipe plan --tiles`` may print."""
+class TileFormat(StrEnum):
+    """How ``eopipe plan --tiles`` prints the tiles."""
 
     no = "no"
     geojson = "geojson"
@@ -44,32 +46,25 @@ def plan(
     allow_empty: AllowEmpty = False,
     strict: Strict = False,
     tiles: Annotated[
-        Shape, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
-    ] = Shape.no,
+        TileFormat, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
+    ] = TileFormat.no,
     as_json: Json = False,
 ) -> None:
     """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
-    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
+    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is refused before torch and dask are loaded
 
     from eopipe.engine.display import plan_lines  # noqa: PLC0415
-    from eopipe.engine.plan.open import open_run  # noqa: PLC0415
-    from eopipe.engine.run import local_workers, plan_run  # noqa: PLC0415
-    from eopipe.engine.work.calibrate import calibrate  # noqa: PLC0415  (with what follows: torch and dask)
-    from eopipe.engine.work.precision import freeze_precision  # noqa: PLC0415
+    from eopipe.engine.run import plan_spec  # noqa: PLC0415  (torch and dask)
 
-    found = open_run(loaded, now=moment, allow_empty=allow_empty, strict=strict)
-    opened, calibration = freeze_precision(found, calibrate)
-    made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
-    if tiles is Shape.geojson:
-        from eopipe.engine.plan.geojson import feature_collection  # noqa: PLC0415
-
-        print_json(feature_collection(opened.job, made))
+    planned = plan_spec(loaded, now=moment, allow_empty=allow_empty, strict=strict)
+    if tiles is TileFormat.geojson:
+        print_json(planned.geojson())
         return
     if as_json:
-        print_json({"output": opened.storage.url(), **made.summary()})
+        print_json(planned.summary())
         return
     console = Console(highlight=False, soft_wrap=True)
-    for line in plan_lines(made):
+    for line in plan_lines(planned.plan):
         console.print(line)
     console.print(f"next: eopipe run {spec}", markup=False)
 
@@ -89,14 +84,11 @@ def run(
     """
     loaded, moment = load_spec(spec), resolve_now(now) if now else None
 
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with _progress(quiet=as_json) as display:
+        from eopipe.engine.run import execute  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.run import execute  # noqa: PLC0415
-
-    work = partial(execute, loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
-    _see_through(work, display, as_json=as_json)
+        summary = execute(loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
+    _finish(summary, as_json=as_json)
 
 
 @app.command()
@@ -120,14 +112,11 @@ def rescore(
     if not options:
         raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
 
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with _progress(quiet=as_json) as display:
+        from eopipe.engine.derived.rescore import rescore as rescore_run  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.derived.rescore import rescore as again  # noqa: PLC0415
-
-    cluster = _cluster(workers, address)
-    _see_through(partial(again, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
+        summary = rescore_run(out, options, out=to, display=display, cluster=_cluster(workers, address))
+    _finish(summary, as_json=as_json)
 
 
 @app.command()
@@ -150,31 +139,34 @@ def rethreshold(
     as_json: Json = False,
 ) -> None:
     """Cut a change map elsewhere, from the scores that a run stored; nothing is mapped. The same command resumes."""
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with _progress(quiet=as_json) as display:
+        from eopipe.engine.derived.rethreshold import rethreshold as rethreshold_run  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.derived.rethreshold import rethreshold as again  # noqa: PLC0415
-
-    cluster = _cluster(workers, address)
-    _see_through(partial(again, out, to=to, at=at, display=display, cluster=cluster), display, as_json=as_json)
+        summary = rethreshold_run(out, to=to, at=at, display=display, cluster=_cluster(workers, address))
+    _finish(summary, as_json=as_json)
 
 
 def _cluster(workers: int | None, address: str | None) -> ClusterSpec | None:
-    """What computes, as the command line says it; None where it says nothing."""
-    asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
-    return ClusterSpec.model_validate(asked) if address or workers else None
+    """The cluster that the command line names; None where it names none."""
+    stated = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
+    return ClusterSpec.model_validate(stated) if address or workers else None
 
 
-def _see_through(work: Callable[[], dict[str, Any]], display: Any, *, as_json: bool) -> NoReturn:
-    """Do it with its display, which is closed whatever happens; then the summary and its exit status."""
-    from eopipe.engine.display import Terminal  # noqa: PLC0415  (torch and dask)
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Display]:
+    """A display while torch and dask load and a run goes; closed whatever happens."""
+    from eopipe.engine.display import choose_display  # noqa: PLC0415
 
+    display = choose_display(quiet=quiet)
+    display.phase("load")
     try:
-        summary = work()
+        yield display
     finally:
-        if isinstance(display, Terminal):
-            display.close()
+        display.close()
+
+
+def _finish(summary: dict[str, Any], *, as_json: bool) -> NoReturn:
+    """Exit with a run's status."""
     if as_json:
         print_json(summary)
     raise typer.Exit(summary["exit_status"])
@@ -185,11 +177,11 @@ def status(out: OutUri, *, as_json: Json = False) -> None:
     """Say how far a run is: tiles by status, failures by reason, who is writing."""
     from eopipe.engine.finish.status import read_status  # noqa: PLC0415
 
-    found = read_status(out)
+    progress_so_far = read_status(out)
     if as_json:
-        print_json(found)
+        print_json(progress_so_far)
     else:
-        print_pairs(found)
+        print_pairs(progress_so_far)
 
 
 @app.command()
@@ -203,6 +195,6 @@ def validate(out: OutUri, *, as_json: Json = False) -> None:
     else:
         for problem in problems:
             typer.echo(problem)
-        told = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
-        typer.echo(told, err=bool(problems))
+        total = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
+        typer.echo(total, err=bool(problems))
     raise typer.Exit(6 if problems else 0)

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from eopipe.snapshot import Snapshot
 
-WORKER_MEMORY = 4 * 2**30
-"""Memory that GDAL's settings assume in a notebook's process."""
+BLOCK_CACHE = 682 * 2**20
+"""Bytes of GDAL's block cache in a notebook's process."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Cube:
         Raises:
             TileFault: A file could not be read after retries.
         """
-        gdal_worker_env(WORKER_MEMORY)
+        gdal_worker_env(BLOCK_CACHE)
         with TileReader(self.scenes(box, self.settings.bands), self.settings) as reader:
             pixels = reader.read(box)
         sar = self.settings.modality == "sar"

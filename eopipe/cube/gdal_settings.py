@@ -23,15 +23,17 @@ REGIONS = 16 * 2**20
 longer run of blocks would be read twice over."""
 
 
-def worker_settings(memory: int) -> dict[str, str]:
-    """GDAL's settings for a worker with ``memory`` bytes, by name.
+def worker_settings(cache: int) -> dict[str, str]:
+    """GDAL's settings for a worker, by name.
 
-    The block cache gets a sixth, at most 1 GiB. The cache of network regions is kept small: blocks are
-    read in whole ranges and the block cache keeps them, so that requests can be counted beforehand.
+    The cache of network regions is kept small: blocks are read in whole ranges and the block cache keeps them, so
+    that requests can be counted beforehand.
+
+    Args:
+        cache: Bytes of the block cache.
     """
-    cache = max(64, min(1024, memory // 6 // 2**20))
     return {
-        "GDAL_CACHEMAX": str(cache),
+        "GDAL_CACHEMAX": str(cache // 2**20),
         "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
         "GDAL_NUM_THREADS": "1",
         "GDAL_INGESTED_BYTES_AT_OPEN": str(HEADER_BYTES),
@@ -51,12 +53,15 @@ def worker_settings(memory: int) -> dict[str, str]:
     }
 
 
-def gdal_worker_env(memory: int) -> None:
+def gdal_worker_env(cache: int) -> None:
     """Set GDAL up in this worker process: its cache, HTTP behaviour and open-file limit.
 
     A setting that is already in the environment wins: an administrator put it there.
+
+    Args:
+        cache: Bytes of the block cache.
     """
-    for name, value in worker_settings(memory).items():
+    for name, value in worker_settings(cache).items():
         os.environ.setdefault(name, value)
     _raise_file_limit()
 

@@ -14,7 +14,7 @@ from rasterio.vrt import WarpedVRT
 from eopipe.area.on_grid import Area, GridArea
 from eopipe.demo.collection import COLLECTION, build
 from eopipe.demo.spec import folder_name, spec_text
-from eopipe.engine.finish.last_summary import complete
+from eopipe.engine.finish.status import last_summary
 from eopipe.engine.run import execute
 from eopipe.errors import OutputError
 from eopipe.mosaic.quicklook import PAPER, QuicklookInfo, quicklook
@@ -101,7 +101,7 @@ def run_demo(prepared: Prepared, display: Display) -> dict[str, Any]:
         EopipeError: The run cannot be planned, or its output cannot be written.
     """
     spec = load_spec(prepared.spec)
-    summary = complete(spec)
+    summary = last_summary(spec)
     if summary is None:
         summary = execute(spec, display=display)
     else:

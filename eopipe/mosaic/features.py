@@ -20,6 +20,7 @@ from zarr.codecs import ZstdCodec
 from eopipe.errors import DamageError, OutputError, TileFault
 from eopipe.grid import PixelBox, Tile
 from eopipe.mosaic.pca import STORED, Basis
+from eopipe.run_folder import FEATURES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
     from eopipe.kernel_info import KernelInfo
     from eopipe.storage import Storage
-
-FEATURES = "features.zarr"
-"""The store's folder in a run's folder."""
 
 Index = tuple[int, int]
 """Row and column of a window on the lattice of the stride."""

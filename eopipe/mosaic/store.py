@@ -20,6 +20,7 @@ from eopipe.errors import DamageError, OutputError, PlanError
 from eopipe.mosaic import attributes
 from eopipe.mosaic.layout import Layout
 from eopipe.mosaic.pyramid import reduce
+from eopipe.run_folder import MOSAIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from eopipe.storage import Storage
 
 __all__ = [
-    "MOSAIC",
     "STATUS",
     "Layout",
     "MosaicWriter",
@@ -44,9 +44,6 @@ __all__ = [
     "read_status",
     "write_status",
 ]
-
-MOSAIC = "mosaic.zarr"
-"""The store's folder in a run's folder."""
 
 STATUS = {"not run": 0, "done": 1, "empty": 2, "masked": 3, "failed": 4, "outside": 5}
 """Codes of the array ``tile_status``, one pixel a tile, in the store's root."""

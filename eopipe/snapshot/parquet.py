@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from eopipe import run_folder
 from eopipe.errors import DamageError
 from eopipe.snapshot.snapshot import INDEX_SCHEMA, Snapshot, SnapshotStore, snapshot_hash
 
@@ -49,7 +50,7 @@ _GEO = {
 
 def write(snapshot: Snapshot, storage: SnapshotStore) -> None:
     """Write the snapshot's files, the manifest last; an equal one that is there is left as it is."""
-    folder = f"snapshots/{snapshot.hash}"
+    folder = run_folder.snapshot(snapshot.hash)
     parts: dict[str, dict[str, Any]] = {}
     collections = snapshot.index.column("collection").to_numpy(zero_copy_only=False)
     for name in dict.fromkeys(collections.tolist()):
@@ -66,7 +67,7 @@ def write(snapshot: Snapshot, storage: SnapshotStore) -> None:
 
 def read(storage: SnapshotStore, wanted: str) -> Snapshot:
     """Read the index of a snapshot and check it against its hash; see `Snapshot.read`."""
-    folder = f"snapshots/{wanted}"
+    folder = run_folder.snapshot(wanted)
     manifest = _manifest(storage, folder, wanted)
     tables = [
         _read_index(storage, f"{folder}/{stem}.parquet", part["index_sha256"])

@@ -4,7 +4,7 @@ Every mistake ends in one line that names the key, the value and the remedy, bef
 """
 
 from eopipe.spec.model import ClusterSpec, GridSpec, KernelSpec, MaskSpec, OutputSpec, RunSpec, SarSpec, SourceSpec
-from eopipe.spec.reading import is_url, load_spec, parse_spec, parse_yaml, resolve_now
+from eopipe.spec.reading import is_url, load_spec, parse_search, parse_spec, parse_yaml, resolve_now
 
 __all__ = [
     "ClusterSpec",
@@ -17,6 +17,7 @@ __all__ = [
     "SourceSpec",
     "is_url",
     "load_spec",
+    "parse_search",
     "parse_spec",
     "parse_yaml",
     "resolve_now",

@@ -198,6 +198,26 @@ class KernelSpec(BaseModel):
         return KernelSpec(name=self.name, **found)
 
 
+def _plain_area(value: object) -> object:
+    if hasattr(value, "to_crs") and hasattr(value, "__geo_interface__"):  # a GeoDataFrame or GeoSeries
+        return json.loads(json.dumps(value.to_crs(4326).__geo_interface__))
+    return list(value) if isinstance(value, tuple) else value
+
+
+AreaValue = Annotated[
+    tuple[float, float, float, float] | dict[str, Any] | str,
+    BeforeValidator(_plain_area),
+]
+"""A box, GeoJSON, or a path to a GeoJSON file; in Python a GeoDataFrame too."""
+
+
+class SearchSpec(_Model):
+    """A search: an area, and where its scenes come from; see :class:`RunSpec`."""
+
+    area: AreaValue
+    source: SourceSpec
+
+
 class RunSpec(_Model):
     """A whole run. See DESIGN §5 for the YAML form.
 
@@ -213,7 +233,7 @@ class RunSpec(_Model):
     """
 
     name: str
-    area: tuple[float, float, float, float] | dict[str, Any] | str
+    area: AreaValue
     source: SourceSpec
     grid: GridSpec
     kernel: KernelSpec
@@ -226,13 +246,6 @@ class RunSpec(_Model):
         if not _NAME.match(value):
             raise ValueError("use letters, digits, '.', '_' and '-', starting with a letter or digit")
         return value
-
-    @field_validator("area", mode="before")
-    @classmethod
-    def _plain_area(cls, value: object) -> object:
-        if hasattr(value, "to_crs") and hasattr(value, "__geo_interface__"):  # a GeoDataFrame or GeoSeries
-            return json.loads(json.dumps(value.to_crs(4326).__geo_interface__))
-        return list(value) if isinstance(value, tuple) else value
 
     def output_uri(self, now: datetime) -> str:
         """``output.uri`` with ``{name}`` and ``{date}`` filled in."""

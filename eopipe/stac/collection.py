@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eopipe import run_folder
+from eopipe.run_folder import COLLECTION, ITEMS_TABLE, href
 from eopipe.stac import extensions as ext
 from eopipe.stac.item import EXTENSIONS, VERSION, bands, span, when
-from eopipe.stac.paths import COLLECTION, LINKED_ITEMS, TABLE, href, item_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eopipe.stac.publish_input import PublishInfo, TileOutput
+
+LINKED_ITEMS = 1000
+"""Up to so many Items the Collection links each; above, it points to their table."""
 
 _FAILED_LISTED = 100
 
@@ -92,7 +96,7 @@ def _item_assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, 
 def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "mosaic": {
-            "href": href(info.mosaic, COLLECTION),
+            "href": href(run_folder.MOSAIC, COLLECTION),
             "type": ext.ZARR,
             "roles": ["data", "overview"],
             "title": "The whole map",
@@ -102,7 +106,7 @@ def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
             "xarray:open_kwargs": {"engine": "zarr", "group": "0", "consolidated": False},
         },
         "run": {
-            "href": href(info.run_file, COLLECTION),
+            "href": href(run_folder.RUN, COLLECTION),
             "type": "application/json",
             "roles": ["metadata"],
             "title": "Spec, resolved values, tile recipe and versions",
@@ -110,7 +114,7 @@ def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
     }
     if outputs:
         found["items"] = {
-            "href": href(TABLE, COLLECTION),
+            "href": href(ITEMS_TABLE, COLLECTION),
             "type": ext.PARQUET,
             "roles": ["collection-mirror"],
             "title": "All Items (stac-geoparquet)",
@@ -135,16 +139,16 @@ def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
             **ext.file_fields(info.quicklook),
         }
     if info.kernel.weights:
-        found["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(info.run_file, COLLECTION))
+        found["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(run_folder.RUN, COLLECTION))
     return found
 
 
 def _links(info: PublishInfo, outputs: Sequence[TileOutput]) -> list[dict[str, Any]]:
     links = [{"rel": "root", "href": "./collection.json", "type": "application/json", "title": info.name}]
     if len(outputs) > LINKED_ITEMS:
-        table = {"rel": "items", "href": href(TABLE, COLLECTION), "type": ext.PARQUET, "title": "All Items"}
+        table = {"rel": "items", "href": href(ITEMS_TABLE, COLLECTION), "type": ext.PARQUET, "title": "All Items"}
         return [*links, table]
     return links + [
-        {"rel": "item", "href": href(item_path(output.tile), COLLECTION), "type": "application/geo+json"}
+        {"rel": "item", "href": href(run_folder.item(output.tile), COLLECTION), "type": "application/geo+json"}
         for output in outputs
     ]

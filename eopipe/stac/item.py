@@ -6,8 +6,8 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 from eopipe.area.lonlat import Area
+from eopipe.run_folder import COLLECTION, ITEMS, MOSAIC, href
 from eopipe.stac import extensions as ext
-from eopipe.stac.paths import COLLECTION, ITEMS, href
 from eopipe.stac.signing import unsign
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile) -
 def _shard(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
     """Where a run writes no COGs, the tile is one shard of the mosaic's arrays."""
     return {
-        "href": href(info.mosaic, ITEM),
+        "href": href(MOSAIC, ITEM),
         "type": ext.ZARR,
         "roles": ["data"],
         "title": "the mosaic, of which this tile is one shard",

@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eopipe import run_folder
 from eopipe.area.footprint import tile_footprints
+from eopipe.run_folder import COLLECTION, ITEMS_TABLE
 from eopipe.stac.collection import collection
 from eopipe.stac.item import ITEM, item, moved
 from eopipe.stac.items_parquet import ItemTable
-from eopipe.stac.paths import COLLECTION, ITEMS, TABLE, item_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,8 +56,8 @@ def publish(storage: Storage, info: PublishInfo, outputs: Iterable[TileOutput]) 
     tiles = sorted(outputs, key=lambda output: output.tile)
     storage.delete(COLLECTION)
     _write_items(storage, info, tiles)
-    kept = {item_path(output.tile) for output in tiles}
-    for path in [path for path in storage.list(ITEMS) if path not in kept]:
+    kept = {run_folder.item(output.tile) for output in tiles}
+    for path in [path for path in storage.list(run_folder.ITEMS) if path not in kept]:
         storage.delete(path)
     storage.put(COLLECTION, _dump(collection(info, tiles), indent=2))
     return Published(COLLECTION, len(tiles))
@@ -72,12 +73,12 @@ def _write_items(storage: Storage, info: PublishInfo, tiles: list[TileOutput]) -
             chunk = tiles[start : start + _CHUNK]
             footprints = tile_footprints(info.region, [output.tile for output in chunk], info.tile_size)
             documents = [item(info, output, shape) for output, shape in zip(chunk, footprints, strict=True)]
-            table.add(moved(document, ITEM, TABLE) for document in documents)
-            list(pool.map(put, zip((item_path(output.tile) for output in chunk), documents, strict=True)))
+            table.add(moved(document, ITEM, ITEMS_TABLE) for document in documents)
+            list(pool.map(put, zip((run_folder.item(output.tile) for output in chunk), documents, strict=True)))
         if tiles:
-            table.save(storage, TABLE)
+            table.save(storage, ITEMS_TABLE)
         else:
-            storage.delete(TABLE)
+            storage.delete(ITEMS_TABLE)
 
 
 def _typical_first(tiles: list[TileOutput]) -> list[TileOutput]:

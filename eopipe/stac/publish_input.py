@@ -107,9 +107,7 @@ class PublishInfo:
         counts: Status to number of tiles, ``failed`` included.
         assets: Asset name to the names of the arrays that its file holds, plane by plane; names that are
             not listed hold all arrays.
-        mosaic: The store, relative to the run's folder.
         levels: Number of pyramid levels in the store.
-        run_file: The run's own description.
         quicklook: Picture of the whole, if one was made.
         objects: All objects, where the kernel finds any.
         licence: SPDX id, or ``other``.
@@ -130,9 +128,7 @@ class PublishInfo:
     failed: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    mosaic: str = "mosaic.zarr"
     levels: int = 1
-    run_file: str = "run.json"
     quicklook: OutputFile | None = None
     objects: ObjectsFile | None = None
     licence: str = "other"

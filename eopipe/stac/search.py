@@ -1,4 +1,4 @@
-"""Search: from a run spec to a snapshot.
+"""Search: from a spec's source to a snapshot.
 
 A catalog is a STAC API, a static catalog or a stac-geoparquet file; which one, its address and first document
 tell. An API evaluates the question itself; of the other two every item is read and the question is evaluated
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from eopipe.area.on_grid import Area
-    from eopipe.spec import RunSpec, SourceSpec
+    from eopipe.spec import SourceSpec
     from eopipe.stac.question import Found
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
@@ -62,7 +62,7 @@ class SearchReport:
 
 
 def search(
-    spec: RunSpec,
+    source: SourceSpec,
     area: Area,
     now: datetime,
     *,
@@ -72,8 +72,8 @@ def search(
     """Find the items of a run, one search an epoch, and freeze them.
 
     Args:
-        spec: The run; ``spec.source`` is what is asked.
-        area: Where; footprints that touch it match. It need not be the spec's own (a halo may be added).
+        source: Catalogue, collections, dates, query …
+        area: Where; footprints that touch it match.
         now: What ``now`` means in a time range; UTC.
         progress: Called with the number of items so far.
         backoff: When to try again; for tests.
@@ -84,7 +84,6 @@ def search(
         CatalogError: The catalog cannot be reached, or fails after retries.
     """
     started = time.monotonic()
-    source = spec.source
     questions = _questions(source, area, now)
     season = None if source.season is None else Season.parse(source.season)
     http = Http(backoff)

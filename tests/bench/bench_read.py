@@ -107,7 +107,7 @@ def medians(scenes: int) -> tuple[float, float]:
 def main() -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
-    gdal_worker_env(4 * 2**30)
+    gdal_worker_env(682 * 2**20)
     one = ours(1)
     for name, seconds in (
         ("TileReader, 1 thread", one), ("TileReader, 2 threads", ours(2)), ("odc.stac.load(chunks=None)", odc_load()),

@@ -11,8 +11,9 @@ from unittest import mock
 import pytest
 
 from eopipe.engine.output.lease import Lease
-from eopipe.engine.work import tile
 from eopipe.engine.work.strips import Stopwatch
+from eopipe.engine.work.task_shell import fail_task
+from eopipe.engine.work.tile import TileTask
 from eopipe.errors import OutputError, TileFault
 from eopipe.grid import Tile
 from eopipe.run_folder import Key
@@ -130,8 +131,8 @@ def test_a_disk_that_fills_on_the_workers_fails_tiles_and_keeps_nothing(healthy,
 def test_a_worker_logs_a_traceback_only_for_what_has_no_name(caplog, error, reason, lines):
     ledger = mock.Mock()
     state = SimpleNamespace(context=SimpleNamespace(attempts={}), writer=mock.Mock(), ledger=ledger)
-    planned = SimpleNamespace(tile=Tile(1, 2), inputs="ab", key=Key("r00001c00002", "ab"))
-    report = tile._failed(state, planned, index=0, watch=Stopwatch(), error=error)
+    planned = SimpleNamespace(tile=Tile(1, 2), subject="tile r00001c00002", key=Key("r00001c00002", "ab"))
+    report = fail_task(TileTask(state, planned), Stopwatch(), error)
     assert (report.status, report.reason) == ("failed", reason)
     assert ledger.fail.call_args.args[0].reason == reason
     assert len(caplog.records) == lines

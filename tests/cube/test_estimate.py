@@ -82,7 +82,7 @@ def run(server, crs, resolution, tile, mask=None, bands=BANDS):
     ],
 )
 def test_the_plan_is_what_the_server_counts(served, monkeypatch, crs, resolution, tile, mask, bands):
-    for name, value in worker_settings(4 * 2**30).items():
+    for name, value in worker_settings(682 * 2**20).items():
         monkeypatch.setenv(name, value)
     tiles, plan, requests, sent = run(served, crs, resolution, tile, mask, bands)
     assert tiles >= 64
@@ -91,7 +91,7 @@ def test_the_plan_is_what_the_server_counts(served, monkeypatch, crs, resolution
 
 
 def test_a_sample_of_many_tiles_and_few_headers_still_fits(served, monkeypatch):
-    for name, value in worker_settings(4 * 2**30).items():
+    for name, value in worker_settings(682 * 2**20).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(estimate, "TILES", 50)
     monkeypatch.setattr(estimate, "_WORK", 0)

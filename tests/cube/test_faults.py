@@ -36,7 +36,7 @@ def ids(cases):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    for name, value in worker_settings(2**30).items():
+    for name, value in worker_settings(170 * 2**20).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
     shutil.copy(shared() / "data/sentinel2-oscd/S2_pisa_20150704/B02.tif", tmp_path / "a.tif")

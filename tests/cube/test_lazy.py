@@ -32,7 +32,7 @@ def snapshot():
                    "epochs": {"before": "2015-01-01/2015-12-31", "after": "2018-01-01/2018-12-31"}},
         "output": {"uri": "out"},
     })  # fmt: skip
-    return search(spec, Area.parse(AREA), datetime.now(UTC))[0]
+    return search(spec.source, Area.parse(AREA), datetime.now(UTC))[0]
 
 
 def test_the_dataset_is_lazy_placed_and_equal_to_the_reader(snapshot):

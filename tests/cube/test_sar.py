@@ -21,7 +21,7 @@ from eopipe.cube.reader import TileReader
 from eopipe.cube.sar import check_source, decibels, encode, mean_power, modality_of, power_tables, warnings_of
 from eopipe.cube.scenes import AssetRef
 from eopipe.cube.sensors import resolve_scene
-from eopipe.engine.work.strips import Stopwatch, map_box
+from eopipe.engine.work.strips import Sink, map_box
 from eopipe.errors import ItemError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox
 from eopipe.kernel_info import Inputs, KernelInfo, Window
@@ -57,7 +57,7 @@ def code(value):
 @pytest.fixture(scope="module")
 def cube(tmp_path_factory):
     spec, area = spec_for(flood_catalog(tmp_path_factory.mktemp("flood")), AREA)
-    snapshot = search(spec, area, datetime.now(UTC))[0]
+    snapshot = search(spec.source, area, datetime.now(UTC))[0]
     return open_cube(snapshot, area=AREA, bands=BANDS, modality="sar", chunk=512)
 
 
@@ -368,7 +368,7 @@ class Listens:
 def test_a_kernel_receives_decibels_and_zeros_where_invalid(cube, flood):
     values, valid, _ = flood
     kernel, box = Listens(), PixelBox(cube.box.row0, cube.box.col0, cube.box.row0 + 512, cube.box.col1)
-    map_box(kernel, cube.scenes(box, BANDS), cube.settings, box, watch=Stopwatch())
+    map_box(kernel, cube.scenes(box, BANDS), cube.settings, box, sink=Sink())
     rows = cube.box.shape[0]
     assert kernel.pixels.dtype == np.float32
     assert np.array_equal(kernel.valid[0, :rows], valid)

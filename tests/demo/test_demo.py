@@ -25,7 +25,7 @@ def _at_hand(client):
     current = ClusterSpec(kind="current")
     patch.setattr(demo_run, "load_spec", lambda path: load_spec(path).model_copy(update={"cluster": current}))
     patch.setattr("eopipe.engine.run.calibrate_on_worker", lambda *_, **__: CALIBRATION)
-    patch.setattr("eopipe.engine.work.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    patch.setattr("eopipe.engine.run.calibrate_in_process", lambda *_, **__: CALIBRATION)
     yield
     patch.undo()
 

@@ -64,8 +64,7 @@ def calls(monkeypatch):
         found.append(("client", set_as_default, timeout))
         return FakeClient(found)
 
-    for module in (clusters.local, clusters.kubernetes, clusters.slurm):
-        monkeypatch.setattr(module, "Client", client)
+    monkeypatch.setattr(clusters.protocol, "Client", client)
     return found
 
 

@@ -16,15 +16,12 @@ from distributed import Client
 
 from eopipe.engine.cluster import (
     ClusterHandle,
-    environment_of,
-    mismatches,
+    current_client,
     open_cluster,
     protocol,
-    versions_of,
     wait_for_workers,
     worker_addresses,
 )
-from eopipe.engine.cluster.current import current_client
 from eopipe.engine.cluster.resources import memory_a_worker, memory_limit
 from eopipe.errors import ClusterError, SpecError
 from eopipe.spec import ClusterSpec
@@ -100,20 +97,6 @@ def test_too_few_workers_is_one_line_with_the_number(local):
     wait_for_workers(local.client, 2, 20)
     with pytest.raises(ClusterError, match="2 of 5 workers came within 0 s"):
         wait_for_workers(local.client, 5, 0.3)
-
-
-def test_versions_are_those_of_every_place(local):
-    wait_for_workers(local.client, 2, 20)
-    versions = versions_of(local.client, ("numpy", "no-such-package"))
-    assert len(versions) == 3
-    assert all(set(found) == {"python", "numpy", "no-such-package"} for found in versions.values())
-    assert versions["client"]["no-such-package"] == "-"
-    assert environment_of(local.client, ("numpy",))["mismatches"] == []
-
-
-def test_a_mismatch_names_package_versions_and_places():
-    versions = {"client": {"torch": "2.6"}, "tcp://a": {"torch": "2.5"}, "tcp://b": {"torch": "2.5"}}
-    assert mismatches(versions) == ["torch is 2.6 here and 2.5 on tcp://a and 1 more"]
 
 
 def test_current_uses_the_client_that_is_there_and_leaves_it_open(local):

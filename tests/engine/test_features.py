@@ -12,14 +12,15 @@ import pytest
 import xarray as xr
 
 import eopipe
-from eopipe.engine.derived.rescore import _anchored, open_source
+from eopipe.engine.derived.rescore import _anchored, open_features
 from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.output.recipe import digest
 from eopipe.errors import SpecError
 from eopipe.grid import Tile
 from eopipe.kernels import registry
-from eopipe.mosaic.features import FEATURES, FeatureStore, read_layout
+from eopipe.mosaic.features import FeatureStore, read_layout
+from eopipe.run_folder import FEATURES
 from eopipe.storage import Storage
 from tests.support.command import eopipe as command
 from tests.support.kernels import CHANNELS, TOKENS
@@ -219,7 +220,7 @@ def test_features_that_are_missing_fail_their_tiles(made, tmp_path, monkeypatch)
             storage.put(place.path(index), b"half")
         else:
             whole.append(index)
-    kept = open_source(str(source)).kept
+    _, kept = open_features(str(source))
     assert all(kept.get(*index) is not None for index in whole)
     summary = eopipe.rescore(str(source), to=str(tmp_path / "again"), prompts=WORDS)
     assert summary["exit_status"] == 3

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from eopipe.engine.plan.open import open_run
+from eopipe.engine.plan.model import Calibration
+from eopipe.engine.plan.open import freeze_precision, open_run
+from eopipe.engine.sources.scenes import Scenes
 from eopipe.engine.work import precision
-from eopipe.engine.work.calibrate import Calibration, calibrate_here, calibrate_on_worker
+from eopipe.engine.work.calibrate import calibrate_here, calibrate_on_worker
 from eopipe.errors import ClusterError, WeightsError
 from eopipe.kernel_info import Window
 from eopipe.spec import parse_spec, resolve_now
@@ -45,7 +47,7 @@ def opened(overlapping, tmp_path):
 )
 def test_auto_takes_the_faster_and_says_so(opened, measured, taken, said):
     """Where the product crawls bfloat16 is not tried in the kernel: a window could take minutes."""
-    chosen, calibration = precision.freeze_precision(opened, times(**measured))
+    chosen, calibration = freeze_precision(opened, times(**measured))
     assert chosen.job.kernel.info.options["precision"] == taken
     assert calibration.window_seconds == measured[taken]
     assert said in chosen.warnings[-1]
@@ -122,4 +124,4 @@ class Lacking(Overlapping):
 
 def test_a_worker_that_lacks_weights_is_named(threads):
     with pytest.raises(WeightsError, match=r"^worker inproc://.*: weights w not found"):
-        calibrate_on_worker(threads, Lacking(Options()))
+        calibrate_on_worker(threads, Scenes(), Lacking(Options()))

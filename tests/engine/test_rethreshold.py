@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import eopipe
-from eopipe.engine.derived.rethreshold import open_cut, open_source
-from eopipe.engine.derived.rethreshold_preview import outlook
+from eopipe.engine.derived.rethreshold import open_rethreshold, open_scored
+from eopipe.engine.derived.rethreshold_preview import preview
 from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.work import strips
+from eopipe.engine.work.strips import Stopwatch
 from eopipe.errors import OutputError, SpecError, TileFault
 from eopipe.kernels.change.spectral import base as change
 from eopipe.kernels.change.spectral.kernel import SpectralChange
@@ -93,7 +94,7 @@ def blind(monkeypatch):
     monkeypatch.setattr(SpectralChange, "load", never)
     monkeypatch.setattr(SpectralChange, "__call__", never)
     monkeypatch.setattr(strips, "TileReader", never)
-    monkeypatch.setattr("eopipe.engine.work.preflight.AssetFile", never)
+    monkeypatch.setattr("eopipe.engine.sources.scenes.AssetFile", never)
 
 
 def cut(source, to, at):
@@ -173,9 +174,9 @@ def test_it_can_be_cut_again(source, low, tmp_path, blind):
 
 def test_beforehand_it_says_what_other_thresholds_would_find(source, tmp_path):
     """Both tiles are looked at whole, so the lines are those of the maps themselves."""
-    found = open_source(str(source))
-    scored = open_cut(found, found.spec(str(tmp_path / "out"), 60), 60).scored
-    said = outlook(scored, found.kernel, found.tiles, at=60)
+    found = open_scored(str(source))
+    scores = open_rethreshold(found, found.spec(str(tmp_path / "out"), 60), 60).source
+    said = preview(scores, found.kernel, found.tiles)
     score = mosaic(source).change_score.values
     assert said.startswith("changed, by 2 of 2 tiles: ")
     for at, part in zip((50, 60, 75, 100, 125, 150, 200), said.split(": ")[1].split(", "), strict=True):
@@ -221,9 +222,9 @@ def test_damage_of_the_source_is_never_copied(source, tmp_path, blind):
 def test_a_source_that_goes_away_is_told_as_such(source, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(source, copy)
-    spec = (found := open_source(str(copy))).spec(str(tmp_path / "out"), 60)
-    scored = open_cut(found, spec, 60).scored
-    one, two = (replace(tile, source=tile.inputs) for tile in found.tiles)
+    spec = (found := open_scored(str(copy))).spec(str(tmp_path / "out"), 60)
+    scored = open_rethreshold(found, spec, 60).source
+    one, two = (replace(tile, source_inputs=tile.inputs) for tile in found.tiles)
     next(copy.glob(f"ledger/r*/{one.tile.name}.*.json")).write_text("{")
     with pytest.raises(TileFault, match=r"source\.damaged: .* is damaged"):
         scored.read(one)
@@ -232,7 +233,7 @@ def test_a_source_that_goes_away_is_told_as_such(source, tmp_path):
         scored.read(two)
     shutil.rmtree(copy)
     with pytest.raises(OutputError, match="not seen from here"):
-        scored.look()
+        scored.ready(None, Stopwatch())
 
 
 def test_killed_between_pixels_and_record_it_resumes(source, low, tmp_path, blind):

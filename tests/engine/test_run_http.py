@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.engine.run import execute
 from eopipe.spec import parse_spec
 from tests.support.http_files import Fault, serve
@@ -31,7 +31,7 @@ TIMES = 2
 """Faults of each kind, since GDAL by itself asks twice."""
 
 
-class Faulty(Quiet):
+class Faulty(Display):
     """Lets faults strike once the tiles begin: the plan's own reads of headers must not use them up."""
 
     def __init__(self, server, scene):
@@ -81,7 +81,7 @@ def test_transient_faults_cost_retries_and_nothing_else(client, pisa_by_http, tm
     # GDAL asks a second time by itself for some ranges of pixels, and does not say so; what is left is ours.
     assert faulty["retries"] >= 2
 
-    fine = go(api, tmp_path / "fine", Quiet())
+    fine = go(api, tmp_path / "fine", Display())
     assert (fine["exit_status"], fine["retries"]) == (0, 0)
     assert same_pixels(mosaic(tmp_path / "fine"), mosaic(tmp_path / "faulty")) > 400_000
     one, two = records(tmp_path / "fine"), records(tmp_path / "faulty")
@@ -95,10 +95,10 @@ def test_a_lasting_fault_fails_its_tiles_and_a_later_run_mends_them(client, pisa
     server, api, name = pisa_by_http
     path = f"{name}/B11.tif"
     (server.folder / path).rename(server.folder / "away.tif")
-    first = go(api, tmp_path / "out", Quiet())
+    first = go(api, tmp_path / "out", Display())
     assert first["exit_status"] == 3
     assert first["failed_reasons"] == {"read.http_404": first["failed"]}
     (server.folder / "away.tif").rename(server.folder / path)
-    second = go(api, tmp_path / "out", Quiet())
+    second = go(api, tmp_path / "out", Display())
     assert (second["exit_status"], second["failed"]) == (0, 0)
     assert second["done"] == first["tiles"]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 import eopipe
-from eopipe.engine.plan.auto_options import sensors_of
 from eopipe.engine.plan.open import open_run
+from eopipe.engine.plan.resolved_spec import sensors_of
 from eopipe.errors import PlanError
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.paths import needs_shared, shared
@@ -46,7 +46,7 @@ def test_it_is_frozen_with_the_run(overlapping, threads, tmp_path):
 
 def test_two_sensors_are_one_clear_line(overlapping, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "eopipe.engine.plan.auto_options.sensors_of", lambda _: ("Landsat 8 Collection 1 level 1", "Sentinel-2")
+        "eopipe.engine.plan.resolved_spec.sensors_of", lambda _: ("Landsat 8 Collection 1 level 1", "Sentinel-2")
     )
     with pytest.raises(PlanError, match=r"kernel\.stretch: auto, and Landsat .* differ; say one of landsat, optical"):
         opened(tmp_path / "out")

@@ -31,7 +31,7 @@ class Taught(Overlapping):
 def _taught(monkeypatch):
     entry = registry._Entry(Options, lambda options, resolution: Taught(options))
     monkeypatch.setitem(registry._KERNELS, "taught", entry)
-    monkeypatch.setattr("eopipe.engine.work.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    monkeypatch.setattr("eopipe.engine.run.calibrate_in_process", lambda *_, **__: CALIBRATION)
 
 
 def kernel(**prompts):
@@ -49,7 +49,7 @@ def test_a_table_for_people_and_a_warning_for_each_unknown_word():
     assert line.startswith(
         "prompt 'airplane' is far from everything the model was taught: nearest 'water', cosine 0.31"
     )
-    assert [row["known"] for row in prompt_check.plain(notes)] == [True, False]
+    assert [row["known"] for row in [note.plain() for note in notes]] == [True, False]
 
 
 def test_strict_refuses_unknown_words_and_kernels_that_cannot_tell():

@@ -10,11 +10,11 @@ import pytest
 from pyproj import Transformer
 
 from eopipe.cube import estimate
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.engine.plan import make as plan_module
 from eopipe.engine.plan import resolved_spec as job_module
-from eopipe.engine.plan.make import Workers
-from eopipe.engine.run import execute, open_run, plan_run
+from eopipe.engine.plan.model import Workers
+from eopipe.engine.run import execute, open_run
 from eopipe.kernels import registry
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.derived import CORNER, item, write_catalog, write_cogs
@@ -28,7 +28,7 @@ pytestmark = needs_shared
 SIDE = 2048
 
 
-class Marks(Quiet):
+class Marks(Display):
     """Where in the server's log each phase begins."""
 
     def __init__(self, server):
@@ -96,7 +96,6 @@ def test_the_plan_is_what_the_server_counts(client, server, cheap, tmp_path, mon
     # The test can fail: without the halo the plan promises too little.
     monkeypatch.setattr(plan_module, "read_box", lambda box, _: box)
     workers = Workers(plan["workers"], None)
-    broken = plan_run(
-        open_run(spec, now=resolve_now(None), allow_empty=False), workers=workers, calibration=CALIBRATION
-    )
+    opened = open_run(spec, now=resolve_now(None), allow_empty=False)
+    broken = opened.plan(workers=workers, calibration=CALIBRATION)
     assert (broken.reads.bytes, broken.reads.requests) != pytest.approx(counted, rel=0.10)

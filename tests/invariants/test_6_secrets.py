@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.run import execute
@@ -179,8 +179,8 @@ GUARDS = (
     ("eopipe.stac.item", "unsign"),
     ("eopipe.engine.output.run_json", "unsign_item"),
     ("eopipe.cube.read_errors", "_scrub"),
-    ("eopipe.engine.work.reasons", "redact"),
-    ("eopipe.engine.output.ledger", "_URL_SECRETS"),
+    ("eopipe.engine.work.task_shell", "redact"),
+    ("eopipe.engine.output.record", "_URL_SECRETS"),
 )
 _GUARDED = {}
 
@@ -210,7 +210,7 @@ def test_it_fails_when_the_guards_are_off(client, world, tmp_path):
     for everywhere in (client.run, lambda call, **more: call(**more)):
         everywhere(set_guards, on=False, environment=here)
     try:
-        summary = execute(parse_spec(spec_of(address, tmp_path)), display=Quiet(), calibration=CALIBRATION)
+        summary = execute(parse_spec(spec_of(address, tmp_path)), display=Display(), calibration=CALIBRATION)
     finally:
         for everywhere in (client.run, lambda call, **more: call(**more)):
             everywhere(set_guards, on=True, environment=here)

@@ -14,7 +14,7 @@ import xarray as xr
 from distributed import Client, LocalCluster
 from geopandas.testing import assert_geodataframe_equal
 
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.run import execute
 from eopipe.kernels.change.spectral import base
@@ -143,7 +143,7 @@ def test_killed_and_resumed_it_has_the_same_bytes(client, tmp_path):
 def test_a_worker_of_objects_stays_within_the_plan(tmp_path):
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "8GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster, Client(cluster) as alone:
-        summary = execute(parse_spec(spec(tmp_path / "out", OBJECTS)), display=Quiet())  # calibrated on the worker
+        summary = execute(parse_spec(spec(tmp_path / "out", OBJECTS)), display=Display())  # calibrated on the worker
         [peak] = alone.run(high_water).values()
     promised = summary["session"]["plan"]["worker_peak_bytes"]
     assert summary["exit_status"] == 0

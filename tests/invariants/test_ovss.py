@@ -7,10 +7,10 @@ tests/bench/bench_ovss_tile.py.
 import pytest
 from distributed import Client, LocalCluster
 
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.engine.plan.open import open_run
 from eopipe.engine.run import execute
-from eopipe.engine.work.calibrate import calibrate
+from eopipe.engine.work.calibrate import calibrate_in_process
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.ovss import options
 from tests.support.paths import needs_shared
@@ -43,10 +43,10 @@ def test_tiles_cannot_be_seen(client, tmp_path):
 
 def test_a_worker_stays_within_the_plan(tmp_path):
     settled = open_run(parse_spec(spec(tmp_path, "out", "jbu_one", 2048)), now=resolve_now(None), allow_empty=False)
-    calibration = calibrate(settled.job.kernel)
+    calibration = calibrate_in_process(settled.source, settled.job.kernel)
     limits = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "6GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **limits) as cluster, Client(cluster) as one:
-        summary = execute(settled.job.spec, display=Quiet(), calibration=calibration)
+        summary = execute(settled.job.spec, display=Display(), calibration=calibration)
         [peak] = one.run(high_water).values()
     promised = summary["session"]["plan"]["worker_peak_bytes"]
     assert 0.4 * promised <= peak <= 1.15 * promised

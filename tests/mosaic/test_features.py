@@ -7,8 +7,9 @@ import zarr
 from eopipe.errors import DamageError, OutputError, TileFault
 from eopipe.grid import PixelBox, Tile
 from eopipe.kernel_info import FeatureSpec, Inputs, KernelInfo, Window
-from eopipe.mosaic.features import FEATURES, FeatureLayout, FeatureStore, create, read_layout, tile_checksum
+from eopipe.mosaic.features import FeatureLayout, FeatureStore, create, read_layout, tile_checksum
 from eopipe.mosaic.pca import fit_basis
+from eopipe.run_folder import FEATURES
 from eopipe.storage import Storage
 
 
@@ -127,14 +128,14 @@ def test_the_layout_follows_the_kernel():
 
 def test_a_row_is_read_at_once_and_what_is_lost_is_told(anywhere):
     """What another run scores: whole windows of tiles that are done, and a fault for the others."""
-    from eopipe.engine.sources.kept_features import AHEAD, KeptFeatures
+    from eopipe.engine.sources.kept_features import AHEAD, StoredFeatures
 
     storage, place = anywhere, layout()
     create(storage, place, None, {})
     store, tiles = FeatureStore(storage, place), frozenset(all_tiles(place))
     windows = {index: made(index) for index in ((-4, 15), (-4, 16), (-4, 17), (-3, 15))}
     store.write(windows)
-    kept = KeptFeatures(storage, place, tiles, tiles - {Tile(-1, 4)}, {})
+    kept = StoredFeatures(storage, place, tiles, tiles - {Tile(-1, 4)}, {})
     asked = []
     read = kept.store.stored_row
     kept.store.stored_row = lambda *args: asked.append(args) or read(*args)
@@ -147,4 +148,4 @@ def test_a_row_is_read_at_once_and_what_is_lost_is_told(anywhere):
         kept.get(-4, 20)
     storage.put(place.path((-3, 15)), b"no zstd")
     with pytest.raises(TileFault, match=r"features\.corrupt: .* cannot be decoded"):
-        KeptFeatures(storage, place, tiles, tiles, {}).get(-3, 15)
+        StoredFeatures(storage, place, tiles, tiles, {}).get(-3, 15)

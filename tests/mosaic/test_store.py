@@ -20,7 +20,6 @@ from eopipe.kernel_info import ArraySpec
 from eopipe.mosaic.coarse_pyramid import build_coarse, build_parent, coarse_tasks
 from eopipe.mosaic.pyramid import reduce
 from eopipe.mosaic.store import (
-    MOSAIC,
     STATUS,
     Layout,
     MosaicWriter,
@@ -30,6 +29,7 @@ from eopipe.mosaic.store import (
     read_status,
     write_status,
 )
+from eopipe.run_folder import MOSAIC
 from eopipe.storage import Storage
 from tests.mosaic.conftest import ARRAYS, CONFIDENCE, LABEL, make_layout, make_tile
 

@@ -22,7 +22,7 @@ L2A = "sentinel-2-l2a"
 def found(api, bbox=(-180.0, -90.0, 180.0, 90.0), **source):
     source.setdefault("collections", [L2A])
     spec, area = spec_for(source.pop("catalog", api.url), bbox, **source)
-    return search(spec, area, NOW, backoff=QUICK)
+    return search(spec.source, area, NOW, backoff=QUICK)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_every_page_is_followed_and_items_stay_as_they_were_received(api):
 def test_progress_counts_items(api):
     seen = []
     spec, area = spec_for(api.url, collections=[L2A])
-    search(spec, area, NOW, backoff=QUICK, progress=seen.append)
+    search(spec.source, area, NOW, backoff=QUICK, progress=seen.append)
     assert seen == list(range(1, 7))
 
 
@@ -133,7 +133,11 @@ def test_passing_faults_are_tried_again(api, fault):
 def test_a_fault_in_the_middle_of_paging_loses_nothing(api):
     spec, area = spec_for(api.url, collections=[L2A])
     search(
-        spec, area, NOW, backoff=QUICK, progress=lambda n: api.inject("/search", Fault("reset")) if n == 2 else None
+        spec.source,
+        area,
+        NOW,
+        backoff=QUICK,
+        progress=lambda n: api.inject("/search", Fault("reset")) if n == 2 else None,
     )
     assert len(api.asked("/search")) == 4
 
@@ -188,7 +192,7 @@ def test_nobody_at_home():
         url = api.url
     spec, area = spec_for(url, collections=[L2A])
     with pytest.raises(CatalogError, match="cannot be reached"):
-        search(spec, area, NOW, backoff=QUICK)
+        search(spec.source, area, NOW, backoff=QUICK)
 
 
 def test_an_unknown_collection_names_the_nearest(api):
@@ -204,7 +208,7 @@ def test_an_api_without_collections_asked_for_is_refused(api):
 def test_a_collection_of_an_api_says_what_to_write(api):
     spec, area = spec_for(f"{api.url}/collections/{L2A}")
     with pytest.raises(SpecError, match=r"give catalog: .*/v1 and collections: \[sentinel-2-l2a\]"):
-        search(spec, area, NOW, backoff=QUICK)
+        search(spec.source, area, NOW, backoff=QUICK)
 
 
 @pytest.mark.parametrize("matched", [True, False])

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
+from eopipe.engine.plan.model import Calibration
 from eopipe.engine.run import execute
-from eopipe.engine.work.calibrate import Calibration
 from eopipe.spec import parse_spec
 from tests.support.paths import shared
 
@@ -42,7 +42,7 @@ def pisa(folder, **changes):
 
 def run(spec, **options):
     """Run a spec on the current client; returns the summary."""
-    return execute(parse_spec(spec), display=Quiet(), calibration=CALIBRATION, **options)
+    return execute(parse_spec(spec), display=Display(), calibration=CALIBRATION, **options)
 
 
 def mosaic(folder, level="0"):

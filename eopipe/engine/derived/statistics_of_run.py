@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 def statistics_for(cube: Cube, kernel: Kernel, uri: str | None, *, tile: int) -> Statistics | None:
-    """What a kernel needs to map a cube; None where it declares no stage.
+    """The statistics that a kernel needs to map a cube; None where it declares no stage.
 
     Args:
         cube: To be mapped.
-        kernel: Which maps it.
+        kernel: Maps it.
         uri: Folder or URL of the run that measured.
         tile: Side of the squares that are mapped.
 
@@ -48,7 +48,7 @@ def statistics_for(cube: Cube, kernel: Kernel, uri: str | None, *, tile: int) ->
     storage = Storage.open(uri)
     before = run_json.require(storage)
     _refuse_other(before.recipe, _recipe(cube, kernel), storage.url())
-    plan = frozen_tiles(storage, before)[1]
+    plan = frozen_tiles(storage, before).statistics
     assert plan is not None, "a recipe with statistics has a plan of them"
     _refuse_far(cube, kernel, plan, where=storage.url(), tile=tile)
     left = plan.keys - StatisticsStore(storage).done()
@@ -61,18 +61,18 @@ def statistics_for(cube: Cube, kernel: Kernel, uri: str | None, *, tile: int) ->
 
 
 def _recipe(cube: Cube, kernel: Kernel) -> dict[str, Any]:
-    """What a run of this kernel on the cube's pixels would freeze."""
+    """The recipe that a run of this kernel on the cube's pixels would freeze."""
     settings = cube.settings
     source = SourceSpec(catalog="cube", composite=settings.composite, mask=settings.mask, sar=settings.sar)
     stages = describe(stages_of(kernel))
     return tile_recipe(info=kernel.info, grid=cube.grid, tile=0, source=source, threads=THREADS, statistics=stages)
 
 
-def _refuse_other(theirs: Mapping[str, Any], mine: Mapping[str, Any], where: str) -> None:
-    before, now = (json.loads(canonical(block_recipe(recipe))) for recipe in (theirs, mine))
+def _refuse_other(measured: Mapping[str, Any], needed: Mapping[str, Any], where: str) -> None:
+    before, now = (json.loads(canonical(block_recipe(recipe))) for recipe in (measured, needed))
     if before != now:
         raise SpecError(
-            f"statistics: {where} measured something else: {run_json.first_difference(now, before)}; "
+            f"statistics: {where} measured something else: {run_json.first_difference(before, now)}; "
             f"give a run of this kernel on such pixels, or map as that run did"
         )
 

@@ -1,1 +1,1 @@
-"""What is made of all tiles, and what is said of a run afterwards."""
+"""The end of a run: products of all tiles, publishing, ``status`` and ``validate``."""

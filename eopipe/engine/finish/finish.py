@@ -7,64 +7,35 @@ last; where its Collection stands, the rest is complete.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eopipe import run_folder
-from eopipe.engine.output import run_json
-from eopipe.engine.output.ledger import Failure, Ledger, Record
+from eopipe.engine.finish.merge_objects import merge_objects
+from eopipe.engine.format import some
+from eopipe.engine.output.ledger import Ledger
+from eopipe.engine.output.record import total_histogram
 from eopipe.engine.plan.layouts import array_specs, mosaic_layout
-from eopipe.engine.work.tile_objects import merge_objects
 from eopipe.errors import ClusterError
 from eopipe.grid import Tile
 from eopipe.mosaic.class_areas import class_areas
 from eopipe.mosaic.coarse_pyramid import build_parent, coarse_tasks
 from eopipe.mosaic.quicklook import QuicklookInfo, quicklook
 from eopipe.mosaic.store import write_status
-from eopipe.run_folder import Key
 from eopipe.stac.publish import publish
 from eopipe.stac.publish_input import ObjectsFile, OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections import Counter
 
     from distributed import Client
 
-    from eopipe.engine.plan.make import Plan
+    from eopipe.engine.output.record import Outcome
+    from eopipe.engine.plan.model import Plan
     from eopipe.engine.plan.open import Opened
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where every tile stands now: records of what is done, last failures of what is not."""
-
-    records: Mapping[Key, Record]
-    failures: Mapping[Key, Failure]
-    statuses: Mapping[Tile, str]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Tiles by status."""
-        found = Counter(status.replace(" ", "_") for status in self.statuses.values() if status != "outside")
-        return {name: found[name] for name in ("done", "empty", "masked", "failed", "not_run")}
-
-
-def outcome_of(opened: Opened, plan: Plan, layout: Layout) -> Outcome:
-    """Read the ledger."""
-    ledger = Ledger(opened.storage)
-    planned = {tile.key: tile.tile for tile in plan.tiles}
-    records = {record.key: record for record in ledger.load_all(set(planned))}
-    failures = {
-        failure.key: failure for failure in ledger.failures() if failure.key in planned and failure.key not in records
-    }
-    statuses: dict[Tile, str] = dict.fromkeys(layout.tiles(), "outside")
-    for key, tile in planned.items():
-        statuses[tile] = records[key].status if key in records else "failed" if key in failures else "not run"
-    return Outcome(records, failures, statuses)
 
 
 def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict[str, Any]:
@@ -77,27 +48,32 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
         drained: Whether a signal stopped the run: where tiles are left, only the tiles' status is written.
 
     Returns:
-        ``counts``, the class table, and where the products are.
+        ``counts``, the class table, and the products' addresses.
     """
-    storage, layout = opened.storage, mosaic_layout(opened.job, plan.tile)
-    outcome = outcome_of(opened, plan, layout)
-    write_status(storage, layout, outcome.statuses)
-    found: dict[str, Any] = {"counts": outcome.counts, "mosaic": storage.url(run_folder.MOSAIC)}
-    if drained and outcome.counts["not_run"]:
-        return found
+    storage, layout, ledger = opened.storage, mosaic_layout(opened.job, plan.tile), Ledger(opened.storage)
+    outcome = ledger.outcome({tile.key for tile in plan.tiles})
+    statuses = {tile.tile: outcome.status(tile.key) for tile in plan.tiles}
+    write_status(storage, layout, {**dict.fromkeys(layout.tiles(), "outside"), **statuses})
+    counts = outcome.counts
+    products: dict[str, Any] = {"counts": counts, "mosaic": storage.url(run_folder.MOSAIC)}
+    if drained and counts["not_run"]:
+        return products
     _build_coarse(storage, layout, client)
-    Ledger(storage).write_parquet({tile.key for tile in plan.tiles})
-    total = _histogram(outcome)
-    areas = class_areas(storage, layout, histogram=total)
-    picture = quicklook(storage, layout, _words(opened, total))
+    ledger.write_parquet(outcome)
+    histogram = total_histogram(outcome.records.values())
+    areas = class_areas(storage, layout, histogram=histogram)
+    picture = quicklook(storage, layout, _captions(opened, histogram))
     storage.put(run_folder.QUICKLOOK, picture)
-    objects = _merged(opened, outcome)
+    merged = merge_objects(storage, opened.job, opened.snapshot, outcome.records.values())
+    objects = None
+    if merged is not None:
+        objects = ObjectsFile(OutputFile(merged.path, merged.size, merged.sha256), merged.count, merged.sources)
+        products |= {"objects": merged.count, "vectors": storage.url(merged.path)}
     _publish(opened, plan, layout, outcome, picture=picture, objects=objects)
     return {
-        **found,
-        **_feature_figures(opened, plan, outcome),
-        **({"objects": objects.count, "vectors": storage.url(objects.file.path)} if objects is not None else {}),
-        **_cut_figures(opened, plan, outcome),
+        **products,
+        **_feature_figures(opened, plan),
+        **opened.source.summary(plan, outcome.records),
         "classes": [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels],
         "cogs": storage.url(run_folder.COGS) if opened.job.spec.output.cog else None,
         "stac": storage.url(run_folder.COLLECTION),
@@ -105,46 +81,15 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
     }
 
 
-def _merged(opened: Opened, outcome: Outcome) -> ObjectsFile | None:
-    merged = merge_objects(opened.storage, opened.job, opened.snapshot, outcome.records.values())
-    if merged is None:
-        return None
-    return ObjectsFile(OutputFile(merged.path, merged.size, merged.sha256), merged.count, merged.sources)
-
-
-def _feature_figures(opened: Opened, plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    """What was kept, and what it cost to score what another run kept; against that run's own tiles."""
-    found: dict[str, Any] = {}
-    if (features := opened.job.kernel.info.features) is not None:
-        sizes = [size for _, size in opened.storage.sizes(f"{run_folder.FEATURES}/features/c")]
-        share = sum(sizes) / (len(sizes) * features.window_bytes) if sizes else 0.0
-        found["features"] = {
-            "windows": len(sizes),
-            "bytes": sum(sizes),
-            "bytes_per_km2": round(plan.features.a_km2 * share) if plan.features else None,
-        }
-    if opened.kept is not None:
-        full = sum(record.seconds.get("kernel", 0.0) for record in Ledger(opened.kept.storage).load_all())
-        spent = sum(record.seconds.get("kernel", 0.0) for record in outcome.records.values())
-        found["rescored"] = {
-            "from": opened.kept.storage.url(),
-            "kernel_seconds": round(spent, 3),
-            "kernel_seconds_of_full_run": round(full, 3),
-        }
-    return found
-
-
-def _cut_figures(opened: Opened, plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    """What the run whose scores were cut says on the same tiles."""
-    if (scored := opened.scored) is None:
+def _feature_figures(opened: Opened, plan: Plan) -> dict[str, Any]:
+    """Windows and bytes of the features that were kept, where they are."""
+    features = opened.job.kernel.info.features
+    if features is None:
         return {}
-    keys = {Key(tile.tile.name, tile.source or "") for tile in plan.tiles if tile.key in outcome.records}
-    total: Counter[int] = Counter()
-    for record in Ledger(scored.storage).load_all(keys):
-        total.update(record.histogram)
-    areas = class_areas(scored.storage, scored.layout, histogram=total)
-    classes = [(area.name, round(area.km2, 4), round(area.share, 5)) for area in areas if area.pixels]
-    return {"rethresholded": {"from": scored.storage.url(), "at": scored.at, "classes_of_source": classes}}
+    sizes = [size for _, size in opened.storage.sizes(f"{run_folder.FEATURES}/features/c")]
+    share = sum(sizes) / (len(sizes) * features.window_bytes) if sizes else 0.0
+    a_km2 = round(plan.features.a_km2 * share) if plan.features else None
+    return {"features": {"windows": len(sizes), "bytes": sum(sizes), "bytes_per_km2": a_km2}}
 
 
 def _build_coarse(storage: Storage, layout: Layout, client: Client) -> None:
@@ -159,48 +104,31 @@ def _build_coarse(storage: Storage, layout: Layout, client: Client) -> None:
                 )
 
 
-def _histogram(outcome: Outcome) -> Counter[int]:
-    total: Counter[int] = Counter()
-    for record in outcome.records.values():
-        total.update(record.histogram)
-    return total
-
-
-def _words(opened: Opened, total: Counter[int]) -> QuicklookInfo:
-    spec, index = opened.job.spec, opened.snapshot.index
+def _captions(opened: Opened, histogram: Counter[int]) -> QuicklookInfo:
+    spec, index, info = opened.job.spec, opened.snapshot.index, opened.job.kernel.info
     days = sorted({time.date().isoformat() for time in index.column("datetime").to_pylist()})
     when = " to ".join(dict.fromkeys([days[0], days[-1]])) if days else "no scene"
-    source = ", ".join(sorted({name for name in index.column("collection").to_pylist() if name})) or "a catalogue"
-    name = opened.job.kernel.info.name
-    made = name if opened.scored is None else f"{name}, from {opened.scored.at} hundredths of the threshold on"
+    collections = ", ".join(sorted({name for name in index.column("collection").to_pylist() if name}))
+    scenes = f"{some(len(opened.snapshot), 'scene')} of {collections or 'a catalogue'}"
     return QuicklookInfo(
         title=spec.name,
-        subtitle=" · ".join([made, when, f"{_scenes(len(opened.snapshot))} of {source}"]),
-        attribution=f"made with eopipe · {opened.job.kernel.info.provenance.get('model', '')}",
-        histogram=total,
+        subtitle=" · ".join([f"{info.name}{opened.source.remark}", when, scenes]),
+        attribution=f"made with eopipe · {info.provenance.get('model', '')}",
+        histogram=histogram,
         extent=opened.job.region.box,
     )
-
-
-def _scenes(count: int) -> str:
-    return "1 scene" if count == 1 else f"{count:,} scenes"
 
 
 def _publish(
     opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, *, picture: bytes, objects: ObjectsFile | None
 ) -> None:
     job, index = opened.job, opened.snapshot.index
-    times = index.column("datetime").to_pylist()
     moment = datetime.now(UTC).replace(microsecond=0)
+    columns = {name: index.column(name).to_pylist() for name in ("id", "collection", "datetime", "href")}
+    times = columns["datetime"]
     refs = [
         SceneRef(identifier, collection or "", time, href)
-        for identifier, collection, time, href in zip(
-            index.column("id").to_pylist(),
-            index.column("collection").to_pylist(),
-            times,
-            index.column("href").to_pylist(),
-            strict=True,
-        )
+        for identifier, collection, time, href in zip(*columns.values(), strict=True)
     ]
     outputs = (
         TileOutput(
@@ -224,7 +152,7 @@ def _publish(
         arrays=arrays,
         interval=(min(times), max(times)) if times else (moment, moment),
         created=moment,
-        software=run_json.versions(),
+        software=versions(),
         failed={key.tile: failure.reason for key, failure in outcome.failures.items()},
         counts=outcome.counts,
         assets={spec.name: (spec.name,) for spec in arrays},

@@ -1,7 +1,7 @@
-"""``validate``: read the store again and say what does not agree.
+"""``validate``: read everything again and list what does not agree.
 
 Shards and window features against the ledger's checksums, the ledger against the plan, files against their sha256,
-STAC against the files. It repairs nothing: a damaged tile's record names what to delete and run again.
+STAC against the files. It repairs nothing: each line names what to delete before running again.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 from eopipe import run_folder
+from eopipe.engine.finish.merge_objects import merged_problem
 from eopipe.engine.output import run_json
-from eopipe.engine.output.ledger import Ledger, Record
+from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.plan.layouts import feature_layout, mosaic_layout
 from eopipe.engine.plan.open import open_frozen
-from eopipe.engine.statistics.planning import plan_statistics
 from eopipe.engine.statistics.store import StatisticsStore
-from eopipe.engine.work.tile_objects import merged_problem
 from eopipe.errors import DamageError, EopipeError
-from eopipe.mosaic.features import FEATURES, FeatureStore, tile_checksum
+from eopipe.mosaic.features import FeatureStore, tile_checksum
 from eopipe.mosaic.features import read_layout as read_feature_layout
 from eopipe.mosaic.store import MosaicWriter, checksum, read_layout
+from eopipe.run_folder import FEATURES
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from eopipe.engine.output.record import Record
     from eopipe.engine.output.run_json import Frozen
     from eopipe.engine.plan.tiles import PlannedTile
     from eopipe.engine.statistics.planning import StatisticsPlan
@@ -40,7 +41,7 @@ PROGRESS = 100
 """Tiles between lines of progress."""
 
 _UNREADABLE = (EopipeError, ValueError, RuntimeError, OSError, KeyError)
-"""What zarr and its codecs make of a damaged or missing document or shard."""
+"""Errors that zarr and its codecs raise for a damaged or missing document or shard."""
 
 _PUBLISH = "run again, which publishes anew"
 
@@ -50,7 +51,7 @@ def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> 
 
     Args:
         uri: A run's folder or URL.
-        progress: Told now and then how far it is.
+        progress: Receives a line after every hundred tiles.
 
     Raises:
         SpecError: There is no run.
@@ -58,7 +59,7 @@ def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> 
     storage = Storage.open(uri)
     before = run_json.require(storage)
     try:
-        opened, tiles = open_frozen(storage, before)
+        opened, (tiles, statistics) = open_frozen(storage, before)
     except DamageError as error:
         return [str(error)]
     layout = mosaic_layout(opened.job, before.tile)
@@ -73,23 +74,22 @@ def validate_run(uri: str, *, progress: Callable[[str], None] | None = None) -> 
         problems.extend(_shards(storage, layout, planned, records, progress))
     if (features := feature_layout(opened.job, before.tile)) is not None:
         problems.extend(_features(storage, features, planned, records, before))
-    measured = plan_statistics(opened.job.region, recipe=before.recipe, snapshot=opened.snapshot)
-    if measured is not None and records:
-        problems.extend(_statistics(storage, measured))
+    if statistics is not None and records:
+        problems.extend(_statistics(storage, statistics))
     problems.extend(problem for record in records.values() for problem in _files(storage, record))
     problems.extend(_stac(storage, records))
     return problems
 
 
 def _mosaic(storage: Storage, layout: Layout) -> Iterator[str]:
-    """Whether the mosaic's own documents are there, and say what run.json says."""
+    """Whether the mosaic's own documents exist, and agree with run.json."""
     try:
-        found = read_layout(storage)
+        stored = read_layout(storage)
     except (EopipeError, ValueError, KeyError, TypeError) as error:
-        said = " ".join(str(error).split())[:200]
-        yield f"{run_folder.MOSAIC}: its layout cannot be read ({said}); restore its zarr.json, or start a new output"
+        reason = f"its layout cannot be read ({_short(error)})"
+        yield f"{run_folder.MOSAIC}: {reason}; restore its zarr.json, or start a new output"
         return
-    if found != layout:
+    if stored != layout:
         yield f"{run_folder.MOSAIC}: its layout is not that of {run_folder.RUN}; restore it, or start a new output"
 
 
@@ -116,7 +116,7 @@ def _shards(
 
 
 def _unrecorded(writer: MosaicWriter, layout: Layout, tile: Tile) -> Iterator[str]:
-    """A tile without a record was not run, or failed: its pixels must say so."""
+    """A tile without a record was not run, or failed: its pixels must hold the fill value."""
     try:
         filled = any((writer.read(tile, spec.name) != spec.fill).any() for spec in layout.arrays)
     except _UNREADABLE as error:
@@ -129,16 +129,16 @@ def _unrecorded(writer: MosaicWriter, layout: Layout, tile: Tile) -> Iterator[st
 def _checksum_problem(writer: MosaicWriter, tile: Tile, name: str, stated: str) -> str | None:
     array, _, level = name.partition("/")
     try:
-        found = checksum(writer.read(tile, array, int(level or 0)))
+        actual = checksum(writer.read(tile, array, int(level or 0)))
     except _UNREADABLE as error:
         return f"tile {tile.name}: {name} cannot be read ({_short(error)})"
-    return None if found == stated else f"tile {tile.name}: {name} does not have its recorded checksum"
+    return None if actual == stated else f"tile {tile.name}: {name} does not have its recorded checksum"
 
 
 def _features(
     storage: Storage, layout: FeatureLayout, planned: dict[Key, PlannedTile], records: dict[Key, Record], run: Frozen
 ) -> Iterator[str]:
-    """Every tile's window features, and the basis that they are in."""
+    """Every tile's window features, and the basis that reduces them."""
     try:
         if read_feature_layout(storage) != layout:
             yield f"{FEATURES}: its layout is not that of {run_folder.RUN}; restore it, or start a new output"
@@ -153,16 +153,16 @@ def _features(
     for key, record in records.items():
         repair = f"delete {run_folder.record(*key)} and run again"
         try:
-            found = tile_checksum(store.digests(planned[key].tile, tiles))
+            actual = tile_checksum(store.digests(planned[key].tile, tiles))
         except _UNREADABLE as error:
             yield f"tile {record.tile}: its window features cannot be read ({_short(error)}); {repair}"
             continue
-        if found != record.checksums.get(FEATURES):
+        if actual != record.checksums.get(FEATURES):
             yield f"tile {record.tile}: its window features do not have their recorded checksum; {repair}"
 
 
 def _statistics(storage: Storage, plan: StatisticsPlan) -> Iterator[str]:
-    """Every block that is not known to have failed is there and whole."""
+    """Every block that did not fail has a sound file."""
     store = StatisticsStore(storage)
     failed = {(stage.info.name, *key) for stage in plan.stages for key in store.failed(stage.info.name)}
     for key in sorted(plan.keys):
@@ -191,7 +191,7 @@ def _files(storage: Storage, record: Record) -> Iterator[str]:
 
 
 def _stac(storage: Storage, records: dict[Key, Record]) -> Iterator[str]:
-    """Every document is whole, every item names a recorded tile, and what they point to exists."""
+    """Every document is sound, every item names a recorded tile, and the files that they point to exist."""
     paths = [path for path in storage.list(f"{run_folder.STAC}/") if path.endswith(".json")]
     if not paths:
         return
@@ -203,9 +203,9 @@ def _stac(storage: Storage, records: dict[Key, Record]) -> Iterator[str]:
             document = json.loads(storage.get(path))
             yield from _document(storage, path, document, done, len(paths) - 1)
             if path == run_folder.COLLECTION and (
-                said := merged_problem(storage, document["assets"], records.values())
+                problem := merged_problem(storage, document["assets"], records.values())
             ):
-                yield f"{said}; {_PUBLISH}"
+                yield f"{problem}; {_PUBLISH}"
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             yield f"{path} is damaged ({type(error).__name__}: {_short(error)}); {_PUBLISH}"
 

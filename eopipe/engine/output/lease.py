@@ -1,10 +1,10 @@
-"""The lease: one run writes an output at a time (DESIGN §5 ``lease.json``).
+"""The lease: one run writes an output at a time.
 
-The file names its owner and says until when it is held. A background thread renews it; every
+The file names its owner and states until when it is held. A background thread renews it; every
 change is a compare-and-swap, so of several that try, one wins. It is taken over
 
-* when it has expired, by :data:`MARGIN` seconds more than it says, or
-* at once, when its owner ran in this very place (host, boot, process namespace) and that
+* when it expired :data:`MARGIN` seconds ago, or
+* at once, when its owner ran on this machine (same host, boot and process namespace) and that
   process is gone. A process counts as the same only if its start time is the same too.
 
 An owner that cannot renew in time stops by itself when the lease expires, before anyone may
@@ -13,7 +13,7 @@ them within milliseconds). Where they do not, a live lease may be taken over ear
 owner finds out at its next renewal and stops. Even then nothing is spoilt, for tiles are
 written whole, equal inputs give equal bytes, and a ledger record is never overwritten.
 
-A released lease stays as a file that says so: to delete it would be a race with the next
+A released lease stays as a file marked ``released``: to delete it would be a race with the next
 owner, for no store can delete "only if unchanged".
 """
 
@@ -38,7 +38,6 @@ from eopipe import run_folder
 from eopipe.errors import LeaseError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from eopipe.storage import Storage
@@ -55,7 +54,7 @@ MARGIN = 30.0
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, so named that another on the same machine can tell whether it still lives.
+    """A process, identified so that another on the same machine can check whether it is alive.
 
     Args:
         id: Random; one a lease.
@@ -74,13 +73,13 @@ class Owner:
     started: str
 
     @classmethod
-    def here(cls) -> Owner:
+    def this_process(cls) -> Owner:
         """This process."""
         pid = os.getpid()
         return cls(secrets.token_hex(8), socket.gethostname(), _boot(), _namespace(), pid, _start_time(pid) or "")
 
     def is_dead(self) -> bool:
-        """Whether the owner is known to be gone; False where it ran elsewhere, since that cannot be told."""
+        """Whether the owner is known to be gone; False where it ran on another machine: that cannot be checked."""
         if (self.host, self.boot, self.namespace) != (socket.gethostname(), _boot(), _namespace()):
             return False
         return _start_time(self.pid) != self.started
@@ -111,7 +110,7 @@ class LeaseFile:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LeaseFile | None:
-        """Parse; None where the file is damaged (nobody can hold a lease that names no owner).
+        """Parse; None where the file is damaged (a lease without an owner is held by no process).
 
         Raises:
             LeaseError: Another version of eopipe wrote it.
@@ -141,40 +140,24 @@ class Lease:
         storage: The run's folder.
         ttl: Seconds that the lease lasts unless renewed.
         margin: Seconds that clocks of different hosts may differ by.
-        on_lost: Called once, from the renewing thread, if the lease is lost.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        *,
-        ttl: float = TTL,
-        margin: float = MARGIN,
-        on_lost: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, storage: Storage, *, ttl: float = TTL, margin: float = MARGIN) -> None:
         self._storage = storage
         self._ttl = ttl
         self._margin = margin
-        self._on_lost = on_lost
         self._held: LeaseFile | None = None
         self._renewed = 0.0  # monotonic
         self._stop = threading.Event()
-        self._lost = threading.Event()
-        self._losing = threading.Lock()
-        self._why = ""
+        self._lost_by = ""  # how it was lost; empty while it is not
         self._thread: threading.Thread | None = None
-
-    @property
-    def owner(self) -> Owner | None:
-        """This lease's owner, while it is held."""
-        return self._held.owner if self._held else None
 
     @property
     def lost(self) -> bool:
         """Whether the lease was taken over or ran out: stop writing."""
-        if self._held is not None and not self._lost.is_set() and self._ran_out():
-            self._lose("it ran out before it could be renewed; is the output reachable, was the machine asleep?")
-        return self._lost.is_set()
+        if not self._lost_by and self._ran_out():
+            self._lost_by = "it ran out before it could be renewed; is the output reachable, was the machine asleep?"
+        return bool(self._lost_by)
 
     def check(self) -> None:
         """Raise if the lease is lost.
@@ -183,7 +166,7 @@ class Lease:
             LeaseError: With the reason.
         """
         if self.lost:
-            raise LeaseError(f"the lease on {self._storage.uri} is lost: {self._why}; run again to resume")
+            raise LeaseError(f"the lease on {self._storage.uri} is lost: {self._lost_by}; run again to resume")
 
     def acquire(self) -> Self:
         """Take the lease, and start to renew it.
@@ -192,11 +175,11 @@ class Lease:
             LeaseError: Another run holds the output; names its host, process and expiry.
             OutputError: The output cannot be read or written.
         """
-        mine = self._fresh()
-        if not self._storage.create(run_folder.LEASE, mine.to_bytes()):
-            self._take_over(mine)
-        self._hold(mine)
-        self._lost.clear()
+        lease = self._fresh()
+        if not self._storage.create(run_folder.LEASE, lease.to_bytes()):
+            self._take_over(lease)
+        self._hold(lease)
+        self._lost_by = ""
         self._stop.clear()
         self._thread = threading.Thread(target=self._renew_until_stopped, name="lease", daemon=True)
         self._thread.start()
@@ -212,9 +195,9 @@ class Lease:
         if held is None:
             return
         try:
-            found, version = self._read()
-            if found is not None and found.owner.id == held.owner.id:
-                self._storage.swap(run_folder.LEASE, replace(found, released=True).to_bytes(), version)
+            current, version = self._read()
+            if current is not None and current.owner.id == held.owner.id:
+                self._storage.swap(run_folder.LEASE, replace(current, released=True).to_bytes(), version)
         except (FileNotFoundError, OutputError) as error:
             logger.warning("lease of %s not given back: %s; it expires by itself", self._storage.uri, error)
 
@@ -228,7 +211,7 @@ class Lease:
 
     def _fresh(self) -> LeaseFile:
         now = time.time()
-        return LeaseFile(Owner.here(), acquired=now, expires=now + self._ttl)
+        return LeaseFile(Owner.this_process(), acquired=now, expires=now + self._ttl)
 
     def _hold(self, held: LeaseFile) -> None:
         self._held, self._renewed = held, time.monotonic()
@@ -237,31 +220,31 @@ class Lease:
         data, version = self._storage.get_versioned(run_folder.LEASE)
         return LeaseFile.from_bytes(data), version
 
-    def _take_over(self, mine: LeaseFile) -> None:
+    def _take_over(self, lease: LeaseFile) -> None:
         try:
-            found, version = self._read()
-        except FileNotFoundError:  # someone deleted the file by hand between our two calls
-            if self._storage.create(run_folder.LEASE, mine.to_bytes()):
+            current, version = self._read()
+        except FileNotFoundError:  # the file was deleted by hand between our two calls
+            if self._storage.create(run_folder.LEASE, lease.to_bytes()):
                 return
-            found, version = self._read()
-        if found is not None and found.owner.id == mine.owner.id:
+            current, version = self._read()
+        if current is not None and current.owner.id == lease.owner.id:
             return  # our own first attempt, of which the answer was lost
-        if found is not None and not found.free(time.time(), self._margin):
-            raise self._refusal(found)
-        if found is None:
+        if current is not None and not current.free(time.time(), self._margin):
+            raise self._refusal(current)
+        if current is None:
             logger.warning("%s is damaged and names no owner; it is taken over", self._storage.url(run_folder.LEASE))
-        elif not found.released:
-            logger.warning("the lease of %s is taken over: it is dead or expired", found.owner)
-        if not self._storage.swap(run_folder.LEASE, mine.to_bytes(), version):
+        elif not current.released:
+            logger.warning("the lease of %s is taken over: it is dead or expired", current.owner)
+        if not self._storage.swap(run_folder.LEASE, lease.to_bytes(), version):
             winner, _ = self._read()
-            if winner is None or winner.owner.id != mine.owner.id:  # ours: an answer was lost and the write repeated
+            if winner is None or winner.owner.id != lease.owner.id:  # ours: an answer was lost and the write repeated
                 raise self._refusal(winner)
 
-    def _refusal(self, found: LeaseFile | None) -> LeaseError:
-        if found is None:
+    def _refusal(self, current: LeaseFile | None) -> LeaseError:
+        if current is None:
             return LeaseError(f"{self._storage.uri}: another run has just taken the lease; wait for it to end")
         return LeaseError(
-            f"{self._storage.uri} is held by {found.owner} until {_iso(found.expires)}, renewed while it runs; "
+            f"{self._storage.uri} is held by {current.owner} until {_iso(current.expires)}, renewed while it runs; "
             f"wait for it to end, or stop it: a dead run's lease is free {self._margin:.0f} s after that time"
         )
 
@@ -285,39 +268,30 @@ class Lease:
             return
         renewed = replace(held, expires=time.time() + self._ttl)
         try:
-            found, version = self._read()
+            current, version = self._read()
         except FileNotFoundError:
-            self._lose(f"{run_folder.LEASE} was deleted")
+            self._lost_by = f"{run_folder.LEASE} was deleted"
             return
-        if found is None or found.owner.id != held.owner.id:
-            self._lose(f"{found.owner if found else 'someone'} took it over")
+        if current is None or current.owner.id != held.owner.id:
+            self._lost_by = f"{current.owner if current else 'another run'} took it over"
         elif self._storage.swap(run_folder.LEASE, renewed.to_bytes(), version):
             self._hold(renewed)
         # Else it changed between the two calls: the next round reads who has it; it runs out by itself otherwise.
-
-    def _lose(self, why: str) -> None:
-        with self._losing:
-            if self._lost.is_set():
-                return
-            self._why = why
-            self._lost.set()
-        if self._on_lost is not None:
-            self._on_lost(why)
 
 
 def lease_state(storage: Storage, *, margin: float = MARGIN) -> str:
     """One line for people: ``free``, or who holds the lease and until when."""
     try:
-        found = LeaseFile.from_bytes(storage.get(run_folder.LEASE))
+        current = LeaseFile.from_bytes(storage.get(run_folder.LEASE))
     except FileNotFoundError:
         return "free"
-    if found is None:
+    if current is None:
         return f"free ({run_folder.LEASE} is damaged)"
-    if found.released:
-        return f"free (last held by {found.owner})"
-    if found.free(time.time(), margin):
-        return f"free ({found.owner} is dead, or let it expire at {_iso(found.expires)})"
-    return f"held by {found.owner} until {_iso(found.expires)}"
+    if current.released:
+        return f"free (last held by {current.owner})"
+    if current.free(time.time(), margin):
+        return f"free ({current.owner} is dead, or let it expire at {_iso(current.expires)})"
+    return f"held by {current.owner} until {_iso(current.expires)}"
 
 
 def _start_time(pid: int) -> str | None:

@@ -12,7 +12,7 @@ from eopipe.grid import Tile
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eopipe.engine.output.ledger import Failure, Record
+    from eopipe.engine.output.record import Failure, Record
 
 _TIME = pa.timestamp("us", tz="UTC")
 _FILE = pa.struct([("path", pa.string()), ("size", pa.int64()), ("sha256", pa.string())])
@@ -54,29 +54,21 @@ def table_bytes(records: Sequence[Record], failed: Sequence[Failure]) -> bytes:
 
 
 def _done_row(record: Record) -> dict[str, Any]:
+    fields = record.model_dump()
+    maps = {name: list(fields[name].items()) for name in ("checksums", "histogram", "files", "figures")}
     return {
-        **_place(record.tile),
-        "inputs": record.inputs,
-        "status": record.status,
+        **fields,
+        **_square(record.tile),
+        **maps,
         "reason": f"lacks {', '.join(record.lacks)}" if record.lacks else None,
-        "attempts": record.attempts,
         "seconds": sum(record.seconds.values()),
         "stages": list(record.seconds.items()),
-        "bytes_read": record.bytes_read,
-        "scenes": list(record.scenes),
-        "checksums": list(record.checksums.items()),
-        "histogram": list(record.histogram.items()),
-        "files": [(name, file.model_dump()) for name, file in record.files.items()],
-        "figures": list(record.figures.items()),
-        "device": record.device,
-        "started": record.started,
-        "finished": record.finished,
     }
 
 
 def _failed_row(failure: Failure) -> dict[str, Any]:
     return {
-        **_place(failure.tile),
+        **_square(failure.tile),
         "inputs": failure.inputs,
         "status": "failed",
         "reason": failure.reason,
@@ -87,6 +79,6 @@ def _failed_row(failure: Failure) -> dict[str, Any]:
     }
 
 
-def _place(name: str) -> dict[str, Any]:
+def _square(name: str) -> dict[str, Any]:
     tile = Tile.parse(name)
     return {"tile": name, "row": tile.row, "col": tile.col}

@@ -1,4 +1,9 @@
-"""The tile recipe and the key of a tile's inputs (DESIGN §3): equal inputs mean equal bytes, in any run."""
+"""The tile recipe and the key of a tile's inputs: equal inputs mean equal bytes, in any run.
+
+The recipe of a run that cuts another run's stored scores at another threshold holds that run's whole recipe, so the
+keys of the source's tiles, and with them its own, follow from its own folder: ``status`` and ``validate`` work when
+the source is gone.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,12 @@ if TYPE_CHECKING:
 
 KEY_LENGTH = 20
 """Hex digits of an inputs key: 80 bits, so that 10^9 tiles collide with probability below 10^-6."""
+
+STATISTICS = "statistics"
+"""Key of a recipe under which the kernel's statistics stages stand, where it has any."""
+
+RETHRESHOLD = "rethreshold"
+"""Key under which a run that cuts stored scores states the threshold, and the recipe of the run that stored them."""
 
 
 def canonical(value: object) -> bytes:
@@ -42,7 +53,7 @@ def tile_recipe(
         info: The kernel's.
         grid: The lattice of the mosaic.
         tile: Side of a tile.
-        source: How scenes are read; what finds them is no part.
+        source: How scenes are read; what selects them does not count.
         threads: Of torch.
         statistics: The kernel's stages (:func:`eopipe.engine.statistics.planning.describe`), where it has any.
     """
@@ -65,8 +76,29 @@ def tile_recipe(
     if info.inputs.modality == "sar":
         recipe["sar"] = source.sar.model_dump(mode="json") if source.sar is not None else None
     if statistics:
-        recipe["statistics"] = [dict(stage) for stage in statistics]
+        recipe[STATISTICS] = [dict(stage) for stage in statistics]
     return recipe
+
+
+def rethreshold_recipe(source: Mapping[str, Any], threshold: int) -> dict[str, Any]:
+    """The tile recipe of a run that cuts the scores of another; it measures no statistics.
+
+    Args:
+        source: The other's tile recipe.
+        threshold: Where they are cut, in the units of the score.
+    """
+    shared = {name: value for name, value in source.items() if name not in {STATISTICS, RETHRESHOLD}}
+    return {**shared, RETHRESHOLD: {"at": threshold, "source": dict(source)}}
+
+
+def threshold_of(recipe: Mapping[str, Any]) -> int | None:
+    """The threshold at which a run cuts stored scores; None of a run that maps scenes."""
+    return int(recipe[RETHRESHOLD]["at"]) if RETHRESHOLD in recipe else None
+
+
+def source_recipe(recipe: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The recipe of the run whose scores are cut; None of a run that maps scenes."""
+    return dict(recipe[RETHRESHOLD]["source"]) if RETHRESHOLD in recipe else None
 
 
 def inputs_key(

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from eopipe import __version__, run_folder
-from eopipe.engine.output.recipe import canonical, digest
+from eopipe import run_folder
+from eopipe.engine.output.recipe import canonical, digest, threshold_of
 from eopipe.errors import DamageError, SpecError, WeightsError
 from eopipe.spec import RunSpec
 from eopipe.stac.signing import unsign_item
+from eopipe.versions import __version__, changes, versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from eopipe.storage import Storage
 
 _VERSION = re.compile(r"/(\d+)\.json$")
-_PACKAGES = ("dask", "distributed", "numpy", "torch", "zarr", "rasterio", "xarray", "odc-geo", "pystac-client")
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,11 @@ class Derived:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> Derived | None:
-        """As ``run.json`` says it; ``rescored`` is how it said so before there was another command."""
+        """As ``run.json`` states it; ``rescored`` was the key while ``rescore`` was the only such command."""
         if "rescored" in document:
             return cls("rescore", document["rescored"])
-        found = document.get("derived")
-        return None if found is None else cls(found["by"], found["from"])
+        stated = document.get("derived")
+        return None if stated is None else cls(stated["by"], stated["from"])
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,9 @@ class Frozen:
         recipe: The tile recipe.
         area: GeoJSON.
         versions: Packages.
-        warnings: What was said at the start.
-        words: How near each prompt was to what the kernel was taught, where it can tell.
-        derived: What it was made of, None where it maps scenes.
+        warnings: Those of the plan that was frozen.
+        words: How near each prompt is to the kernel's taught vocabulary, where it has one.
+        derived: The run that it was made of; None where it maps scenes.
     """
 
     spec: dict[str, Any]
@@ -102,45 +100,54 @@ class Frozen:
         Raises:
             DamageError: It is not what a run writes.
         """
+        remedy = "restore it, or start a new output"
         try:
-            found = json.loads(data)
-            resolved = found["resolved"]
+            document = json.loads(data)
+            resolved = document["resolved"]
             frozen = cls(
-                spec=found["spec"],
-                now=datetime.fromisoformat(found["now"]),
+                spec=document["spec"],
+                now=datetime.fromisoformat(document["now"]),
                 tile=resolved["tile"],
                 crs=resolved["crs"],
                 kernel_options=resolved["kernel"],
-                recipe=found["recipe"],
+                recipe=document["recipe"],
                 area=resolved["area"],
-                versions=found["versions"],
-                warnings=tuple(found["warnings"]),
-                words=tuple(found.get("words", ())),
-                derived=Derived.of(found),
+                versions=document["versions"],
+                warnings=tuple(document["warnings"]),
+                words=tuple(document.get("words", ())),
+                derived=Derived.of(document),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise DamageError(
-                f"{where} is damaged ({type(error).__name__}: {error}); restore it, or start a new output"
-            ) from None
-        if digest(frozen.recipe) != found.get("recipe_hash"):
-            raise DamageError(
-                f"{where} is damaged: its recipe does not have its hash; restore it, or start a new output"
-            )
+            raise DamageError(f"{where} is damaged ({type(error).__name__}: {error}); {remedy}") from None
+        if digest(frozen.recipe) != document.get("recipe_hash"):
+            raise DamageError(f"{where} is damaged: its recipe does not have its hash; {remedy}")
         return frozen
 
     def run_spec(self) -> RunSpec:
-        """The spec, parsed again (no cluster); nothing that it names need still be there.
+        """The spec, parsed again (no cluster); files that it names need not exist any more.
 
         Raises:
-            DamageError: It is none.
+            DamageError: It is no valid spec.
         """
         try:
             return RunSpec.model_validate(self.spec)
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "spec"
-            said = f"its spec has a bad {key} ({first['msg']})"
-            raise DamageError(f"{run_folder.RUN} is damaged: {said}; restore it, or start a new output") from None
+            raise DamageError(
+                f"{run_folder.RUN} is damaged: its spec has a bad {key} ({first['msg']}); restore it, or start a new "
+                f"output"
+            ) from None
+
+
+def software_warnings(frozen: Frozen | None) -> list[str]:
+    """A line that names the packages whose versions changed since a run began, which goes on; none of a new run."""
+    changed = [] if frozen is None else changes(frozen.versions, versions())
+    line = (
+        f"packages changed since this run began ({', '.join(changed)}): tiles mapped from now on may differ in bytes "
+        f"from those that are done; install the former versions to keep them equal"
+    )
+    return [line] if changed else []
 
 
 def load(storage: Storage) -> Frozen | None:
@@ -157,16 +164,16 @@ def load(storage: Storage) -> Frozen | None:
 
 
 def require(storage: Storage) -> Frozen:
-    """A folder's ``run.json``, for commands that need a run to be there.
+    """A folder's ``run.json``, for commands that need a run.
 
     Raises:
         SpecError: No run has started there.
         DamageError: ``run.json`` is damaged.
     """
-    found = load(storage)
-    if found is None:
+    frozen = load(storage)
+    if frozen is None:
         raise SpecError(f"{storage.url()} holds no run ({run_folder.RUN} is missing); give the output of eopipe run")
-    return found
+    return frozen
 
 
 def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
@@ -175,29 +182,43 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
     Raises:
         SpecError: Naming the first key that differs.
     """
-    mine, theirs = _with_order(plain_spec(spec)), _with_order(frozen.spec)
-    if canonical(mine) == canonical(theirs):
+    now, before = _with_order(plain_spec(spec)), _with_order(frozen.spec)
+    if canonical(now) != canonical(before):
+        raise SpecError(
+            f"output {where} belongs to another spec: {first_difference(before, now)} differs; give this spec "
+            f"another output.uri, or resume with the spec in {where.rstrip('/')}/{run_folder.RUN}"
+        )
+
+
+def refuse_derived(frozen: Frozen, where: str) -> None:
+    """A run that was made of another is resumed by the command that made it.
+
+    Raises:
+        SpecError: With that command.
+    """
+    if frozen.derived is None:
         return
-    key = first_difference(mine, theirs)
+    by, source, threshold = frozen.derived.by, frozen.derived.source, threshold_of(frozen.recipe)
+    options = f"{source} and its options" if threshold is None else f"{source} --to {where} --at {threshold}"
     raise SpecError(
-        f"output {where} belongs to another spec: {key} differs; give this spec another output.uri, "
-        f"or resume with the spec in {where.rstrip('/')}/{run_folder.RUN}"
+        f"output {where} was made of {source}, not of scenes; resume it with eopipe {by} {options}, "
+        f"or give another output"
     )
 
 
 def refuse_other_weights(frozen: Frozen, info: KernelInfo, where: str) -> None:
-    """What a run made, its own weights and kernel made: with others it would begin anew among its own tiles.
+    """A run's tiles are all made by one kernel version with one set of weights.
 
     Raises:
         WeightsError: A file has another sha256 than it had.
         SpecError: The kernel has another version.
     """
     before = frozen.recipe["kernel"]
-    for name, found in info.weights.items():
-        if (stated := before["weights"].get(name)) != found:
-            was = f"sha256 {stated}" if stated else f"other files ({', '.join(before['weights']) or 'none'})"
+    for name, sha256 in info.weights.items():
+        if (stated := before["weights"].get(name)) != sha256:
+            former = f"sha256 {stated}" if stated else f"other files ({', '.join(before['weights']) or 'none'})"
             raise WeightsError(
-                f"output {where} was made with {was}, and {name} now has sha256 {found}; "
+                f"output {where} was made with {former}, and {name} now has sha256 {sha256}; "
                 f"put the former file back, or give another output"
             )
     refuse_other_version(frozen, info, where)
@@ -220,8 +241,8 @@ def refuse_other_version(frozen: Frozen, info: KernelInfo, where: str) -> None:
 def ordered(value: Any) -> Any:
     """A JSON value with mappings as lists of pairs, so that their order counts: a kernel's codes follow it."""
     if isinstance(value, dict):
-        return [[name, ordered(part)] for name, part in value.items()]
-    return [ordered(part) for part in value] if isinstance(value, list) else value
+        return [[name, ordered(item)] for name, item in value.items()]
+    return [ordered(item) for item in value] if isinstance(value, list) else value
 
 
 def _with_order(spec: dict[str, Any]) -> dict[str, Any]:
@@ -229,19 +250,10 @@ def _with_order(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_spec(spec: RunSpec) -> dict[str, Any]:
-    """The spec as written, less ``cluster`` and what is secret in its addresses (a resumed run may have another)."""
+    """The spec as written, less ``cluster`` and the secrets in its addresses (a resumed run may have others)."""
     plain = unsign_item(spec.as_written())
     assert isinstance(plain, dict)
     return plain
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes the bytes."""
-    return {
-        "python": platform.python_version(),
-        "eopipe": __version__,
-        **{name: installed(name) for name in _PACKAGES},
-    }
 
 
 def write_version(storage: Storage, number: int, snapshot_hash: str, note: str) -> None:
@@ -261,7 +273,8 @@ def current_snapshot(storage: Storage) -> str:
     Raises:
         DamageError: No version is recorded, or the last one is damaged.
     """
-    numbers = [int(found[1]) for path in storage.list(f"{run_folder.VERSIONS}/") if (found := _VERSION.search(path))]
+    paths = storage.list(f"{run_folder.VERSIONS}/")
+    numbers = [int(match[1]) for path in paths if (match := _VERSION.search(path))]
     if not numbers:
         raise DamageError(f"{storage.url(run_folder.VERSIONS)} is empty; restore it, or start a new output")
     path = run_folder.version(max(numbers))
@@ -273,13 +286,13 @@ def current_snapshot(storage: Storage) -> str:
         ) from None
 
 
-def first_difference(mine: Any, theirs: Any, key: str = "") -> str:
-    """Where two JSON values differ first, with both values there: ``grid.crs (was …, now …)``."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for name in [*mine, *(name for name in theirs if name not in mine)]:
-            if mine.get(name) != theirs.get(name):
-                return first_difference(mine.get(name), theirs.get(name), f"{key}.{name}" if key else name)
-    return f"{key} (was {_brief(theirs)}, now {_brief(mine)})"
+def first_difference(before: Any, now: Any, key: str = "") -> str:
+    """Where two JSON values differ first, with both values: ``grid.crs (was …, now …)``."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in [*now, *(name for name in before if name not in now)]:
+            if now.get(name) != before.get(name):
+                return first_difference(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    return f"{key} (was {_brief(before)}, now {_brief(now)})"
 
 
 def _brief(value: object) -> str:

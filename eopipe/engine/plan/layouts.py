@@ -1,19 +1,22 @@
-"""From a job to what it makes: the mosaic's layout, its attributes, and what a COG says of the run."""
+"""From a job to what it makes: the layouts of mosaic, features and objects, attributes, and the COGs' own words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eopipe import __version__
 from eopipe.engine.output.recipe import digest
 from eopipe.kernel_info import ArraySpec
 from eopipe.mosaic.cog import CogInfo
 from eopipe.mosaic.features import FeatureLayout
+from eopipe.mosaic.objects import ObjectLayout
 from eopipe.mosaic.store import Layout
+from eopipe.versions import __version__
 
 if TYPE_CHECKING:
-    from eopipe.engine.plan.make import Plan
+    from eopipe.area.on_grid import GridArea
+    from eopipe.engine.plan.model import Plan
     from eopipe.engine.plan.resolved_spec import Job
+    from eopipe.kernel_info import KernelInfo
 
 OBSERVATIONS = ArraySpec("observations", "uint8", 255, 0, losers=(255,), long_name="scenes seen (254 for more)")
 """The engine's own array, beside the kernel's."""
@@ -30,10 +33,15 @@ def mosaic_layout(job: Job, tile: int) -> Layout:
 
 
 def feature_layout(job: Job, tile: int) -> FeatureLayout | None:
-    """Where window features lie for tiles of a side; None where the kernel keeps none."""
+    """The layout of window features for tiles of a side; None where the kernel keeps none."""
     if job.kernel.info.features is None:
         return None
     return FeatureLayout.of(job.kernel.info, tile, job.region.tile_bounds(tile))
+
+
+def object_layout(info: KernelInfo, region: GridArea) -> ObjectLayout | None:
+    """The layout of the files of objects; None where the kernel finds none."""
+    return None if info.objects is None else ObjectLayout(info.objects, region.grid)
 
 
 def store_attributes(job: Job, plan: Plan) -> dict[str, Any]:
@@ -50,7 +58,7 @@ def store_attributes(job: Job, plan: Plan) -> dict[str, Any]:
 
 
 def cog_info(job: Job) -> CogInfo:
-    """What every COG says of the run."""
+    """The run's name, kernel and model, for the tags of every COG."""
     info = job.kernel.info
     return CogInfo(
         run=job.spec.name,

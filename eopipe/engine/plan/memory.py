@@ -1,4 +1,4 @@
-"""Peak memory of a worker, and the tile side that fits it (DESIGN §6.3)."""
+"""Peak memory of a worker, and the tile side that fits it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from eopipe.cube.reader import memory as reader_memory
 from eopipe.engine.format import gib
-from eopipe.engine.work.strips import STRIP
+from eopipe.engine.plan.tiles import strip_rows
 from eopipe.errors import PlanError
 from eopipe.grid import TILE_SIZES
 
@@ -32,7 +32,7 @@ OBJECT_PIXELS = 250
 """Pixels of a tile for which one object is allowed."""
 
 _DRAWING = 32 * 2**20
-"""What drawing takes however few there are."""
+"""Memory of the polygon tracer, however few objects there are."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TileMemory:
         reading: Three strips, and the stack of scenes being composited.
         gdal: GDAL's block cache.
         strip: The strip's pixels as float32, with their validity.
-        kernel: What the kernel says it needs.
+        kernel: The kernel's own working memory.
         arrays: The tile's outputs, and their encoding.
         features: Window features of a strip, where they are kept: as they come, and as they are written.
         objects: The tile's objects, where the kernel finds any: their runs, their polygons and their file.
@@ -62,17 +62,7 @@ class TileMemory:
     @property
     def total(self) -> int:
         """The plan's promise: a worker stays within 1.15 times of it."""
-        parts = (
-            self.base,
-            self.reading,
-            self.gdal,
-            self.strip,
-            self.kernel,
-            self.arrays,
-            self.features,
-            self.objects,
-        )
-        return sum(parts)
+        return sum(vars(self).values())
 
 
 def tile_memory(
@@ -84,12 +74,12 @@ def tile_memory(
         size: Side of a tile, grid pixels.
         info: The kernel's.
         kernel_bytes: :meth:`eopipe.kernels.protocol.Kernel.memory`.
-        base: Bytes of a worker at rest (:class:`eopipe.engine.work.calibrate.Calibration`).
+        base: Bytes of a worker at rest (:class:`eopipe.engine.plan.model.Calibration`).
         scenes: Most scenes of one epoch that any tile has.
         cog: Whether COGs are written too.
     """
     fine, halo, bands, epochs = size * info.factor, info.window.halo, len(info.inputs.bands), info.inputs.epochs
-    rows = STRIP // math.gcd(STRIP, info.factor) * info.factor
+    rows = strip_rows(info.factor) * info.factor
     height, width = rows + 2 * halo, fine + 2 * halo
     mapped = epochs * height * width * (4 * bands + 1)
     planes = sum(max(len(spec.bands), 1) * np.dtype(spec.dtype).itemsize for spec in info.arrays) + 1

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from eopipe import run_folder
 from eopipe.area.on_grid import Area, GridArea
-from eopipe.cube.reader import ReadSettings
 from eopipe.engine.output import run_json
 from eopipe.engine.plan import prompt_check
-from eopipe.engine.plan.auto_options import settled
 from eopipe.engine.plan.layouts import feature_layout, mosaic_layout, store_attributes
-from eopipe.engine.plan.resolved_spec import Job, resolve, warnings_of
-from eopipe.engine.sources.stored_scores import all_tiles, as_cut, at_of
+from eopipe.engine.plan.model import PlanRequest
+from eopipe.engine.plan.resolved_spec import resolve, resolve_frozen, settle_options, warnings_of
+from eopipe.engine.plan.tiles import plan_tiles
+from eopipe.engine.sources.scenes import Scenes
+from eopipe.engine.work.precision import LIMIT
 from eopipe.errors import NoItemsError, OutputError, SpecError
 from eopipe.grid import Grid
-from eopipe.kernel_info import Inputs, KernelInfo, Window
 from eopipe.mosaic.features import create as create_features
 from eopipe.mosaic.store import create as create_store
 from eopipe.snapshot import Snapshot
 from eopipe.stac.search import SearchReport, search
-from eopipe.stac.signing import signer_for
 from eopipe.storage import Storage
+from eopipe.versions import versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
-    from eopipe.engine.plan.make import Plan
-    from eopipe.engine.plan.tiles import PlannedTile
-    from eopipe.engine.sources.kept_features import KeptFeatures
-    from eopipe.engine.sources.stored_scores import ScoredRun
-    from eopipe.engine.statistics.planning import StatisticsPlan
+    from eopipe.engine.plan.model import Calibration, Plan, Workers
+    from eopipe.engine.plan.resolved_spec import Job
+    from eopipe.engine.plan.tiles import TilePlan
+    from eopipe.engine.sources.protocol import TileSource
+    from eopipe.kernels.protocol import Kernel
     from eopipe.mosaic.pca import Basis
     from eopipe.spec import RunSpec
+
+WORTH = 0.9
+"""``precision: auto`` gives up float32's bits for a tenth of the time at least: equal speeds differ a little too."""
 
 
 @dataclass(frozen=True)
@@ -45,38 +48,33 @@ class Opened:
         storage: The folder.
         job: The resolved spec.
         snapshot: The items.
-        before: What is frozen there, None before the first start.
-        found: What the search said, None where it was not done.
-        warnings: To be shown with the plan.
-        kept: Another run's window features, which are scored instead of encoding.
+        before: ``run.json``, None before the first start.
+        report: Of the search, None where none was done.
+        warnings: Shown with the plan.
         tile: Side of a tile where it is given: frozen, or the other run's.
-        scored: Another run, whose stored scores are cut again instead of mapping scenes.
+        source: What tiles are made of.
     """
 
     storage: Storage
     job: Job
     snapshot: Snapshot
     before: run_json.Frozen | None
-    found: SearchReport | None
+    report: SearchReport | None
     warnings: tuple[str, ...]
-    kept: KeptFeatures | None = None
     tile: int | None = None
-    scored: ScoredRun | None = None
+    source: TileSource = field(default_factory=Scenes)
 
-    @property
-    def derived(self) -> run_json.Derived | None:
-        """What the run is made of, where it maps no scenes."""
-        if self.scored is not None:
-            return run_json.Derived("rethreshold", self.scored.storage.url())
-        return run_json.Derived("rescore", self.kept.storage.url()) if self.kept is not None else None
+    def plan(self, *, workers: Workers, calibration: Calibration) -> Plan:
+        """Plan the run; nothing is written.
 
-    @property
-    def features(self) -> Mapping[str, Any] | None:
-        """What the recipe says of window features, where it is known: frozen, or another run's that are scored."""
-        if self.before is not None:
-            found: Mapping[str, Any] | None = self.before.recipe.get("features")
-            return found
-        return self.kept.identity if self.kept is not None else None
+        Raises:
+            PlanError: It cannot fit.
+            ItemError: A scene lacks a band that the kernel needs.
+        """
+        features = None if self.before is None else self.before.recipe.get("features")
+        return self.source.plan(
+            PlanRequest(self.job, self.snapshot, workers, calibration, self.tile, self.warnings, features)
+        )
 
 
 def open_run(
@@ -91,13 +89,13 @@ def open_run(
 
     Args:
         spec: The run's.
-        now: What relative dates are measured from.
+        now: Time that relative dates are measured from.
         allow_empty: Whether a search without a match is fine.
-        strict: Whether words that the kernel was not taught are refused, before anything is searched.
-        searching: Told of the items that have come.
+        strict: Whether prompts outside the kernel's vocabulary are refused, before anything is searched.
+        searching: Receives the number of items so far.
 
     Raises:
-        SpecError: The output belongs to another spec, or a word is refused.
+        SpecError: The output belongs to another spec, or a prompt is refused.
         WeightsError: It was made with other weights.
         NoItemsError: The search matched nothing and ``allow_empty`` is false.
         PlanError: The scenes' sensors need different values of an option.
@@ -106,14 +104,19 @@ def open_run(
     storage = Storage.open(spec.output_uri(now))
     before = run_json.load(storage)
     if before is not None:
-        _refuse_derived(before, storage.url())
+        run_json.refuse_derived(before, storage.url())
         run_json.refuse_another(before, spec, storage.url())
-        job = _resolve(spec, before.now, strict=strict, kernel_options=before.kernel_options)
+        job = resolve(spec, before.now, kernel_options=before.kernel_options)
+    else:
+        job = resolve(spec, now)
+    if strict:
+        prompt_check.refuse_unknown(job.kernel)
+    if before is not None:
         run_json.refuse_other_weights(before, job.kernel.info, storage.url())
         snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
-        return Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
-    job = _resolve(spec, now, strict=strict)
-    snapshot, found = search(spec, job.area, now, progress=searching)
+        warnings = (*before.warnings, *run_json.software_warnings(before))
+        return Opened(storage, job, snapshot, before, None, warnings, tile=before.tile)
+    snapshot, report = search(spec.source, job.area, now, progress=searching)
     if snapshot.index.num_rows == 0 and not allow_empty:
         raise NoItemsError(
             f"no item of {', '.join(spec.source.collections) or spec.source.catalog} matches the area, the dates "
@@ -121,71 +124,58 @@ def open_run(
             f"{f', the season {spec.source.season}' if spec.source.season else ''} and the query; "
             f"widen one of them, or pass --allow-empty"
         )
-    job, notes = _settle(job, snapshot)
-    return Opened(storage, job, snapshot, None, found, (*found.warnings, *warnings_of(job, snapshot), *notes))
+    values, notes = settle_options(job.kernel, snapshot)
+    if values:
+        job = resolve(spec, now, kernel_options={**job.kernel.info.options, **values})
+    return Opened(storage, job, snapshot, None, report, (*report.warnings, *warnings_of(job, snapshot), *notes))
 
 
-def _resolve(spec: RunSpec, now: datetime, *, strict: bool, kernel_options: Mapping[str, Any] | None = None) -> Job:
-    job = resolve(spec, now, kernel_options=kernel_options)
-    if strict:
-        prompt_check.refuse_unknown(job.kernel)
-    return job
-
-
-def _settle(job: Job, snapshot: Snapshot) -> tuple[Job, list[str]]:
-    """The job with the options frozen that depend on what was found."""
-    changes, notes = settled(job.kernel, snapshot)
-    if not changes:
-        return job, notes
-    return resolve(job.spec, job.now, kernel_options={**job.kernel.info.options, **changes}), notes
-
-
-def open_frozen(storage: Storage, before: run_json.Frozen) -> tuple[Opened, list[PlannedTile]]:
+def open_frozen(storage: Storage, before: run_json.Frozen) -> tuple[Opened, TilePlan]:
     """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
-    job = as_cut(resolve(before.run_spec(), before.now, kernel_options=before.kernel_options), before.recipe)
+    job = resolve_frozen(before)
     snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
     opened = Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
-    tiles, _ = all_tiles(job.region, before.tile, info=job.kernel.info, snapshot=snapshot, recipe=before.recipe)
-    return opened, tiles
+    return opened, plan_tiles(job.region, snapshot=snapshot, recipe=before.recipe)
 
 
-def frozen_tiles(storage: Storage, before: run_json.Frozen) -> tuple[list[PlannedTile], StatisticsPlan | None]:
-    """All tiles of a run as it was frozen, and what it measures before them.
-
-    Its kernel is not made, so its weights need not be here.
-    """
-    spec, made = before.run_spec(), before.recipe["kernel"]
+def frozen_tiles(storage: Storage, before: run_json.Frozen) -> TilePlan:
+    """All tiles of a run, and what is measured before them, from its folder alone: no kernel, no weights."""
+    spec = before.run_spec()
     assert not isinstance(spec.area, str), "a frozen spec holds the area itself"
     snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
-    size, stride, halo = made["window"]
-    info = KernelInfo(
-        name=made["name"],
-        version=made["version"],
-        inputs=Inputs("", tuple(before.recipe["bands"]), gsd=spec.grid.resolution),
-        window=Window(size, stride, halo),
-        arrays=(),
-        factor=made["factor"],
-    )
     region = GridArea.project(Area.parse(spec.area), Grid(before.crs, spec.grid.resolution))
-    return all_tiles(region, before.tile, info=info, snapshot=snapshot, recipe=before.recipe)
+    return plan_tiles(region, snapshot=snapshot, recipe=before.recipe)
 
 
-def read_settings(job: Job) -> ReadSettings:
-    """How this job's pixels are read."""
-    source = job.spec.source
-    return ReadSettings(
-        bands=job.kernel.info.inputs.bands,
-        composite=source.composite,
-        mask=source.mask,
-        sar=source.sar,
-        grid=job.read_grid,
-        sign=signer_for(source),
-        requester_pays=source.requester_pays,
-    )
+def freeze_precision(opened: Opened, measure: Callable[[Kernel], Calibration]) -> tuple[Opened, Calibration]:
+    """Resolve ``precision: auto`` by measuring both precisions; returns the calibration of the chosen one.
+
+    Args:
+        opened: The run.
+        measure: Calibrates a kernel on a worker, or in a process of this machine.
+    """
+    options = opened.job.kernel.info.options
+    if options.get("precision") != "auto":
+        return opened, measure(opened.job.kernel)
+
+    def tried(precision: str) -> tuple[Job, Calibration]:
+        job = resolve(opened.job.spec, opened.job.now, kernel_options={**options, "precision": precision})
+        return job, measure(job.kernel)
+
+    name, (job, calibration) = "float32", tried("float32")
+    if calibration.bfloat16 > LIMIT:
+        reason = f"a bfloat16 product takes {calibration.bfloat16:.0f} times as long as float32's"
+    else:
+        half_job, half = tried("bfloat16")
+        reason = f"float32 {calibration.window_seconds:.3f} s, bfloat16 {half.window_seconds:.3f} s a window"
+        if half.window_seconds < WORTH * calibration.window_seconds:
+            name, job, calibration = "bfloat16", half_job, half
+    warnings = (*opened.warnings, f"precision auto: {name} was taken ({reason})")
+    return replace(opened, job=job, warnings=warnings), calibration
 
 
 def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
-    """Write what a later run resumes from; ``run.json`` last, so that it vouches for the rest.
+    """Write what a later start resumes from; ``run.json`` last, so that it vouches for the rest.
 
     Args:
         opened: The run.
@@ -208,31 +198,15 @@ def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
         kernel_options=dict(job.kernel.info.options),
         recipe=plan.recipe,
         area=job.area.geojson,
-        versions=run_json.versions(),
+        versions=versions(),
         warnings=plan.warnings,
-        words=tuple(prompt_check.plain(plan.words)),
-        derived=opened.derived,
+        words=tuple(note.plain() for note in plan.words),
+        derived=opened.source.derived,
     )
     if not storage.create(run_folder.RUN, document.to_bytes()):
         raise OutputError(
             f"{storage.url(run_folder.RUN)} appeared while this run was planning; run again to resume it"
         )
-
-
-def _refuse_derived(before: run_json.Frozen, where: str) -> None:
-    """What was made of another run is resumed by the command that made it.
-
-    Raises:
-        SpecError: With that command.
-    """
-    if before.derived is None:
-        return
-    by, source, at = before.derived.by, before.derived.source, at_of(before.recipe)
-    how = f"{source} and its options" if at is None else f"{source} --to {where} --at {at}"
-    raise SpecError(
-        f"output {where} was made of {source}, not of scenes; resume it with eopipe {by} {how}, "
-        f"or give another output"
-    )
 
 
 def refuse_memory(spec: RunSpec, now: datetime) -> None:

@@ -1,8 +1,8 @@
-"""Words that a kernel was not taught: told in the plan, warned of by the run, refused by ``--strict``."""
+"""Prompts outside a kernel's taught vocabulary: shown in the plan, a warning of the run, refused by ``--strict``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eopipe.errors import SpecError
 from eopipe.kernels.known_words import KnowsWords
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 
 def notes_of(kernel: Kernel) -> tuple[WordNote, ...]:
-    """What the kernel says of its words; nothing where it was taught none, and where it cannot tell."""
+    """How near each prompt is to the taught vocabulary; empty where the kernel has none."""
     return tuple(kernel.words()) if isinstance(kernel, KnowsWords) else ()
 
 
 def warnings_of(kernel: Kernel) -> list[str]:
-    """A line for each word that the kernel does not know."""
+    """A line for each prompt that is far from the vocabulary."""
     return [note.warning for note in notes_of(kernel) if not note.known]
 
 
 def refuse_unknown(kernel: Kernel) -> None:
-    """What ``--strict`` asks for.
+    """Refuse prompts outside the vocabulary (``--strict``).
 
     Raises:
-        SpecError: A word is not known, or the kernel cannot tell which it knows.
+        SpecError: A prompt is outside, or the kernel has no vocabulary.
     """
     if not isinstance(kernel, KnowsWords):
         model = kernel.info.options.get("model")
@@ -39,16 +39,11 @@ def refuse_unknown(kernel: Kernel) -> None:
         )
     unknown = [note for note in notes_of(kernel) if not note.known]
     if unknown:
-        said = "; ".join(f"{note.phrase!r} (nearest {note.nearest!r}, {note.cosine:.2f})" for note in unknown)
+        listed = "; ".join(f"{note.phrase!r} (nearest {note.nearest!r}, {note.cosine:.2f})" for note in unknown)
         raise SpecError(
-            f"kernel.prompts: not among what the model was taught, by a cosine below {unknown[0].bound:.2f}: {said}; "
-            f"change them, or leave --strict out"
+            f"kernel.prompts: not among what the model was taught, by a cosine below {unknown[0].bound:.2f}: "
+            f"{listed}; change them, or leave --strict out"
         )
-
-
-def plain(notes: Sequence[WordNote]) -> list[dict[str, Any]]:
-    """For ``--json`` and the run's record."""
-    return [note.plain() for note in notes]
 
 
 def lines(notes: Sequence[WordNote]) -> list[str]:

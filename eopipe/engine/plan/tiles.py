@@ -1,19 +1,21 @@
 """The tiles of a run: where they are, which scenes each needs, and the key of its inputs.
 
-Everything here works on the snapshot's index, in bulk; no item is parsed (DESIGN §6.4).
+Everything here works on the snapshot's index, in bulk; no item is parsed. Tiles and keys follow from the recipe, the
+area and the snapshot alone; neither the kernel nor the run that a tile may be made of is needed.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from eopipe.area.on_grid import space_filling
-from eopipe.engine.output.recipe import digest, inputs_key
-from eopipe.engine.statistics.planning import RECIPE
-from eopipe.grid import TILE_SIZES
+from eopipe.engine.output.recipe import digest, inputs_key, source_recipe
+from eopipe.engine.statistics.planning import plan_statistics
+from eopipe.grid import CELL, TILE_SIZES
 from eopipe.run_folder import Key
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from eopipe.kernel_info import KernelInfo
     from eopipe.snapshot import SceneIndex, Snapshot
 
+STRIP = CELL
+"""Rows of the kernel's lattice that are mapped at once. Windows may reach over a strip's edge: results that the lower
+strip needs too are handed down (``Result.carry``)."""
+
 
 @dataclass(frozen=True)
 class PlannedTile:
@@ -37,10 +43,10 @@ class PlannedTile:
         tile: Which square of the grid.
         inputs: Key of its inputs; ``<tile>.<inputs>`` names its ledger record.
         part: Its part of the area: ``full``, or a hash.
-        rows: Snapshot rows of its scenes (those that meet what is read, the halo included), by epoch.
+        rows: Snapshot rows of its scenes (those that meet the pixels that are read, the halo included), by epoch.
         covered: Whether a scene of every epoch meets the tile itself; else it is ``empty``.
         lacks: Of several epochs, those of which no scene meets the tile.
-        source: Key of its inputs in the run whose tile it is made of; None where it is made of scenes.
+        source_inputs: Key of its inputs in the run whose stored scores it is cut from; None where it is mapped.
     """
 
     tile: Tile
@@ -49,7 +55,7 @@ class PlannedTile:
     rows: tuple[tuple[int, ...], ...]
     covered: bool
     lacks: tuple[str, ...] = ()
-    source: str | None = None
+    source_inputs: str | None = None
 
     @property
     def read(self) -> bool:
@@ -58,8 +64,20 @@ class PlannedTile:
 
     @property
     def key(self) -> Key:
-        """What the ledger knows it by."""
+        """Its key in the ledger."""
         return Key(self.tile.name, self.inputs)
+
+    @property
+    def subject(self) -> str:
+        """As messages name it."""
+        return f"tile {self.tile.name}"
+
+
+class TilePlan(NamedTuple):
+    """All tiles of a run in space-filling order, and what its recipe measures before them."""
+
+    tiles: list[PlannedTile]
+    statistics: StatisticsPlan | None
 
 
 def read_box(box: PixelBox, info: KernelInfo) -> PixelBox:
@@ -67,51 +85,56 @@ def read_box(box: PixelBox, info: KernelInfo) -> PixelBox:
     return box.scale(info.factor).pad(info.window.halo)
 
 
-def planned_tiles(
-    region: GridArea,
-    size: int,
-    *,
-    info: KernelInfo,
-    snapshot: Snapshot,
-    recipe: Mapping[str, Any],
-    scenes: SceneIndex | None = None,
-    statistics: StatisticsPlan | None = None,
-) -> list[PlannedTile]:
-    """All tiles of a run, in space-filling order.
+def strip_rows(factor: int) -> int:
+    """Rows of the grid in a strip: the fewest whose kernel rows, ``factor`` times as many, are whole windows."""
+    return STRIP // math.gcd(STRIP, factor)
+
+
+def plan_tiles(
+    region: GridArea, *, snapshot: Snapshot, recipe: Mapping[str, Any], scenes: SceneIndex | None = None
+) -> TilePlan:
+    """All tiles of a run, with the keys of their inputs.
+
+    A tile that is cut from stored scores has a key made of its recipe and of the key that it has in the source.
 
     Args:
         region: The area on the grid.
-        size: Side of a tile in grid pixels.
-        info: The kernel's, for its halo and lattice.
         snapshot: The frozen items.
         recipe: The tile recipe.
-        scenes: The snapshot's outlines on the grid, where they are at hand.
-        statistics: What its stages measure, where the recipe names any.
+        scenes: The snapshot's outlines on the grid, if they are computed already.
+
+    Raises:
+        PlanError: A halo is wider than statistics reach.
     """
-    assert (statistics is not None) == (RECIPE in recipe), "the key of a tile names the statistics that it uses"
+    recipe_hash = digest(recipe)
+    if (source := source_recipe(recipe)) is not None:
+        before = plan_tiles(region, snapshot=snapshot, recipe=source, scenes=scenes).tiles
+        keys = [inputs_key(recipe_hash, tile.part, {"source": [tile.inputs]}) for tile in before]
+        cut = [replace(tile, inputs=key, source_inputs=tile.inputs) for tile, key in zip(before, keys, strict=True)]
+        return TilePlan(cut, None)
+    scenes = snapshot.scenes(region.grid) if scenes is None else scenes
+    statistics = plan_statistics(region, recipe=recipe, snapshot=snapshot, scenes=scenes)
+    size, factor, halo = recipe["layout"]["tile"], recipe["kernel"]["factor"], recipe["kernel"]["window"][2]
     tiles = space_filling(region.tiles(size))
     boxes = [tile.box(size) for tile in tiles]
-    scenes = snapshot.scenes(region.grid) if scenes is None else scenes
-    fine = region.grid.finer(info.factor)
-    around = [read_box(box, info) for box in boxes]
-    wanted = scenes.query(_bounds(fine, around))
-    own = scenes.query(_bounds(region.grid, boxes))
+    outer_boxes = [box.scale(factor).pad(halo) for box in boxes]
+    rows_read = scenes.query(_bounds(region.grid.finer(factor), outer_boxes))
+    rows_inside = scenes.query(_bounds(region.grid, boxes))
     hashes = np.asarray(snapshot.index.column("hash").to_pylist(), dtype=object)
     order = {name: code for code, name in enumerate(snapshot.epochs)}
     epoch_of = snapshot.epoch_codes
     parts = region.parts(size)
-    recipe_hash = digest(recipe)
     planned = []
-    for tile, place, rows, mine in zip(tiles, around, wanted, own, strict=True):
-        by_epoch = {name: rows[epoch_of[rows] == code] for name, code in order.items()}
-        part = parts[tile]
-        uses = statistics.used_by(place) if statistics is not None else ()
-        key = inputs_key(recipe_hash, part, {name: hashes[found].tolist() for name, found in by_epoch.items()}, uses)
-        counts = np.bincount(epoch_of[mine], minlength=len(order))
+    for tile, outer, read, inside in zip(tiles, outer_boxes, rows_read, rows_inside, strict=True):
+        by_epoch = {name: read[epoch_of[read] == code] for name, code in order.items()}
+        blocks = statistics.used_by(outer) if statistics is not None else ()
+        scene_hashes = {name: hashes[rows].tolist() for name, rows in by_epoch.items()}
+        key = inputs_key(recipe_hash, parts[tile], scene_hashes, blocks)
+        counts = np.bincount(epoch_of[inside], minlength=len(order))
         lacks = tuple(name for name, code in order.items() if not counts[code]) if len(order) > 1 else ()
-        places = tuple(tuple(found.tolist()) for found in by_epoch.values())
-        planned.append(PlannedTile(tile, key, part, places, bool(order) and bool(counts.all()), lacks))
-    return planned
+        rows = tuple(tuple(rows.tolist()) for rows in by_epoch.values())
+        planned.append(PlannedTile(tile, key, parts[tile], rows, bool(order) and bool(counts.all()), lacks))
+    return TilePlan(planned, statistics)
 
 
 def most_scenes(region: GridArea, *, info: KernelInfo, snapshot: Snapshot, scenes: SceneIndex) -> int:

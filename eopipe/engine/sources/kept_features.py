@@ -1,23 +1,40 @@
-"""Window features in a run: what a tile keeps, and what a later run scores again."""
+"""Tiles that are made of scenes and of the window features that another run kept: nothing is encoded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from eopipe.engine.cluster.resources import choose_device
+from eopipe.engine.output.ledger import Ledger
+from eopipe.engine.output.run_json import Derived
+from eopipe.engine.plan.make import make_plan
+from eopipe.engine.plan.resolved_spec import THREADS
+from eopipe.engine.sources.protocol import Readiness
+from eopipe.engine.sources.scenes import map_scenes, open_one_asset
+from eopipe.engine.work.calibrate import calibrate_here
+from eopipe.engine.work.warm_up import warm_up
 from eopipe.errors import DamageError, TileFault
-from eopipe.mosaic.features import FeatureStore, tile_checksum
+from eopipe.mosaic.features import FeatureStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from eopipe.grid import Tile
+    from eopipe.cube.reader import ReadStats
+    from eopipe.engine.output.record import Record
+    from eopipe.engine.plan.model import Calibration, Plan, PlanRequest
+    from eopipe.engine.plan.tiles import PlannedTile
+    from eopipe.engine.sources.protocol import Worker
+    from eopipe.engine.work.strips import Sink, Stopwatch
+    from eopipe.grid import PixelBox, Tile
+    from eopipe.kernels.protocol import Kernel
     from eopipe.mosaic.features import FeatureLayout, Index
+    from eopipe.run_folder import Key
     from eopipe.storage import Storage
 
 
@@ -26,39 +43,17 @@ AHEAD = 16
 
 
 @dataclass(frozen=True)
-class Keeper:
-    """Keeps the features of a tile's own windows, each once.
+class StoredFeatures:
+    """A run's window features, scored again; a :class:`eopipe.kernels.protocol.FeatureSource` too. Picklable.
 
-    Args:
-        store: The run's.
-        own: The windows that are the tile's to write.
-    """
-
-    store: FeatureStore
-    own: frozenset[Index]
-    digests: dict[Index, str] = field(default_factory=dict)
-
-    def __call__(self, windows: Mapping[Index, NDArray[np.float32]]) -> None:
-        """Write what is the tile's own and not yet written."""
-        mine = {index: found for index, found in windows.items() if index in self.own and index not in self.digests}
-        self.digests.update(self.store.write(mine))
-
-    @property
-    def checksum(self) -> str:
-        """Over all that was written: for the ledger's record."""
-        return tile_checksum(self.digests)
-
-
-@dataclass(frozen=True)
-class KeptFeatures:
-    """A run's window features, to be scored again; a :class:`eopipe.kernels.protocol.FeatureSource`. Picklable.
+    See :class:`eopipe.engine.sources.protocol.TileSource`.
 
     Args:
         storage: The run's folder.
         layout: Of its features.
         tiles: All of its tiles.
-        done: Those that are recorded: only their windows are believed.
-        identity: What decides the features: for the recipe of what is made of them.
+        done: Those that are recorded: windows of others may be half-written.
+        identity: What the features depend on: for the recipe of the maps made of them.
     """
 
     storage: Storage
@@ -66,34 +61,72 @@ class KeptFeatures:
     tiles: frozenset[Tile]
     done: frozenset[Tile]
     identity: Mapping[str, str]
+    remark: ClassVar[str] = ""
+
+    @property
+    def derived(self) -> Derived:
+        """The run that kept the features."""
+        return Derived("rescore", self.storage.url())
+
+    def plan(self, request: PlanRequest) -> Plan:
+        """Plan reading and scoring; the recipe names the features."""
+        return make_plan(replace(request, features=self.identity))
+
+    def calibrate(self, kernel: Kernel) -> Calibration:
+        """Time the kernel on seeded pixels and features."""
+        features = SeededFeatures(self.layout.tokens, self.layout.channels)
+        warm_up(kernel.info)
+        return calibrate_here(kernel, device=choose_device(), threads=THREADS, features=features)
+
+    def ready(self, worker: Worker, watch: Stopwatch) -> Readiness:
+        """Load the kernel, which scores in float32 in every precision; open the features and one asset."""
+        with watch("kernel"):
+            _ = worker.kernel
+        with watch("features"):
+            _ = self.store
+        return Readiness(warning=open_one_asset(worker))
+
+    def make(
+        self, worker: Worker, tile: PlannedTile, box: PixelBox, inside: NDArray[np.bool_] | None, sink: Sink
+    ) -> tuple[Mapping[str, NDArray[Any]], ReadStats]:
+        """Read the tile's scenes, and score the features of their windows."""
+        return map_scenes(worker, tile, box, inside, sink, features=self)
+
+    def summary(self, plan: Plan, records: Mapping[Key, Record]) -> dict[str, Any]:  # noqa: ARG002  (the protocol's)
+        """Seconds of the kernel, against those of the run that encoded; over that run's own tiles."""
+        full = sum(record.seconds.get("kernel", 0.0) for record in Ledger(self.storage).load_all())
+        spent = sum(record.seconds.get("kernel", 0.0) for record in records.values())
+        figures = {"kernel_seconds": round(spent, 3), "kernel_seconds_of_full_run": round(full, 3)}
+        return {"rescored": {"from": self.storage.url(), **figures}}
 
     def get(self, row: int, col: int) -> NDArray[np.float32] | None:
         """See :meth:`eopipe.kernels.protocol.FeatureSource.get`."""
         owner = self.layout.owner((row, col), self.tiles)
         if owner is None or owner not in self.done:
-            what = f"tile {owner.name} is not done" if owner else f"window {row}, {col} lies outside its tiles"
-            raise TileFault("features.missing", f"{self.storage.url()} lacks features: {what}; run it to its end")
+            cause = f"tile {owner.name} is not done" if owner else f"window {row}, {col} lies outside its tiles"
+            raise TileFault("features.missing", f"{self.storage.url()} lacks features: {cause}; run it to its end")
         try:
-            found = self._near((row, col)).get((row, col))
+            stored = self._neighbours((row, col)).get((row, col))
         except DamageError as error:
             raise TileFault("features.corrupt", f"{error}; validate that output") from None
-        return None if found is None else self.store.restored(found)
+        return None if stored is None else self.store.restored(stored)
 
-    def _near(self, index: Index) -> dict[Index, NDArray[np.float16]]:
-        """A window and its neighbours in the row, which are asked for next: an object store answers them at once.
+    def _neighbours(self, index: Index) -> dict[Index, NDArray[np.float16]]:
+        """A window and its neighbours in the row, which are read next: an object store answers them at once.
 
-        A neighbour may be half a file: of a tile that is not done, whose windows nobody believes.
+        A neighbour of a tile without a record may be half-written: then the window is read alone.
         """
         start = max(index[1] // AHEAD * AHEAD, self.layout.windows.col0)
-        held = self._held.get("row")
-        if held is None or held[0] != (index[0], start):
+        row = self._rows.get((index[0], start))
+        if row is None:
             count = index[1] // AHEAD * AHEAD + AHEAD - start
             try:
-                held = ((index[0], start), self.store.stored_row((index[0], start), count))
+                row = self.store.stored_row((index[0], start), count)
             except DamageError:
                 return self.store.stored_row(index, 1)
-            self._held["row"] = held
-        return held[1]
+            self._rows.clear()
+            self._rows[index[0], start] = row
+        return row
 
     @cached_property
     def store(self) -> FeatureStore:
@@ -101,7 +134,8 @@ class KeptFeatures:
         return FeatureStore(self.storage, self.layout)
 
     @cached_property
-    def _held(self) -> dict[str, tuple[Index, dict[Index, NDArray[np.float16]]]]:
+    def _rows(self) -> dict[Index, dict[Index, NDArray[np.float16]]]:
+        """The last windows read, by the first of them."""
         return {}
 
     def __dask_tokenize__(self) -> object:
@@ -110,12 +144,12 @@ class KeptFeatures:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel closed."""
-        return {name: value for name, value in self.__dict__.items() if name not in {"store", "_held"}}
+        return {name: value for name, value in self.__dict__.items() if name not in {"store", "_rows"}}
 
 
 @dataclass(frozen=True)
 class SeededFeatures:
-    """Features of no window, of the right shape: what the calibration of a re-scoring run reads."""
+    """Random features of the right shape, for a calibration."""
 
     tokens: int
     channels: int
@@ -124,8 +158,3 @@ class SeededFeatures:
         """Seeded numbers."""
         rng = np.random.default_rng([abs(row), abs(col)])
         return rng.normal(size=(self.tokens, self.channels)).astype(np.float32)
-
-
-def stand_in(kept: KeptFeatures | None) -> SeededFeatures | None:
-    """What a calibration scores where a run scores kept features."""
-    return None if kept is None else SeededFeatures(kept.layout.tokens, kept.layout.channels)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StandIn:
-    """Numbers of every stage, the same everywhere, and the seconds that each took.
+class SeededStatistics:
+    """Numbers of every stage, equal at every pixel, and the seconds that each took.
 
     Args:
         numbers: By stage, in order.
@@ -36,25 +36,25 @@ class StandIn:
     step: int = CELL
 
     def around(self, box: PixelBox) -> dict[str, Field]:
-        """As a strip is told them."""
+        """The same numbers as fields over a box."""
         return {name: Field.constant(numbers, box, self.step) for name, numbers in self.numbers.items()}
 
 
-def stand_in(kernel: Kernel) -> StandIn:
+def measure_seeded(kernel: Kernel) -> SeededStatistics:
     """Measure one seeded cell with each stage of a loaded kernel; empty where it declares none."""
     if not isinstance(kernel, Measuring):
-        return StandIn()
-    found = StandIn({}, {}, CELL * kernel.info.factor)
+        return SeededStatistics()
+    seeded = SeededStatistics({}, {}, CELL * kernel.info.factor)
     for stage in kernel.stages():
         start = time.perf_counter()
-        numbers = _numbers(stage, kernel.info.inputs.epochs, found)
+        numbers = _numbers(stage, kernel.info.inputs.epochs, seeded)
         spent = time.perf_counter() - start
         name = stage.info.name
-        found = StandIn({**found.numbers, name: numbers}, {**found.seconds, name: spent}, found.step)
-    return found
+        seeded = SeededStatistics({**seeded.numbers, name: numbers}, {**seeded.seconds, name: spent}, seeded.step)
+    return seeded
 
 
-def _numbers(stage: Stage, epochs: int, before: StandIn) -> Numbers:
+def _numbers(stage: Stage, epochs: int, before: SeededStatistics) -> Numbers:
     box = PixelBox(0, 0, before.step, before.step)
     outer = box.pad(stage.info.halo)
     pixels, valid = _seeded(epochs, len(stage.info.bands), outer.shape)

@@ -1,4 +1,4 @@
-"""What a strip is told: at each corner the merged sums of the blocks around it, turned into numbers."""
+"""Statistics as a strip sees them: at each corner the merged sums of the blocks around it, turned into numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Numbers = dict[str, NDArray[np.float64]]
 
 REASON = "statistics."
-"""What a tile's fault begins with where a block that it needs is not there."""
+"""Beginning of a tile's reason to fail where a block that it needs is missing."""
 
 EMPTY = f"{REASON}empty"
 """No sampled cell around had a valid pixel, though a tile has."""
@@ -40,11 +40,11 @@ _HELD = 20_000
 
 @dataclass(frozen=True)
 class Statistics:
-    """A run's statistics, wherever they are asked for; picklable.
+    """A run's statistics at any place; picklable.
 
     Args:
         storage: The run's folder.
-        plan: Which blocks there are.
+        plan: All blocks of all stages.
     """
 
     storage: Storage
@@ -58,7 +58,7 @@ class Statistics:
             box: On the kernel's lattice, halo included.
 
         Raises:
-            TileFault: A block failed or is missing, or no number can be had.
+            TileFault: A block failed or is missing, or a stage measured nothing around the box.
         """
         return {stage.info.name: self._field(number, stage, box) for number, stage in enumerate(stages)}
 
@@ -66,36 +66,31 @@ class Statistics:
         factor = self.plan.factor
         corners = corners_of(coarser(box, factor))
         rows, cols = range(corners.row0, corners.row1 + 1), range(corners.col0, corners.col1 + 1)
-        found = [[self._corner(number, stage, row, col) for col in cols] for row in rows]
+        numbers = [[self._corner(number, stage, row, col) for col in cols] for row in rows]
         covered = PixelBox(corners.row0, corners.col0, corners.row1, corners.col1).scale(CELL * factor)
-        names = found[0][0]
-        return Field(
-            covered,
-            CELL * factor,
-            {name: np.stack([np.stack([one[name] for one in line]) for line in found]) for name in names},
-        )
+        values = {name: np.array([[corner[name] for corner in line] for line in numbers]) for name in numbers[0][0]}
+        return Field(covered, CELL * factor, values)
 
     def _corner(self, number: int, stage: Stage, row: int, col: int) -> Numbers:
         key = (number, row, col)
-        found = self._corners.get(key)
-        if found is None:
+        if key not in self._corners:
             if len(self._corners) >= _HELD:
                 self._corners.clear()
-            self._corners[key] = found = _numbers(stage, self._merged(number, row, col), Tile(row, col))
-        return found
+            self._corners[key] = _numbers(stage, self._merged(number, row, col), Tile(row, col))
+        return self._corners[key]
 
     def _merged(self, number: int, row: int, col: int) -> Numbers:
-        """Sums at a corner: of up to four blocks, row by row, those left out that measured nothing."""
-        parts = []
+        """Sums at a corner: of up to four blocks, row by row, without those that measured nothing."""
+        terms = []
         for block_row, down in weights(row):
             for block_col, right in weights(col):
                 block = self._block(number, Tile(block_row, block_col))
                 if block is not None and block.cells:
-                    parts.append((down * right, block.sums))
-        if not parts:
+                    terms.append((down * right, block.sums))
+        if not terms:
             stage = self.plan.stages[number].info.name
             raise TileFault(EMPTY, f"stage {stage} found no valid pixel in the sampled cells around {row}, {col}")
-        return merged(parts)
+        return merged(terms)
 
     def _block(self, number: int, block: Tile) -> BlockSums | None:
         """A block's sums, read once; None where it holds nothing of the area."""
@@ -114,11 +109,10 @@ class Statistics:
 
     def _missing(self, stage: str, block: str, inputs: str) -> TileFault:
         failed = StatisticsStore(self.storage).failure(stage, Key(block, inputs))
+        subject = f"stage {stage}, block {block}"
         if failed is None:
-            said = f"stage {stage}, block {block} is not measured; run {self.storage.url()} again"
-            return TileFault(f"{REASON}missing", said)
-        reason = failed.reason.removeprefix(REASON)
-        return TileFault(f"{REASON}{reason}", f"stage {stage}, block {block}: {failed.detail}")
+            return TileFault(f"{REASON}missing", f"{subject} is not measured; run {self.storage.url()} again")
+        return TileFault(f"{REASON}{failed.reason.removeprefix(REASON)}", f"{subject}: {failed.detail}")
 
     @cached_property
     def _blocks(self) -> dict[tuple[str, str, str], BlockSums]:
@@ -130,20 +124,22 @@ class Statistics:
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without what was read."""
-        return {name: value for name, value in self.__dict__.items() if name not in {"_blocks", "_corners"}}
+        return {"storage": self.storage, "plan": self.plan}
 
     def __dask_tokenize__(self) -> object:
-        """Equal for equal sums, wherever they lie."""
+        """Equal for equal sums, in whatever folder."""
         return digest(sorted(self.plan.keys))
 
 
 def _numbers(stage: Stage, sums: Numbers, corner: Tile) -> Numbers:
     try:
-        found = {name: np.asarray(value, np.float64) for name, value in stage.numbers(sums).items()}
+        numbers = {name: np.asarray(value, np.float64) for name, value in stage.numbers(sums).items()}
     except TileFault as fault:
         raise TileFault(f"{REASON}{fault.reason.removeprefix(REASON)}", fault.detail) from None
-    for name, value in found.items():
+    for name, value in numbers.items():
         if not np.isfinite(value).all():
-            said = f"stage {stage.info.name} gave {name} = {value} at corner {corner.row}, {corner.col}"
-            raise TileFault(f"{REASON}not_finite", said)
-    return found
+            raise TileFault(
+                f"{REASON}not_finite",
+                f"stage {stage.info.name} gave {name} = {value} at corner {corner.row}, {corner.col}",
+            )
+    return numbers

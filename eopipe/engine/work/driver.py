@@ -1,4 +1,4 @@
-"""The driver's loop: submit one task a tile, consume each as it completes, drain when asked to."""
+"""The driver's loop: submit one task a tile or block, consume each as it completes, drain after a signal."""
 
 from __future__ import annotations
 
@@ -7,22 +7,27 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.array as da
 import numpy as np
-from distributed import as_completed, futures_of
+from distributed import Future, as_completed, futures_of
 
-from eopipe.engine.output.ledger import Failure, Ledger
-from eopipe.engine.work.tile import TileReport, run_tile
-from eopipe.errors import ClusterError, Interrupted
+from eopipe.engine.output.ledger import Ledger
+from eopipe.engine.output.record import Failure
+from eopipe.engine.statistics.store import StatisticsStore
+from eopipe.engine.work.block import run_block
+from eopipe.engine.work.task_shell import TaskReport
+from eopipe.engine.work.tile import run_tile
+from eopipe.errors import ClusterError, Interrupted, TileFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from distributed import Client, Future
+    from distributed import Client
 
+    from eopipe.engine.work.task_shell import Planned
     from eopipe.engine.work.worker_state import RunContext
 
 POLL = 0.1
@@ -33,10 +38,14 @@ NO_WORKER_SECONDS = 300.0
 
 
 class Watcher(Protocol):
-    """Who is told of tiles (and blocks of statistics) as they end; the progress display, for one."""
+    """Receives tiles and blocks of statistics as they end; the progress display is one."""
 
-    def tile(self, report: TileReport) -> None:
+    def tile(self, report: TaskReport) -> None:
         """A tile ended."""
+        ...
+
+    def block(self, report: TaskReport, ended: int, total: int) -> None:
+        """A block of statistics ended, as so many of all stages' blocks did by now."""
         ...
 
     def note(self, line: str) -> None:
@@ -48,8 +57,8 @@ class Watcher(Protocol):
 class Stop:
     """A request to stop: while tiles run, the first signal drains and the second stops at once.
 
-    Before and after the tiles there is nothing to drain: a signal ends the run there and then, and what is
-    half-made is made again by the next start.
+    Before and after the tiles there is nothing to drain: a signal ends the run there and then, and the next start
+    repeats what was interrupted.
     """
 
     signum: int | None = None
@@ -86,19 +95,11 @@ def catching_signals(stop: Stop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_block(run_id: str, block_id: tuple[int, ...] | None = None) -> np.ndarray[Any, Any]:
-    """One block of the 1-D array of remaining tiles: its number indexes the worker's list."""
-    assert block_id is not None
-    out = np.empty(1, dtype=object)
-    out[0] = run_tile(run_id, block_id[0])
-    return out
-
-
 def submit(client: Client, context: RunContext) -> list[Future[Any]]:
-    """One task a tile (DESIGN §5 "Engine"); returns their futures in the order of the tiles."""
+    """One task a tile, a block of a 1-D array each; returns their futures in the order of the tiles."""
     count = len(context.tiles)
     blocks = da.map_blocks(
-        run_block,
+        _tile_as_block,
         context.run_id,
         chunks=((1,) * count,),
         dtype=object,
@@ -108,140 +109,148 @@ def submit(client: Client, context: RunContext) -> list[Future[Any]]:
     return list(futures_of(client.persist(blocks, optimize_graph=False)))
 
 
-def drive(
-    client: Client,
-    context: RunContext,
-    *,
-    watcher: Watcher,
-    stop: Stop,
-    check_lease: Callable[[], None],
-    stop_now: Callable[[], None] = lambda: None,
-) -> Iterator[TileReport]:
-    """Run all tiles of a context; yields each report as its tile ends. Nothing begins once a stop was asked for.
+def _tile_as_block(run_id: str, block_id: tuple[int, ...] | None = None) -> np.ndarray[Any, Any]:
+    """One block of the 1-D array of remaining tiles: its number indexes the worker's list."""
+    assert block_id is not None
+    reports = np.empty(1, dtype=object)
+    reports[0] = run_tile(run_id, block_id[0])
+    return reports
+
+
+@dataclass(frozen=True)
+class TaskLoop:
+    """Runs the tasks of a run; nothing begins once a stop was requested.
 
     Args:
         client: Of a cluster whose workers have the context.
-        context: With the tiles still to be done.
-        watcher: Told of every tile and of what else happens.
-        stop: Asked by signals.
+        context: With the tiles still to be done, and all blocks of statistics.
+        watcher: Receives every report, and lines on what else happens.
+        stop: Set by signals.
         check_lease: Raises once the output's lease is lost.
         stop_now: Kills local workers, for a second signal.
-
-    Raises:
-        ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
-        LeaseError: The lease ran out, or another run took the output.
     """
-    if not context.tiles or stop.count:
-        return
-    for index, future in consume(
-        client,
-        submit(client, context),
-        what="tiles",
-        watcher=watcher,
-        stop=stop,
-        check_lease=check_lease,
-        stop_now=stop_now,
-    ):
-        report = _report(future, index, context)
-        watcher.tile(report)
-        yield report
 
+    client: Client
+    context: RunContext
+    watcher: Watcher
+    stop: Stop
+    check_lease: Callable[[], None]
+    stop_now: Callable[[], None]
 
-def consume(
-    client: Client,
-    futures: list[Future[Any]],
-    *,
-    what: str,
-    watcher: Watcher,
-    stop: Stop,
-    check_lease: Callable[[], None],
-    stop_now: Callable[[], None],
-) -> Iterator[tuple[int, Future[Any]]]:
-    """Tasks as they end: each one's number and its future, which is released once the caller has looked at it.
+    def tiles(self) -> Iterator[TaskReport]:
+        """Run all tiles; yields each report as its tile ends.
 
-    Args:
-        client: Of the cluster.
-        futures: Submitted; emptied, so that nothing but the caller's hand holds a result.
-        what: What they are, in the plural, for people.
-        watcher: Told of what happens beside.
-        stop: Asked by signals.
-        check_lease: Raises once the output's lease is lost.
-        stop_now: Kills local workers, for a second signal.
-
-    Raises:
-        ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
-        LeaseError: The lease ran out, or another run took the output.
-    """
-    index: dict[Any, int] = {future.key: number for number, future in enumerate(futures)}
-    pending: set[Any] = set(index)
-    completed = as_completed(list(futures), loop=client.loop, raise_errors=False)
-    futures.clear()
-    guard = _Guard(client, check_lease)
-    draining = False
-    while pending:
-        if stop.count > 1:
-            watcher.note("second signal: stopping at once; what was recorded stays, run again to resume")
-            stop_now()
+        Raises:
+            ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
+            LeaseError: The lease ran out, or another run took the output.
+        """
+        tiles, ledger, attempts = self.context.tiles, Ledger(self.context.storage), self.context.attempts
+        if not tiles or self.stop.count:
             return
-        if stop.count and not draining:
-            draining = True
-            waiting = _drain(client, pending)
-            pending -= waiting
-            watcher.note(
-                f"draining: {len(pending)} {what} under way are finished, {len(waiting)} are left for a resume"
-            )
-            continue
-        guard.check()
-        if not completed.has_ready():
-            time.sleep(POLL)
-            continue
-        for future in completed.next_batch(block=False):
-            if future.key not in pending:
+        for index, future in self._consume(submit(self.client, self.context), "tiles"):
+            tile = tiles[index]
+            report = _report(future, tile, "tile", ledger.fail, attempt=attempts.get(tile.key, 0) + 1)
+            self.watcher.tile(report)
+            yield report
+
+    def blocks(self) -> Iterator[TaskReport]:
+        """Measure every block that is not measured, stage by stage; yields each report as its block ends.
+
+        A stage begins once the one before has ended everywhere: its blocks use that one's numbers around them.
+
+        Raises:
+            ClusterError: No worker for :data:`NO_WORKER_SECONDS`, or the scheduler is gone.
+            LeaseError: The lease ran out, or another run took the output.
+        """
+        plan, run_id, store = self.context.statistics, self.context.run_id, StatisticsStore(self.context.storage)
+        if plan is None:
+            return
+        done = store.done()
+        ended = plan.blocks - len(plan.keys - done)
+        for number, stage in enumerate(plan.stages):
+            left = [block for block in stage.blocks.values() if (block.stage, *block.key) not in done]
+            if self.stop.count or not left:
                 continue
-            pending.discard(future.key)
-            yield index[future.key], future
-            future.release()
+            keys = [f"block-{run_id}-{number}-{block.block.name}" for block in left]
+            squares = [block.block for block in left]
+            futures = self.client.map(run_block, squares, key=keys, run_id=run_id, number=number, pure=False)
+            fail = partial(store.fail, stage.info.name)
+            for index, future in self._consume(futures, "blocks of statistics"):
+                ended += 1
+                report = _report(future, left[index], "block of statistics", fail)
+                self.watcher.block(report, ended, plan.blocks)
+                yield report
+
+    def _consume(self, futures: list[Future[Any]], noun: str) -> Iterator[tuple[int, Future[Any]]]:
+        """Tasks as they end: number and future, which is released once the caller has looked at it.
+
+        Args:
+            futures: Submitted; emptied, so that only the caller holds a result.
+            noun: What they are, in the plural, for people.
+        """
+        index: dict[Any, int] = {future.key: number for number, future in enumerate(futures)}
+        pending: set[Any] = set(index)
+        completed = as_completed(list(futures), loop=self.client.loop, raise_errors=False)
+        futures.clear()
+        guard = _Guard(self.client, self.check_lease)
+        draining = False
+        while pending:
+            if self.stop.count > 1:
+                self.watcher.note("second signal: stopping at once; what was recorded stays, run again to resume")
+                self.stop_now()
+                return
+            if self.stop.count and not draining:
+                draining = True
+                waiting = _drain(self.client, pending)
+                pending -= waiting
+                self.watcher.note(
+                    f"draining: {len(pending)} {noun} under way are finished, {len(waiting)} are left for a resume"
+                )
+                continue
+            guard.check()
+            if not completed.has_ready():
+                time.sleep(POLL)
+                continue
+            for future in completed.next_batch(block=False):
+                if future.key not in pending:
+                    continue
+                pending.discard(future.key)
+                yield index[future.key], future
+                future.release()
 
 
 def _drain(client: Client, pending: set[Any]) -> set[Any]:
-    """Cancel what no worker has begun; returns the keys that were cancelled."""
-    under_way = {key for keys in client.processing().values() for key in keys}
-    waiting = {key for key in pending if str(key) not in {str(busy) for busy in under_way}}
-    from distributed import Future  # noqa: PLC0415  (only a drained run needs it)
-
+    """Cancel the tasks that no worker has begun; returns their keys."""
+    under_way = {str(key) for keys in client.processing().values() for key in keys}
+    waiting = {key for key in pending if str(key) not in under_way}
     client.cancel([Future(key, client) for key in waiting], force=True)
     return waiting
 
 
-def _report(future: Future[Any], index: int, context: RunContext) -> TileReport:
-    """The task's own report; a task that died with its worker becomes a failure here."""
+def _report(
+    future: Future[Any], planned: Planned, noun: str, fail: Callable[[Failure], object], *, attempt: int = 1
+) -> TaskReport:
+    """The task's own report; a task that died with its worker is recorded as a failure by the driver."""
     if future.status == "finished":
-        report: TileReport = future.result()[0]
+        result = future.result()
+        report: TaskReport = result[0] if isinstance(result, np.ndarray) else result
         return report
-    reason, detail = why_dead(future, "tile")
-    planned = context.tiles[index]
-    Ledger(context.storage).fail(
-        Failure(
-            tile=planned.tile.name,
-            inputs=planned.inputs,
-            attempt=context.attempts.get(planned.key, 0) + 1,
-            reason=reason,
-            stage="worker",
-            detail=detail,
-            time=datetime.now(UTC),
-        )
-    )
-    return TileReport(index, "failed", reason, detail)
+    fault = _fault_of_dead(future, noun)
+    fail(Failure.of(planned.key, fault, "worker", attempt=attempt))
+    return TaskReport(planned.subject, "failed", fault.reason, fault.detail)
 
 
-def why_dead(future: Future[Any], what: str) -> tuple[str, str]:
-    """Reason and detail of a task that gave no report of its own."""
+def _fault_of_dead(future: Future[Any], noun: str) -> TileFault:
+    """Why a task gave no report of its own."""
     error = future.exception() if future.status == "error" else None
     if type(error).__name__ == "KilledWorker":
-        said = f"the worker died on this {what} again and again, most often for lack of memory"
-        return "worker.killed", f"{said}; give workers more memory"
+        return TileFault(
+            "worker.killed",
+            f"the worker died on this {noun} again and again, most often for lack of memory; "
+            f"give workers more memory",
+        )
     detail = " ".join(str(error or future.status).split())[:300]
-    return f"task.{type(error).__name__ if error else future.status}", detail
+    return TileFault(f"task.{type(error).__name__ if error else future.status}", detail)
 
 
 class _Guard:

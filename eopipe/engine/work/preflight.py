@@ -4,44 +4,38 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import torch
 
 from eopipe import run_folder
-from eopipe.cube.asset_file import AssetFile, ReadStats
-from eopipe.engine.cluster.device import device_label
+from eopipe.engine.cluster.resources import device_label
 from eopipe.engine.format import gib
-from eopipe.engine.output.run_json import versions
-from eopipe.engine.work.precision import LIMIT, slowdown
-from eopipe.engine.work.reasons import fault_of
+from eopipe.engine.plan.resolved_spec import THREADS
+from eopipe.engine.work.precision import LIMIT
+from eopipe.engine.work.strips import Stopwatch
+from eopipe.engine.work.task_shell import fault_of
 from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import ClusterError
+from eopipe.versions import BYTES, PROTOCOL, versions
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from eopipe.engine.plan.make import Plan
+    from eopipe.engine.plan.model import Plan
     from eopipe.engine.work.worker_state import RunContext
-
-MUST_MATCH = ("eopipe", "numpy", "torch", "zarr", "rasterio", "dask", "distributed")
-"""Packages whose versions decide the bytes or the protocol; they must be the driver's."""
 
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """What one worker said of itself; ``error`` is empty where all is well, ``slowdown`` is against float32."""
+    """One worker's figures; ``error`` is empty where all is well, ``slowdown`` is against float32."""
 
     versions: dict[str, str]
     device: str
-    rss: int
-    read_seconds: float
-    slowdown: float
-    error: str
-    warning: str
+    slowdown: float = 1.0
+    error: str = ""
+    warning: str = ""
 
 
 def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
@@ -63,14 +57,13 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
     storage.put(run_folder.probe(f"driver-{token}"), json.dumps({"token": token}).encode())
     reports: dict[str, WorkerReport] = client.run(_try_worker, context.run_id, token)
     limits = {
-        address: found["memory_limit"] // found["nthreads"]
-        for address, found in client.scheduler_info(n_workers=-1)["workers"].items()
+        address: worker["memory_limit"] // worker["nthreads"]
+        for address, worker in client.scheduler_info(n_workers=-1)["workers"].items()
     }
-    warnings = []
+    precision, warnings = context.kernel.info.options.get("precision"), []
     try:
         for address, report in sorted(reports.items()):
-            _judge(address, report, limits.get(address) or None, plan)
-            _judge_precision(address, report, context.kernel.info.options.get("precision"))
+            _judge(address, report, limits.get(address) or None, plan, precision)
             if not _probe_arrived(context, token, address):
                 raise ClusterError(
                     f"worker {address} wrote a probe that is not in {storage.url()}: it does not share the output; "
@@ -84,14 +77,14 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
     return warnings
 
 
-def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) -> None:
+def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan, precision: str | None) -> None:
     if report.error:
         raise ClusterError(f"worker {address} failed the preflight: {report.error}")
-    mine = versions()
-    for name in MUST_MATCH:
-        if report.versions.get(name) != mine[name]:
+    stated, expected = report.versions, versions()
+    for name in (*BYTES, *PROTOCOL):
+        if stated.get(name) != expected[name]:
             raise ClusterError(
-                f"worker {address} has {name} {report.versions.get(name)}, and this process {mine[name]}; "
+                f"worker {address} has {name} {stated.get(name)}, and this process {expected[name]}; "
                 f"install the same versions on both"
             )
     if limit is not None and plan.memory.total > limit:
@@ -99,9 +92,6 @@ def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) ->
             f"worker {address} has {gib(limit)} of memory a task, and the plan needs {gib(plan.memory.total)}; "
             f"give it more, or a smaller grid.tile"
         )
-
-
-def _judge_precision(address: str, report: WorkerReport, precision: str | None) -> None:
     if report.slowdown > LIMIT:
         raise ClusterError(
             f"worker {address} ({report.device}) takes {report.slowdown:.1f} times as long in {precision} as in "
@@ -112,10 +102,10 @@ def _judge_precision(address: str, report: WorkerReport, precision: str | None) 
 
 def _probe_arrived(context: RunContext, token: str, address: str) -> bool:
     try:
-        said = json.loads(context.storage.get(run_folder.probe(_probe_name(token, address))))
+        probe = json.loads(context.storage.get(run_folder.probe(_probe_name(token, address))))
     except FileNotFoundError:
         return False
-    return bool(said["token"] == token)
+    return bool(probe["token"] == token)
 
 
 def _probe_name(token: str, address: str) -> str:
@@ -124,59 +114,24 @@ def _probe_name(token: str, address: str) -> str:
 
 
 def _try_worker(run_id: str, token: str, dask_worker: Any = None) -> WorkerReport:
-    """Run on a worker: share the folder, load the kernel, open one real asset."""
-    state = state_of(run_id)
-    error = warning = ""
-    seconds, slower = 0.0, 1.0
-    stage = "output"
+    """Run on a worker: share the folder, open the stores, and show that tiles can be made."""
+    state, watch = state_of(run_id), Stopwatch()
+    report = WorkerReport(versions(), device_label(state.device))
+    storage = state.context.storage
     try:
-        storage = state.context.storage
-        storage.get(run_folder.probe(f"driver-{token}"))
-        storage.put(run_folder.probe(_probe_name(token, dask_worker.address)), json.dumps({"token": token}).encode())
-        stage = "kernel"
-        torch.set_num_threads(state.context.threads)
-        if state.context.scored is not None:  # scores are cut again without weights
-            stage = "source"
-            state.context.scored.look()
-        elif state.context.kept is None:  # kept features are scored in float32, whatever they were made in
-            slower = slowdown(state.kernel, state.device)
-        else:
-            _ = state.kernel
-        stage = "mosaic"
-        _ = state.writer
-        stage = "features"
-        _ = state.features
-        if state.context.kept is not None:
-            _ = state.context.kept.store
-        if state.context.scored is None:
-            seconds, warning = _open_one_asset(state)
+        with watch("output"):
+            storage.get(run_folder.probe(f"driver-{token}"))
+            data = json.dumps({"token": token}).encode()
+            storage.put(run_folder.probe(_probe_name(token, dask_worker.address)), data)
+        torch.set_num_threads(THREADS)
+        readiness = state.context.source.ready(state, watch)
+        with watch("mosaic"):
+            _ = state.writer
+        with watch("features"):
+            _ = state.features
     except FileNotFoundError:
-        error = f"it does not see the driver's probe in {state.context.storage.url()}; give a shared output.uri"
-    except Exception as found:  # noqa: BLE001  (whatever it is, the driver names the worker and ends the run)
-        error = f"{stage}: {fault_of(found, stage).detail}"
-    return WorkerReport(
-        versions=versions(),
-        device=device_label(state.device),
-        rss=int(psutil.Process().memory_info().rss),
-        read_seconds=seconds,
-        slowdown=slower,
-        error=error,
-        warning=warning,
-    )
-
-
-def _open_one_asset(state: Any) -> tuple[float, str]:
-    """Open one asset of the first covered tile; a bad one is only a warning, its tile will say so."""
-    tile = next((tile for tile in state.context.tiles if tile.covered), None)
-    if tile is None:
-        return 0.0, ""
-    start = time.perf_counter()
-    try:
-        scene = next(scene for scenes in state.scenes(tile) for scene in scenes)
-        ref, read = next(iter(scene.bands.values())), state.context.read
-        file = AssetFile(ref, sign=read.sign, requester_pays=read.requester_pays, retry=read.retry, stats=ReadStats())
-        file.facts(ref)
-        file.close()
-    except Exception as found:  # noqa: BLE001  (reported as a warning; the tile's own task records the failure)
-        return time.perf_counter() - start, f"a first asset could not be opened: {fault_of(found, 'read').detail}"
-    return time.perf_counter() - start, ""
+        error = f"it does not see the driver's probe in {storage.url()}; give a shared output.uri"
+        return replace(report, error=error)
+    except Exception as error:  # noqa: BLE001  (whatever it is, the driver names the worker and ends the run)
+        return replace(report, error=f"{watch.stage}: {fault_of(error, watch.stage).detail}")
+    return replace(report, slowdown=readiness.slowdown, warning=readiness.warning)

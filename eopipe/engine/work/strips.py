@@ -8,7 +8,6 @@ why a notebook's map equals the mosaic byte for byte.
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eopipe.cube.reader import TileReader
-from eopipe.engine.plan.tiles import read_box
-from eopipe.grid import CELL, PixelBox
+from eopipe.engine.plan.tiles import read_box, strip_rows
+from eopipe.grid import PixelBox
 from eopipe.kernels.protocol import Measuring, Result, StripContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,16 +29,7 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import Scene
     from eopipe.engine.statistics.interpolate import Statistics
     from eopipe.kernel_info import ArraySpec, KernelInfo
-    from eopipe.kernels.objects import FoundObjects
     from eopipe.kernels.protocol import FeatureSource, Kernel
-
-    Keep = Callable[[Mapping[tuple[int, int], NDArray[np.float32]]], None]
-    Tell = Callable[[Mapping[str, tuple[float, float]]], None]
-    Found = Callable[[FoundObjects], None]
-
-STRIP = CELL
-"""Rows of the kernel's lattice that are mapped at once. Windows may reach over a strip's edge: what the upper strip
-knows of those that the lower one needs too it hands down (``Result.carry``)."""
 
 
 class Stopwatch:
@@ -59,19 +49,26 @@ class Stopwatch:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
+class Sink:
+    """Takes what a box's strips leave beside their arrays; this one keeps the times by stage and drops the rest."""
+
+    def __init__(self, watch: Stopwatch | None = None) -> None:
+        self.watch = watch or Stopwatch()
+
+    def take(self, result: Result) -> None:
+        """A strip's figures, objects and window features; strips come from top to bottom."""
+
+
+def map_box(
     kernel: Kernel,
     scenes: Sequence[Sequence[Scene]],
     read: ReadSettings,
     box: PixelBox,
     *,
-    watch: Stopwatch,
+    sink: Sink,
     inside: NDArray[np.bool_] | None = None,
     features: FeatureSource | None = None,
-    keep: Keep | None = None,
     statistics: Statistics | None = None,
-    tell: Tell | None = None,
-    found: Found | None = None,
 ) -> tuple[dict[str, NDArray[Any]], ReadStats]:
     """All arrays of a box, the engine's ``observations`` included.
 
@@ -84,27 +81,24 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
         scenes: One list an epoch, in scene order.
         read: How pixels are read, on the kernel's lattice.
         box: On the grid; corners at multiples of a cell (divided by the kernel's factor).
-        watch: Told of the stages ``read``, ``kernel`` and ``features``.
+        sink: Takes each strip's other results; its stopwatch times ``read``, ``statistics`` and ``kernel``.
         inside: ``[y, x]`` over the box: whether a pixel's centre is inside the area; None where all are.
         features: Kept window features that are scored instead of encoding.
-        keep: Takes the features of the windows that the kernel encoded, strip by strip.
-        statistics: What the kernel's stages measured; None where it declares none.
-        tell: Takes the kernel's figures, strip by strip.
-        found: Takes the objects that the kernel found, strip by strip; None leaves them.
+        statistics: The values of the kernel's statistics stages; None where it declares none.
 
     Returns:
-        Arrays of the box's shape, and what reading took.
+        Arrays of the box's shape, and how much was read.
 
     Raises:
-        TileFault: A scene could not be read, or a block of statistics is not there.
+        TileFault: A scene could not be read, or a block of statistics is missing.
     """
-    info = kernel.info
+    info, watch = kernel.info, sink.watch
     arrays = {
         spec.name: np.full((len(spec.bands), *box.shape)[0 if spec.bands else 1 :], spec.nodata, spec.dtype)
         for spec in info.arrays
     }
-    arrays["observations"] = np.zeros(box.shape, np.uint8)
-    wanted = None if inside is None or info.features is not None else _finer(inside, info.factor)
+    arrays["observations"] = observations = np.zeros(box.shape, np.uint8)
+    needed = None if inside is None or info.features is not None else _finer(inside, info.factor)
     with TileReader(scenes, read) as reader:
         if any(scenes):
             strips, carry = list(_strips(box, info.factor)), None
@@ -113,24 +107,18 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
                     pixels = reader.read(read_box(strip, info))
                 if following is not None:
                     reader.prefetch(read_box(following, info))
-                near = None if wanted is None else _near(wanted, box, strip, info)
-                said = StripContext(carry=carry, features=features, wanted=near)
-                result = _strip(kernel, pixels, strip, said, watch=watch, statistics=statistics)
-                arrays["observations"][strip.slices(box)[0]] = _seen(pixels, info)
-                for name, made in result.arrays.items():
-                    arrays[name][..., strip.slices(box)[0], :] = made
+                near = None if needed is None else _near(needed, box, strip, info)
+                context = StripContext(carry=carry, features=features, wanted=near)
+                result = _strip(kernel, pixels, strip, context, watch=watch, statistics=statistics)
+                rows = strip.slices(box)[0]
+                observations[rows] = _observations(pixels, info)
+                for name, values in result.arrays.items():
+                    arrays[name][..., rows, :] = values
                 carry = result.carry
-                if tell is not None:
-                    tell(result.figures)
-                if found is not None and result.objects is not None:
-                    with watch("objects"):
-                        found(result.objects)
-                if keep is not None and result.windows:
-                    with watch("features"):
-                        keep(result.windows)
+                sink.take(result)
                 del result  # its features may weigh as much as the next strip's pixels
         if len(scenes) > 1:
-            _outside_is_nodata(arrays, arrays["observations"] > 0, info.arrays)
+            _outside_is_nodata(arrays, observations > 0, info.arrays)
         if inside is not None:
             _outside_is_nodata(arrays, inside, info.arrays)
         return arrays, reader.stats
@@ -139,10 +127,7 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
 def _outside_is_nodata(
     arrays: Mapping[str, NDArray[Any]], inside: NDArray[np.bool_], specs: Iterable[ArraySpec]
 ) -> None:
-    """Pixels outside the area are no data in a tile that the area touches (DESIGN §5), as is what was not seen.
-
-    In place.
-    """
+    """Make pixels outside the area, or without an observation in every epoch, no data; in place."""
     arrays["observations"][~inside] = 0
     for spec in specs:
         arrays[spec.name][..., ~inside] = spec.nodata
@@ -152,17 +137,17 @@ def _finer(inside: NDArray[np.bool_], factor: int) -> NDArray[np.bool_]:
     return inside if factor == 1 else inside.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _near(wanted: NDArray[np.bool_], box: PixelBox, strip: PixelBox, info: KernelInfo) -> NDArray[np.bool_]:
-    """``wanted`` over what is read of a strip, on the kernel's lattice; what lies outside the box is another's."""
-    whole, read = box.scale(info.factor), strip.scale(info.factor).pad(info.window.halo)
+def _near(needed: NDArray[np.bool_], box: PixelBox, strip: PixelBox, info: KernelInfo) -> NDArray[np.bool_]:
+    """``needed`` over the pixels that are read of a strip, on the kernel's lattice; False outside of the box."""
+    whole, read = box.scale(info.factor), read_box(strip, info)
     near = np.zeros(read.shape, dtype=bool)
     shared = whole & read
-    near[shared.slices(read)] = wanted[shared.slices(whole)]
+    near[shared.slices(read)] = needed[shared.slices(whole)]
     return near
 
 
 def _strips(box: PixelBox, factor: int) -> Iterator[PixelBox]:
-    step = STRIP // math.gcd(STRIP, factor)  # the fewest rows whose kernel rows are whole windows
+    step = strip_rows(factor)
     for row in range(box.row0, box.row1, step):
         yield PixelBox(row, box.col0, min(row + step, box.row1), box.col1)
 
@@ -176,7 +161,7 @@ def _strip(
     watch: Stopwatch,
     statistics: Statistics | None,
 ) -> Result:
-    """What the kernel makes of a strip; nothing, also for the strip below, where an epoch has no valid pixel."""
+    """The kernel's result for a strip; an empty one, which carries nothing, where an epoch has no valid pixel."""
     if not pixels.valid.any(axis=(1, 2)).all():
         return Result({})
     if statistics is not None and isinstance(kernel, Measuring):
@@ -188,10 +173,10 @@ def _strip(
         return kernel(values, pixels.valid, strip.scale(kernel.info.factor), context)
 
 
-def _seen(pixels: Pixels, info: KernelInfo) -> NDArray[np.uint8]:
-    """Most scenes seen by any of a grid pixel's kernel pixels; of several epochs, in the one that has fewest."""
+def _observations(pixels: Pixels, info: KernelInfo) -> NDArray[np.uint8]:
+    """Most scenes that observed any of a grid pixel's kernel pixels; of several epochs, in the one with fewest."""
     inside, factor = slice(info.window.halo, -info.window.halo or None), info.factor
-    seen = pixels.observations.min(axis=0)[inside, inside]
-    rows, cols = seen.shape
-    most: NDArray[np.uint8] = seen.reshape(rows // factor, factor, cols // factor, factor).max(axis=(1, 3))
+    counts = pixels.observations.min(axis=0)[inside, inside]
+    rows, cols = counts.shape
+    most: NDArray[np.uint8] = counts.reshape(rows // factor, factor, cols // factor, factor).max(axis=(1, 3))
     return most

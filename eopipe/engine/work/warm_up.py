@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SIDE = 64
 _GRID = Grid("EPSG:32631", 10.0)
 _BOX = PixelBox(-500_040, 50_010, -500_010, 50_040)
-_PLACES = {
+_SCENES = {
     "EPSG:32631": Affine(20.0, 0.0, 500_000.0, 0.0, -20.0, 5_000_500.0),
     "EPSG:4326": Affine(0.0002, 0.0, 2.999, 0.0, -0.0002, 45.16),
 }
@@ -35,7 +35,7 @@ _PLACES = {
 
 def warm_up(info: KernelInfo) -> None:
     """Read two tiny scenes from memory through the cube, and reduce arrays like the kernel's."""
-    for crs, transform in _PLACES.items():
+    for crs, transform in _SCENES.items():
         with MemoryFile(ext=".tif") as file:
             _write(file, crs, transform)
             sar = info.inputs.modality == "sar"
@@ -50,7 +50,7 @@ def warm_up(info: KernelInfo) -> None:
 
 
 def warm_up_arrays(info: KernelInfo) -> None:
-    """Reduce and count arrays like the kernel's: all that a run needs which reads no scene."""
+    """Reduce and count arrays like the kernel's: enough for a run that reads no scene."""
     for spec in info.arrays:
         planes = (len(spec.bands),) if spec.bands else ()
         reduce(np.zeros((*planes, SIDE, SIDE), spec.dtype), spec)

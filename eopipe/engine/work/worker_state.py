@@ -1,4 +1,4 @@
-"""What a worker must know of a run, sent to it once by a plugin; and the tiles it then maps."""
+"""A run on a worker: the context that a plugin sends once, and what the worker opens from it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from distributed import WorkerPlugin
 
 from eopipe.cube.gdal_settings import gdal_worker_env
 from eopipe.cube.scenes import scenes_from_items
-from eopipe.engine.cluster.device import choose_device
+from eopipe.engine.cluster.resources import choose_device
 from eopipe.engine.output.ledger import Ledger
-from eopipe.engine.sources.kept_features import Keeper
+from eopipe.engine.plan.memory import GDAL_CACHE
+from eopipe.engine.plan.resolved_spec import THREADS
 from eopipe.engine.statistics.interpolate import Statistics
 from eopipe.mosaic.features import FeatureStore
 from eopipe.mosaic.store import MosaicWriter
 from eopipe.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from eopipe.area.on_grid import GridArea
     from eopipe.cube.reader import ReadSettings
     from eopipe.cube.scenes import Scene
     from eopipe.engine.plan.tiles import PlannedTile
-    from eopipe.engine.sources.kept_features import KeptFeatures
-    from eopipe.engine.sources.stored_scores import ScoredRun
+    from eopipe.engine.sources.protocol import TileSource
     from eopipe.engine.statistics.planning import StatisticsPlan
     from eopipe.grid import Tile
     from eopipe.kernels.protocol import Kernel
     from eopipe.mosaic.cog import CogInfo
-    from eopipe.mosaic.features import FeatureLayout
+    from eopipe.mosaic.features import FeatureLayout, Index
     from eopipe.mosaic.store import Layout
     from eopipe.run_folder import Key
     from eopipe.storage import Storage
@@ -40,25 +40,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Everything a tile's task needs; picklable, and without any secret.
+    """Everything a task needs; picklable, and without any secret.
 
     Args:
-        run_id: Names the context on a worker: the output's uri and the session.
+        run_id: Names the context on a worker; one a start of a run.
         storage: The run's folder.
         snapshot_hash: Which snapshot is current.
         layout: The mosaic's.
         region: The area on the grid.
         kernel: Made, not loaded.
         read: How pixels are read, on the kernel's lattice.
-        cog: What every COG says of the run, or None where no COGs are asked for.
+        source: What tiles are made of.
+        cog: Tags of every COG, or None where no COGs are wanted.
         tiles: The tiles still to be done; a task's block number indexes this list.
         attempts: Failed attempts so far, by ledger key.
-        threads: Torch threads a task.
-        gdal_cache: Bytes of GDAL's block cache a worker.
-        features: Where window features are kept, or None where they are not.
-        kept: Another run's window features, which are scored instead of encoding.
-        statistics: What the kernel's stages measure, or None where it declares none.
-        scored: Another run, whose stored scores are cut again instead of mapping scenes.
+        features: Layout of the window features, or None where they are not kept.
+        statistics: All blocks of the kernel's stages, or None where it declares none.
     """
 
     run_id: str
@@ -68,15 +65,12 @@ class RunContext:
     region: GridArea
     kernel: Kernel
     read: ReadSettings
+    source: TileSource
     cog: CogInfo | None
     tiles: tuple[PlannedTile, ...]
-    attempts: dict[Key, int]
-    threads: int
-    gdal_cache: int
+    attempts: Mapping[Key, int]
     features: FeatureLayout | None = None
-    kept: KeptFeatures | None = None
     statistics: StatisticsPlan | None = None
-    scored: ScoredRun | None = None
 
 
 class WorkerState:
@@ -87,53 +81,59 @@ class WorkerState:
         self.ledger = Ledger(context.storage)
         self.device = choose_device()
         self._lock = threading.Lock()
-        self._snapshot: Snapshot | None = None
-        self._writer: MosaicWriter | None = None
-        self._features: FeatureStore | None = None
+        self._opened: dict[str, Any] = {}
+
+    @property
+    def unloaded_kernel(self) -> Kernel:
+        """The kernel as it came."""
+        return self.context.kernel
 
     @property
     def kernel(self) -> Kernel:
         """The kernel, loaded: once a worker."""
         with self._lock:
-            self.context.kernel.load(device=self.device, threads=self.context.threads)
+            self.context.kernel.load(device=self.device, threads=THREADS)
         return self.context.kernel
+
+    @property
+    def read(self) -> ReadSettings:
+        """How pixels are read, on the kernel's lattice."""
+        return self.context.read
+
+    @property
+    def tiles(self) -> Sequence[PlannedTile]:
+        """The tiles still to be done."""
+        return self.context.tiles
 
     @property
     def writer(self) -> MosaicWriter:
         """The mosaic, opened."""
-        with self._lock:
-            if self._writer is None:
-                self._writer = MosaicWriter(self.context.storage, self.context.layout)
-            return self._writer
-
-    def keeper(self, tile: Tile) -> Keeper | None:
-        """What keeps a tile's window features; None where they are not kept."""
-        store = self.features
-        return Keeper(store, frozenset(store.layout.own(tile, self._tiles))) if store is not None else None
+        context = self.context
+        writer: MosaicWriter = self._once("mosaic", lambda: MosaicWriter(context.storage, context.layout))
+        return writer
 
     @property
     def features(self) -> FeatureStore | None:
         """The run's window features, opened; None where they are not kept."""
-        with self._lock:
-            if self._features is None and self.context.features is not None:
-                self._features = FeatureStore(self.context.storage, self.context.features)
-            return self._features
+        storage, layout = self.context.storage, self.context.features
+        if layout is None:
+            return None
+        store: FeatureStore = self._once("features", lambda: FeatureStore(storage, layout))
+        return store
+
+    def windows_of(self, tile: Tile) -> frozenset[Index]:
+        """The windows whose features are a tile's to write; none where they are not kept."""
+        layout = self.context.features
+        return frozenset() if layout is None else frozenset(layout.own(tile, self._all_tiles))
 
     @cached_property
-    def _tiles(self) -> frozenset[Tile]:
+    def _all_tiles(self) -> frozenset[Tile]:
         """All tiles of the run, those that are done too."""
         return frozenset(self.context.region.tiles(self.context.layout.tile))
 
-    def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """The snapshot's items by row, hrefs absolute, unsigned."""
-        with self._lock:
-            if self._snapshot is None:
-                self._snapshot = Snapshot.read(self.context.storage, self.context.snapshot_hash)
-            return self._snapshot.items(rows)
-
     @cached_property
     def statistics(self) -> Statistics | None:
-        """The run's statistics as they are measured; None where the kernel declares no stage."""
+        """The run's statistics; None where the kernel declares no stage."""
         plan = self.context.statistics
         return Statistics(self.context.storage, plan) if plan is not None else None
 
@@ -142,13 +142,21 @@ class WorkerState:
         return self.scenes_of(tile.rows, self.context.kernel.info.inputs.bands)
 
     def scenes_of(self, rows: Sequence[Sequence[int]], bands: Sequence[str]) -> list[list[Scene]]:
-        """Scenes of some rows by epoch, the assets of some bands resolved."""
-        read = self.context.read
-        return [scenes_from_items(self.items(epoch), bands, read.mask, read.sar) for epoch in rows]
+        """Scenes of some snapshot rows by epoch, the assets of some bands resolved."""
+        read, context = self.read, self.context
+        snapshot = self._once("snapshot", lambda: Snapshot.read(context.storage, context.snapshot_hash))
+        items = []
+        for epoch in rows:
+            with self._lock:  # a snapshot's files are not for several threads
+                items.append(snapshot.items(epoch))
+        return [scenes_from_items(epoch, bands, read.mask, read.sar) for epoch in items]
 
+    def _once(self, name: str, opening: Callable[[], Any]) -> Any:
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = opening()
+            return self._opened[name]
 
-GDAL_SHARE = 6
-"""``gdal_worker_env`` gives GDAL's cache this part of the memory it is told of."""
 
 _STATES: dict[str, WorkerState] = {}
 
@@ -157,7 +165,7 @@ def state_of(run_id: str) -> WorkerState:
     """This worker's state of a run.
 
     Raises:
-        RuntimeError: The plugin was never installed here; a bug of the engine.
+        RuntimeError: The plugin was never installed on it; a bug of the engine.
     """
     try:
         return _STATES[run_id]
@@ -175,16 +183,10 @@ class ContextPlugin(WorkerPlugin):
         self.context = context
 
     def setup(self, worker: object) -> None:  # noqa: ARG002  (distributed's signature)
-        """Open nothing yet: a fault must be the preflight's or a tile's, with a name."""
-        install(self.context)
+        """Open nothing yet: a fault must be the preflight's or a task's, with a name."""
+        gdal_worker_env(GDAL_CACHE)
+        _STATES[self.context.run_id] = WorkerState(self.context)
 
     def teardown(self, worker: object) -> None:  # noqa: ARG002  (distributed's signature)
         """Forget the run."""
         _STATES.pop(self.context.run_id, None)
-
-
-def install(context: RunContext) -> WorkerState:
-    """Make a run known to this process."""
-    gdal_worker_env(GDAL_SHARE * context.gdal_cache)
-    _STATES[context.run_id] = state = WorkerState(context)
-    return state

@@ -16,7 +16,8 @@ from eopipe.errors import ItemError, SpecError
 from eopipe.evaluation.dataset import asset_path, read_items
 from eopipe.evaluation.metrics import IGNORE, Confusion
 from eopipe.evaluation.read_images import error_text
-from eopipe.mosaic.store import MOSAIC, read_layout
+from eopipe.mosaic.store import read_layout
+from eopipe.run_folder import MOSAIC
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pyproj import Transformer
 from rasterio.windows import from_bounds
 
 import eopipe
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.errors import ItemError, SpecError
 from eopipe.evaluation.change.cards import find_set
 from eopipe.evaluation.change.command import ChangeRequest
@@ -129,7 +129,7 @@ def tried(workers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("places")
     places = find_places(tiny(folder), OSCD)
     arguments = ChangeRequest(card="oscd", out=folder / "out")
-    return places, arguments, places_run.judge_places(places, arguments, display=Quiet(), calibration=CALIBRATION)
+    return places, arguments, places_run.judge_places(places, arguments, display=Display(), calibration=CALIBRATION)
 
 
 @needs_shared
@@ -183,11 +183,11 @@ def by_hand(place, whole):
 def test_a_second_start_runs_nothing_and_says_the_same(tried, monkeypatch):
     places, arguments, before = tried
     monkeypatch.setattr(places_run, "execute", lambda *_, **__: pytest.fail("a complete run was started again"))
-    again = places_run.judge_places(places, arguments, display=Quiet())
+    again = places_run.judge_places(places, arguments, display=Display())
     assert places_result(OSCD, again, {}) == places_result(OSCD, before, {})
     with pytest.raises(SpecError):  # the folder holds another run
         places_run.judge_places(
-            places, ChangeRequest(card="oscd", out=arguments.out, options={"registration": False}), display=Quiet()
+            places, ChangeRequest(card="oscd", out=arguments.out, options={"registration": False}), display=Display()
         )
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.engine.cluster import open_cluster
-from eopipe.engine.cluster.current import current_client
-from eopipe.engine.finish.last_summary import complete
+from eopipe.engine.cluster import current_client, open_cluster
+from eopipe.engine.finish.status import last_summary
 from eopipe.engine.run import execute
 from eopipe.evaluation.change.metrics import ChangeMetrics
 from eopipe.evaluation.change.mosaics import CHANGE, MapCounts, judge_map, read_array
 from eopipe.evaluation.change.places.baselines import baselines
-from eopipe.mosaic.store import MOSAIC, read_layout
+from eopipe.mosaic.store import read_layout
+from eopipe.run_folder import MOSAIC
 from eopipe.spec import ClusterSpec, parse_spec
 from eopipe.storage import Storage
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eopipe.engine.display import Display
-    from eopipe.engine.work.calibrate import Calibration
+    from eopipe.engine.plan.model import Calibration
     from eopipe.evaluation.change.command import ChangeRequest
     from eopipe.evaluation.change.places.labelled import LabelledPlace
     from eopipe.spec import RunSpec
@@ -82,7 +82,7 @@ def judge_places(
         for place in places:
             begun = time.monotonic()
             spec = place_spec(place, request)
-            summary = complete(spec)
+            summary = last_summary(spec)
             if summary is None:
                 if not opened:
                     cluster = stack.enter_context(open_cluster(_cluster(request.workers)))

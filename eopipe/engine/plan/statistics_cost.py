@@ -1,8 +1,9 @@
-"""What measuring costs: for the plan, and for the worker's memory."""
+"""Cost of measuring statistics: bytes, requests, seconds, and a worker's memory."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eopipe.cube.reader import ReadSettings
-    from eopipe.engine.statistics.planning import StagePlan, StatisticsPlan
+    from eopipe.cube.scenes import Scene
+    from eopipe.engine.statistics.planning import PlannedCell, StagePlan, StatisticsPlan
+    from eopipe.grid import PixelBox, Tile
     from eopipe.kernels.protocol import Kernel
     from eopipe.kernels.statistics import Stage
     from eopipe.snapshot import Snapshot
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StatisticsCost:
-    """What a run measures before its tiles.
+    """Cost of what a run measures before its tiles.
 
     Args:
         plan: Stages and blocks.
@@ -59,26 +62,47 @@ def cost_of(
         snapshot: The frozen items.
         read: How tiles are read.
         workers: How many read at once.
-        seconds: Of a cell, by stage (:class:`eopipe.engine.work.calibrate.Calibration`).
+        seconds: Of a cell, by stage (:class:`eopipe.engine.plan.model.Calibration`).
     """
     reads = [_reads(stage, plan.factor, snapshot=snapshot, read=read, workers=workers) for stage in plan.stages]
     cells = {stage.info.name: sum(len(_read_cells(stage, block)) for block in stage.blocks) for stage in plan.stages}
     return StatisticsCost(
         plan,
         sum(cells.values()),
-        ReadEstimate(
-            bytes=sum(one.bytes for one in reads),
-            requests=sum(one.requests for one in reads),
-            tiles=sum(one.tiles for one in reads),
-            headers=sum(one.headers for one in reads),
-            unread=tuple(dict.fromkeys(line for one in reads for line in one.unread)),
-        ),
+        reduce(add_reads, reads, ReadEstimate(bytes=0, requests=0)),
         sum(seconds.get(name, 0.0) * count for name, count in cells.items()),
     )
 
 
+def estimate(
+    boxes: Sequence[tuple[PixelBox, Sequence[int]]],
+    snapshot: Snapshot,
+    read: ReadSettings,
+    *,
+    strip: int,
+    workers: int,
+) -> ReadEstimate:
+    """Bytes and requests of reading boxes of the kernel's lattice, each from the scenes of some snapshot rows."""
+
+    def scenes(rows: Sequence[int]) -> list[Scene]:
+        return scenes_from_items(snapshot.items(rows), read.bands, read.mask, read.sar)
+
+    return estimate_reads(boxes, scenes, read, strip=strip, workers=workers, block_cache=GDAL_CACHE)
+
+
+def add_reads(first: ReadEstimate, second: ReadEstimate) -> ReadEstimate:
+    """Both together."""
+    return ReadEstimate(
+        bytes=first.bytes + second.bytes,
+        requests=first.requests + second.requests,
+        tiles=first.tiles + second.tiles,
+        headers=first.headers + second.headers,
+        unread=tuple(dict.fromkeys((*first.unread, *second.unread))),
+    )
+
+
 def stage_memory(kernel: Kernel, *, base: int, scenes: int) -> list[TileMemory]:
-    """Peak of a block's task by stage, as :func:`eopipe.engine.plan.memory.tile_memory` has it of a tile's.
+    """Peak of a block's task by stage, by cause as :func:`eopipe.engine.plan.memory.tile_memory` has a tile's.
 
     Args:
         kernel: Not loaded.
@@ -104,22 +128,17 @@ def _memory(kernel: Kernel, stage: Stage, base: int, scenes: int) -> TileMemory:
     )
 
 
-def _read_cells(stage: StagePlan, block: Any) -> list[Any]:
+def _read_cells(stage: StagePlan, block: Tile) -> list[PlannedCell]:
     return [cell for cell in stage.blocks[block].cells if all(cell.rows)]
 
 
 def _reads(stage: StagePlan, factor: int, *, snapshot: Snapshot, read: ReadSettings, workers: int) -> ReadEstimate:
     """Each cell is read like a small tile."""
-    settings = replace(read, bands=stage.info.bands)
     halo = stage.info.halo
     boxes = [
         (cell.box.scale(factor).pad(halo), [row for rows in cell.rows for row in rows])
         for block in stage.blocks
         for cell in _read_cells(stage, block)
     ]
-
-    def scenes(rows: Sequence[int]) -> list[Any]:
-        return scenes_from_items(snapshot.items(rows), settings.bands, settings.mask, settings.sar)
-
-    height = CELL * factor + 2 * halo
-    return estimate_reads(boxes, scenes, settings, strip=height, workers=workers, block_cache=GDAL_CACHE)
+    settings = replace(read, bands=stage.info.bands)
+    return estimate(boxes, snapshot, settings, strip=CELL * factor + 2 * halo, workers=workers)
