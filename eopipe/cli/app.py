@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from eopipe import __version__
+from eopipe.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,14 +39,7 @@ class _Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return redacted(super().format(record))
-
-
-def redacted(text: str) -> str:
-    """A text without signatures and passwords."""
-    from eopipe.stac.signing import redact  # noqa: PLC0415  (loads an HTTP library; most commands log nothing)
-
-    return redact(text)
+        return redact(super().format(record))
 
 
 def _version(wanted: bool) -> None:

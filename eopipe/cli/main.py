@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 import typer
 
 from eopipe.cli import demo, evaluation, runs, tools, training  # noqa: F401  (they add their commands)
-from eopipe.cli.app import app, redacted
+from eopipe.cli.app import app
 from eopipe.errors import EopipeError
+from eopipe.redact import redact
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     try:
         _exit(app(prog_name="eopipe", standalone_mode=False) or 0)
     except EopipeError as error:
-        typer.echo(f"eopipe: {redacted(' '.join(str(error).split()))}", err=True)
+        typer.echo(f"eopipe: {redact(' '.join(str(error).split()))}", err=True)
         _exit(error.exit_status)
     except KeyboardInterrupt:
         typer.echo("eopipe: interrupted", err=True)
@@ -30,7 +31,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  (the last seam: a bug is told with its traceback and exit status 1)
         if hasattr(error, "format_message"):  # typer's own, for a wrong command line; it has no public base class
             _refuse_usage(error)
-        typer.echo(redacted(traceback.format_exc()), err=True)
+        typer.echo(redact(traceback.format_exc()), err=True)
         typer.echo("eopipe: this is a bug in eopipe; please report it with the lines above", err=True)
         _exit(1)
 

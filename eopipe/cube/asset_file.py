@@ -25,8 +25,9 @@ from rasterio.windows import Window
 from eopipe.cube.cell_coordinates import Source
 from eopipe.cube.gdal_settings import driver_of, gdal_env, gdal_path, gdal_worker_env, settings_for, worker_settings
 from eopipe.cube.http_probe import probe
-from eopipe.cube.read_errors import SAID, classify, plain
+from eopipe.cube.read_errors import SAID, classify
 from eopipe.errors import TileFault
+from eopipe.redact import bare_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -250,7 +251,7 @@ class AssetFile:
         dataset, index = handle.dataset, ref.band_index
         if index > dataset.count:
             raise TileFault(
-                "read.corrupt", f"{plain(ref.href)} has {dataset.count} bands; the item says band {index}"
+                "read.corrupt", f"{bare_url(ref.href)} has {dataset.count} bands; the item says band {index}"
             )
         nodata = ref.nodata if ref.nodata is not None else dataset.nodatavals[index - 1]
         flags = dataset.mask_flag_enums[index - 1]
@@ -325,7 +326,8 @@ def _source(dataset: Any, ref: AssetRef) -> Source:
         # Control points carry no relief between them: a radar's slopes would lie hundreds of metres off.
         better = "with terrain correction, or take a terrain-corrected product (SAR: RTC), " if points else ""
         raise TileFault(
-            "read.corrupt", f"{plain(ref.href)} has {how}; warp it to a map projection {better}before mapping from it"
+            "read.corrupt",
+            f"{bare_url(ref.href)} has {how}; warp it to a map projection {better}before mapping from it",
         )
     epsg = dataset.crs.to_epsg(confidence_threshold=100)
     return Source(

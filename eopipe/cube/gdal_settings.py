@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import rasterio
 from rasterio.session import DummySession
 
-from eopipe.cube.read_errors import plain
 from eopipe.errors import TileFault
+from eopipe.redact import bare_url
 
 if TYPE_CHECKING:
     from eopipe.cube.scenes import AssetRef
@@ -104,7 +104,7 @@ def gdal_path(href: str) -> str:
         return f"{prefixes[url.scheme]}{url.netloc}{url.path}"
     if url.scheme and "://" in href:
         raise TileFault(
-            "read.missing", f"{plain(href)}: scheme {url.scheme!r} cannot be read; use https, s3, gs or az"
+            "read.missing", f"{bare_url(href)}: scheme {url.scheme!r} cannot be read; use https, s3, gs or az"
         )
     return href
 
@@ -112,7 +112,7 @@ def gdal_path(href: str) -> str:
 def driver_of(href: str) -> str:
     """GDAL's driver for an address."""
     # Only these two: a VRT from a server could name any file of the worker.
-    return "JP2OpenJPEG" if plain(href).lower().endswith((".jp2", ".j2k")) else "GTiff"
+    return "JP2OpenJPEG" if bare_url(href).lower().endswith((".jp2", ".j2k")) else "GTiff"
 
 
 _CREDENTIALS = (
@@ -134,7 +134,7 @@ def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
     if ref.requester_pays and not requester_pays:
         raise TileFault(
             "read.requester_pays",
-            f"{plain(ref.href)} is in a bucket that charges its readers; "
+            f"{bare_url(ref.href)} is in a bucket that charges its readers; "
             "set source.requester_pays: true to accept the charge, or use a catalog with free copies",
         )
     if not ref.href.startswith("s3://"):

@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 
 from eopipe.errors import TileFault
+from eopipe.redact import bare_url
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses after which trying again may help."""
@@ -34,7 +35,7 @@ def probe(signed: str, href: str) -> TileFault | None:
     """
     if not signed.startswith(("http://", "https://")):
         return None
-    return _ask(signed, href.split("?", 1)[0], _AT)
+    return _ask(signed, bare_url(href), _AT)
 
 
 def _ask(signed: str, where: str, at: int) -> TileFault | None:

@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING
 
 from eopipe.cube.http_probe import http_fault
 from eopipe.errors import TileFault
+from eopipe.redact import bare_url, redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-def plain(href: str) -> str:
-    """An address without its query string and credentials, fit for a message."""
-    base = href.split("?", 1)[0]
-    return re.sub(r"://[^/@]*@", "://", base)
 
 
 _HTTP = re.compile(
@@ -64,7 +59,7 @@ class Listener(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Note the message; let it pass on without query strings."""
-        text = _scrub(record.getMessage())
+        text = redact(record.getMessage(), queries=False)
         record.msg, record.args = text, None
         notes = getattr(self._local, "notes", None)
         if notes is None:
@@ -101,8 +96,8 @@ def classify(error: BaseException, href: str, notes: Sequence[str] = ()) -> Tile
     said = " | ".join([*notes[:8], *_chain(error)])
     status = _HTTP.search(said)
     if status:
-        return http_fault(int(status[1]), plain(href))
-    detail = f"{plain(href)}: {_scrub(said)[:300]}"
+        return http_fault(int(status[1]), bare_url(href))
+    detail = f"{bare_url(href)}: {redact(said, queries=False)[:300]}"
     for reason, pattern, transient in _KINDS:
         if pattern.search(said):
             return TileFault(reason, detail, transient=transient)
@@ -115,8 +110,3 @@ def _chain(error: BaseException | None) -> list[str]:
         found.append(" ".join(str(error).split()))
         error = error.__cause__ or error.__context__
     return found
-
-
-def _scrub(text: str) -> str:
-    # Query strings carry signatures; GDAL's sentences repeat the whole address.
-    return re.sub(r"\?[^\s'\"|]*", "", re.sub(r"://[^/@\s]*@", "://", text))

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eopipe.errors import CatalogError, SpecError
+from eopipe.redact import redact, unsign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,8 +103,6 @@ def _read(address: str, tiff: Callable[[Any, str], T], picture: Callable[[Any, s
 
 
 def _fetch(address: str) -> bytes:
-    from eopipe.stac.signing import redact, unsign  # noqa: PLC0415  (loads an HTTP library)
-
     try:
         with fsspec.open(address, "rb") as file:
             return bytes(file.read())

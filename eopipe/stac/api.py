@@ -12,11 +12,11 @@ from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 
 from eopipe.errors import CatalogError, SpecError
+from eopipe.redact import unsign
 from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
 from eopipe.stac.query import matches_query
 from eopipe.stac.question import Found, Question, catalog_error
-from eopipe.stac.signing import unsign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from eopipe.errors import ItemError
+from eopipe.redact import unsign, unsign_document
 from eopipe.snapshot import Row, item_hash
 from eopipe.snapshot.item_hash import verbatim_json
 from eopipe.stac.footprints import item_bbox, item_geometry
 from eopipe.stac.raster_bounds import raster_bounds
-from eopipe.stac.signing import unsign, unsign_item
 from eopipe.stac.time_range import nominal_time
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def describe(
         ItemError: It is no STAC item, has no time, or has neither a projection nor a geometry.
     """
     check_item(item, href)
-    plain = unsign_item(item)
+    plain = unsign_document(item)
     assert isinstance(plain, dict)
     properties = plain["properties"]
     geometry = item_geometry(plain)

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from stac_geoparquet.arrow import stac_table_to_items
 
 from eopipe.errors import CatalogError, SpecError
+from eopipe.redact import unsign
 from eopipe.stac.question import Found, Question
-from eopipe.stac.signing import unsign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import requests
 from requests import exceptions
 
+from eopipe.redact import redact
+
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 """HTTP statuses after which the same request may succeed."""
 
@@ -126,8 +128,6 @@ class Http:
 
 
 def _failed(error: Exception) -> HttpError:
-    from eopipe.stac.signing import redact  # noqa: PLC0415  (signing uses this module)
-
     text = redact(" ".join(str(error).split()))[:300]
     if isinstance(error, exceptions.ConnectTimeout):
         return HttpError(f"no connection in time ({text})", status=None, kind="unreachable", transient=True)
@@ -149,8 +149,6 @@ def _never_connected(text: str) -> bool:
 
 def _body(response: requests.Response) -> str:
     """What the server said, shortened to one line."""
-    from eopipe.stac.signing import redact  # noqa: PLC0415  (signing uses this module)
-
     kind = response.headers.get("Content-Type", "")
     if "html" in kind:
         return ""

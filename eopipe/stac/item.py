@@ -6,9 +6,9 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 from eopipe.area.lonlat import Area
+from eopipe.redact import unsign
 from eopipe.stac import extensions as ext
 from eopipe.stac.paths import COLLECTION, ITEMS, href
-from eopipe.stac.signing import unsign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eopipe.stac.signing import unsign
+from eopipe.redact import unsign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

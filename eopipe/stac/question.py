@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from eopipe.errors import CatalogError, SpecError
+from eopipe.redact import redact, unsign
 from eopipe.stac.footprints import box_geometry, item_bbox, item_geometry
 from eopipe.stac.http import HttpError
 from eopipe.stac.query import Cql2, matches_query
-from eopipe.stac.signing import redact, unsign
 from eopipe.stac.time_range import item_times
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import CatalogAddressError, SpecError
+from eopipe.redact import unsign
 from eopipe.snapshot import Row, Snapshot, off_footprint
 from eopipe.stac.api import Api
 from eopipe.stac.describe_item import Remarks, describe
@@ -23,7 +24,6 @@ from eopipe.stac.http import Backoff, Http
 from eopipe.stac.query import Cql2, check_query
 from eopipe.stac.question import Question
 from eopipe.stac.season import Season
-from eopipe.stac.signing import unsign
 from eopipe.stac.static import Documents, StaticCatalog
 from eopipe.stac.time_range import TimeRange, nominal_time
 

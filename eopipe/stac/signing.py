@@ -1,4 +1,4 @@
-"""Signing hrefs just before a read, and keeping signatures out of everything that is written or logged.
+"""Signing hrefs just before a read.
 
 Planetary Computer's tokens are fetched here over plain HTTP rather than through the ``planetary-computer``
 package: what is needed is one GET a container, and that package signs whole items (changing what the snapshot
@@ -9,14 +9,14 @@ Its environment variables are honoured: ``PC_SDK_SAS_URL`` and ``PC_SDK_SUBSCRIP
 from __future__ import annotations
 
 import os
-import re
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from eopipe.errors import TileFault
+from eopipe.redact import redact, unsign
 from eopipe.stac.http import Backoff, Http, HttpError
 
 if TYPE_CHECKING:
@@ -35,27 +35,6 @@ _PC_HOSTS = (
     "pcstacitems.blob.core.windows.net",
 )
 _PUBLIC_ACCOUNTS = frozenset({"ai4edatasetspublicassets"})
-
-_SIGNING_WORDS = (
-    "sig signature token access_token accesstoken id_token refresh_token sas sastoken sas_token api_key apikey "
-    "api-key subscription-key subscription_key auth authorization jwt password passwd pwd secret client_secret "
-    "awsaccesskeyid googleaccessid key-pair-id policy"
-)
-_ALWAYS_SECRET = frozenset(_SIGNING_WORDS.split())
-_SECRET_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-ms-")
-_SAS_WORDS = (
-    "sv sr st se sp spr sip ss srt si sdd saoid suoid scid ses skoid sktid skt ske sks skv sduoid "
-    "rscc rscd rsce rscl rsct expires expiry"
-)
-_WITH_A_SIGNATURE = frozenset(_SAS_WORDS.split())
-_USER = re.compile(r"(?<=://)[^/\s?#]*@")
-_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://|/vsi[a-z0-9]+/)[^\s'\"<>\\]+")
-_NAMED = re.compile(
-    r"(?i)\b(sig|signature|token|access_token|id_token|refresh_token|password|passwd|secret|client_secret|api_?key|"
-    r"x-amz-[a-z0-9-]+|x-goog-[a-z0-9-]+|awsaccesskeyid|aws_secret_access_key|aws_session_token|subscription-key)"
-    r"(\\?[\"']?\s*[=:]\s*\\?[\"']?)([^&\s\"'\\,;})]+)"
-)
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 
 
 class Signer(Protocol):
@@ -111,72 +90,6 @@ def signer_for(source: SourceSpec) -> Signer:
     if source.sign == "auto" and (urlsplit(source.catalog).hostname or "") in _PC_HOSTS:
         return PlanetaryComputerSigner()
     return NoSigner()
-
-
-def unsign(href: str) -> str:
-    """Strip what signs an href (SAS, AWS, Google, CloudFront, tokens, ``user:password@``); keep the rest.
-
-    The short names of Azure's SAS (``se``, ``sp``, …) and ``expires`` go only where a signature stands beside
-    them, since alone they may mean something.
-    """
-    href = _USER.sub("", href)
-    path, mark, tail = href.partition("?")
-    if not mark:
-        return href
-    query, hash_mark, fragment = tail.partition("#")
-    parts = query.split("&")
-    signed = any(_is_secret(_name(part)) for part in parts)
-    kept = [
-        _unsign_nested(p) for p in parts if not (_is_secret(n := _name(p)) or (signed and n in _WITH_A_SIGNATURE))
-    ]
-    return f"{path}{'?' if kept else ''}{'&'.join(kept)}{hash_mark}{fragment}"
-
-
-def unsign_item(value: object, key: str = "") -> object:
-    """A JSON value with every address in it unsigned: hrefs, relative ones too, and addresses within texts.
-
-    Args:
-        value: An item, a spec, or a part of one; not changed.
-        key: The name that it stands under.
-    """
-    if isinstance(value, str):
-        if key == "href" or _URL.match(value):
-            return unsign(value)
-        return _URL.sub(lambda found: unsign(found[0]), value) if "://" in value else value
-    if isinstance(value, dict):
-        return {name: unsign_item(part, name) for name, part in value.items()}
-    if isinstance(value, list):
-        return [unsign_item(part, key) for part in value]
-    return value
-
-
-def redact(text: str) -> str:
-    """A text for logs and errors: URLs unsigned, passwords, tokens and keys replaced by ``***``."""
-    text = _URL.sub(lambda found: unsign(found[0]), text)
-    text = _BEARER.sub(lambda found: f"{found[1]} ***", text)
-    return _NAMED.sub(lambda found: f"{found[1]}{found[2]}***", text)
-
-
-def _name(part: str) -> str:
-    return unquote(part.partition("=")[0]).lower()
-
-
-def _is_secret(name: str) -> bool:
-    return name in _ALWAYS_SECRET or name.startswith(_SECRET_PREFIXES)
-
-
-def _signs(name: str, *, signed: bool) -> bool:
-    return _is_secret(name) or (signed and name in _WITH_A_SIGNATURE)
-
-
-def _unsign_nested(part: str) -> str:
-    """A query parameter whose value is itself a signed, percent-encoded URL."""
-    name, mark, value = part.partition("=")
-    if "%3a%2f%2f" not in value.lower():
-        return part
-    plain = unquote(value)
-    clean = unsign(plain)
-    return part if clean == plain else f"{name}{mark}{quote(clean, safe='')}"
 
 
 def _container(href: str) -> tuple[str, str] | None:

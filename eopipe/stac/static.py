@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 
 from eopipe.errors import CatalogError, SpecError
+from eopipe.redact import redact, unsign
 from eopipe.snapshot import resolve_href
 from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
 from eopipe.stac.question import Found, Question, catalog_error
-from eopipe.stac.signing import redact, unsign
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from eopipe.errors import OutputAddressError
+from eopipe.redact import bare_url
 from eopipe.storage.errors import translate
 from eopipe.storage.fsspec_folder import FsspecFolder
 from eopipe.storage.local import LocalFolder
@@ -186,7 +187,7 @@ def _canonical(uri: str) -> str:
     parts = urlsplit(uri)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise OutputAddressError(
-            f"output {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} carries credentials or a query;"
+            f"output {bare_url(uri)} carries credentials or a query;"
             " put them into the environment (AWS_ACCESS_KEY_ID …)"
         )
     if scheme in SCHEMES and not parts.netloc:

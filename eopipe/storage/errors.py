@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import obstore.exceptions
 
 from eopipe.errors import OutputError
+from eopipe.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def translate(url: str) -> Iterator[None]:
     except OSError as error:
         if _has(str(error), _NO_BUCKET_WORDS):
             raise _of_text(url, str(error), denied=False) from error
-        raise _fault(url, _of_errno(error), _first_line(error.strerror or str(error))) from error
+        raise _fault(url, _of_errno(error), first_line(error.strerror or str(error))) from error
     except RuntimeError as error:  # what zarrs, in Rust, makes of an OSError
         found = re.search(r"\(os error (\d+)\)", str(error))
         if found is None:
@@ -69,15 +70,15 @@ def _of_errno(error: OSError) -> str:
 
 def _of_text(url: str, text: str, *, denied: bool) -> OutputError:
     if _has(text, _FULL_WORDS):
-        return _fault(url, "write.full", _first_line(text))
+        return _fault(url, "write.full", first_line(text))
     if _has(text, _NO_CREDENTIALS_WORDS):
         what = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the provider's own)"
         return OutputError(f"{url}: {what}", reason="write.denied")
     if denied or _has(text, _DENIED_WORDS):
-        return _fault(url, "write.denied", _first_line(text))
+        return _fault(url, "write.denied", first_line(text))
     if _has(text, _NO_BUCKET_WORDS):
         return OutputError(f"{url}: the bucket does not exist; create it, or choose another output.uri")
-    return _fault(url, "write.unreachable", _first_line(text))
+    return _fault(url, "write.unreachable", first_line(text))
 
 
 def _fault(url: str, reason: str, said: str) -> OutputError:
@@ -89,7 +90,7 @@ def _has(text: str, words: tuple[str, ...]) -> bool:
     return any(word in text for word in words)
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     """The first line, without query strings (a signed URL may stand in it), at most 240 characters."""
-    line = re.sub(r"\?[^\s'\")]*", "", text.strip().split("\n", 1)[0])
+    line = redact(text.strip().split("\n", 1)[0], queries=False)
     return line if len(line) <= 240 else f"{line[:237]}..."

@@ -15,6 +15,7 @@ import fsspec
 from zarr.storage import FsspecStore
 
 from eopipe.errors import OutputAddressError
+from eopipe.storage.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,9 +40,9 @@ class FsspecFolder:
             self._uri, self._options = uri, options
             self._fs, self._root = fsspec.core.url_to_fs(uri, **options)
         except (ValueError, ImportError, OSError, TypeError) as error:
-            said = str(error).split("\n", 1)[0]
+            reason = first_line(str(error))
             raise OutputAddressError(
-                f"output {uri!r} cannot be opened: {said}; give a folder, s3://, gs://, az://,"
+                f"output {uri!r} cannot be opened: {reason}; give a folder, s3://, gs://, az://,"
                 " or install the fsspec library for this scheme"
             ) from error
 

@@ -17,6 +17,7 @@ from obstore.store import from_url
 from zarr.storage import ObjectStore
 
 from eopipe.errors import OutputAddressError
+from eopipe.storage.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,8 +57,8 @@ class ObjectFolder:
         try:
             return from_url(f"{self._uri}/{path}".rstrip("/"), **settings)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-            said = str(error).split("\n", 1)[0]
-            raise OutputAddressError(f"output {self._uri!r} cannot be opened: {said}; mend the address") from error
+            reason = first_line(str(error))
+            raise OutputAddressError(f"output {self._uri!r} cannot be opened: {reason}; mend the address") from error
 
     def get(self, path: str) -> bytes:
         return bytes(self._store.get(path).bytes())

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime  # noqa: TC003  (pydantic resolves it at run time)
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
@@ -23,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from eopipe import run_folder
 from eopipe.errors import DamageError, OutputError
+from eopipe.redact import redact
 from eopipe.run_folder import Key
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ READERS = 16
 """Threads that read records: an object store answers one request in 20-50 ms."""
 
 _DETAIL_CHARACTERS = 500
-_URL_SECRETS = re.compile(r"(\w[\w+.-]*://)(?:[^\s/@]*@)?([^\s?#'\"]*)\?[^\s'\"]*")
-_URL_USER = re.compile(r"(\w[\w+.-]*://)[^\s/@]*@")
 
 Status = Literal["done", "empty", "masked"]
 
@@ -161,7 +159,7 @@ class Failure(_Entry):
     @field_validator("detail")
     @classmethod
     def _safe(cls, text: str) -> str:
-        line = _URL_USER.sub(r"\1", _URL_SECRETS.sub(r"\1\2", " ".join(text.split())))
+        line = redact(" ".join(text.split()), queries=False)
         return line if len(line) <= _DETAIL_CHARACTERS else f"{line[: _DETAIL_CHARACTERS - 1]}…"
 
 

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from eopipe import __version__, run_folder
 from eopipe.engine.output.recipe import canonical, digest
 from eopipe.errors import DamageError, SpecError, WeightsError
+from eopipe.redact import unsign_document
 from eopipe.spec import RunSpec
-from eopipe.stac.signing import unsign_item
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -230,7 +230,7 @@ def _with_order(spec: dict[str, Any]) -> dict[str, Any]:
 
 def plain_spec(spec: RunSpec) -> dict[str, Any]:
     """The spec as written, less ``cluster`` and what is secret in its addresses (a resumed run may have another)."""
-    plain = unsign_item(spec.as_written())
+    plain = unsign_document(spec.as_written())
     assert isinstance(plain, dict)
     return plain
 

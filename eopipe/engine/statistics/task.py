@@ -24,8 +24,8 @@ from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import DamageError, EopipeError, TileFault
 from eopipe.kernels.protocol import Measuring, StripContext
 from eopipe.kernels.statistics import merged
+from eopipe.redact import redact
 from eopipe.run_folder import Key
-from eopipe.stac.signing import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

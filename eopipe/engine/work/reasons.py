@@ -7,7 +7,7 @@ import errno
 import torch
 
 from eopipe.errors import ItemError, OutputError, TileFault, WeightsError
-from eopipe.stac.signing import redact
+from eopipe.redact import redact
 
 _ERRNO = {
     errno.ENOSPC: "write.full",

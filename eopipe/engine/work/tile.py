@@ -28,8 +28,8 @@ from eopipe.errors import EopipeError, TileFault
 from eopipe.mosaic.cog import write_cog
 from eopipe.mosaic.features import FEATURES
 from eopipe.mosaic.pyramid import histogram
+from eopipe.redact import redact
 from eopipe.run_folder import cog as cog_path
-from eopipe.stac.signing import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
