@@ -4,7 +4,7 @@ A `Snapshot` is an Arrow index, one row per epoch and item, beside each item's J
 Planning works from the index alone; workers read the JSON of the few items that they need.
 """
 
-from eopipe.snapshot.item_hash import canonical_json, item_hash, resolve_href
+from eopipe.snapshot.item_hash import item_hash, resolve_href
 from eopipe.snapshot.scene_index import SceneIndex, off_footprint
 from eopipe.snapshot.snapshot import Row, Snapshot, SnapshotStore
 
@@ -13,7 +13,6 @@ __all__ = [
     "SceneIndex",
     "Snapshot",
     "SnapshotStore",
-    "canonical_json",
     "item_hash",
     "off_footprint",
     "resolve_href",

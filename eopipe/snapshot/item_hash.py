@@ -1,20 +1,16 @@
-"""Canonical JSON, hashes of items, and absolute hrefs."""
+"""Hashes of items, their JSON as received, and absolute hrefs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from eopipe.canonical_json import digest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def canonical_json(value: object) -> str:
-    """One text for equal JSON values: keys sorted, no spaces, non-ASCII kept; ``1`` and ``1.0`` differ."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def item_hash(item: Mapping[str, Any]) -> str:
@@ -22,7 +18,7 @@ def item_hash(item: Mapping[str, Any]) -> str:
 
     The item is taken as received, relative hrefs and all; signatures must have been removed before.
     """
-    return hashlib.sha256(canonical_json(item).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(item)
 
 
 def verbatim_json(item: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ digest differs, is reported by whoever reads it, counts as absent there, and may
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from eopipe import run_folder
+from eopipe.canonical_json import canonical_json, digest
 from eopipe.errors import DamageError, OutputError
 from eopipe.redact import redact
 from eopipe.run_folder import Key
@@ -58,7 +58,7 @@ class _Entry(BaseModel):
     def to_bytes(self) -> bytes:
         """JSON with sorted keys, and the digest by which damage is found."""
         body = self.model_dump(mode="json")
-        return _canonical({**body, "digest": _digest(body)})
+        return canonical_json({**body, "digest": _digest(body)}, ascii_only=True, finite=True)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Self:
@@ -312,9 +312,5 @@ class Ledger:
         return entry
 
 
-def _canonical(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
 def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical(body)).hexdigest()[:16]
+    return digest(body, ascii_only=True, finite=True)[:16]

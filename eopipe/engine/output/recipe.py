@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,16 +14,6 @@ if TYPE_CHECKING:
 
 KEY_LENGTH = 20
 """Hex digits of an inputs key: 80 bits, so that 10^9 tiles collide with probability below 10^-6."""
-
-
-def canonical(value: object) -> bytes:
-    """JSON with sorted keys and no spaces: one text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def digest(value: object) -> str:
-    """SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def tile_recipe(
@@ -75,7 +64,7 @@ def inputs_key(
     """Key of one tile's inputs.
 
     Args:
-        recipe_hash: :func:`digest` of the tile recipe.
+        recipe_hash: :func:`eopipe.canonical_json.digest` of the tile recipe.
         part: The tile's part of the area (:meth:`eopipe.area.on_grid.GridArea.part`).
         scene_hashes: Epoch name to its scenes' hashes, both in order.
         statistics: Blocks of statistics that it uses, each with the key of its own inputs.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from eopipe import __version__, run_folder
-from eopipe.engine.output.recipe import canonical, digest
+from eopipe.canonical_json import canonical_json, digest
 from eopipe.errors import DamageError, SpecError, WeightsError
 from eopipe.redact import unsign_document
 from eopipe.spec import RunSpec
@@ -176,7 +176,7 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
         SpecError: Naming the first key that differs.
     """
     mine, theirs = _with_order(plain_spec(spec)), _with_order(frozen.spec)
-    if canonical(mine) == canonical(theirs):
+    if canonical_json(mine) == canonical_json(theirs):
         return
     key = first_difference(mine, theirs)
     raise SpecError(

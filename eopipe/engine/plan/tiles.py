@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.area.on_grid import space_filling
-from eopipe.engine.output.recipe import digest, inputs_key
+from eopipe.canonical_json import digest
+from eopipe.engine.output.recipe import inputs_key
 from eopipe.engine.statistics.planning import RECIPE
 from eopipe.grid import TILE_SIZES
 from eopipe.run_folder import Key

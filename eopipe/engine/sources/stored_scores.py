@@ -11,8 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from eopipe import run_folder
+from eopipe.canonical_json import digest
 from eopipe.engine.output.ledger import Ledger
-from eopipe.engine.output.recipe import digest, inputs_key
+from eopipe.engine.output.recipe import inputs_key
 from eopipe.engine.plan.tiles import planned_tiles
 from eopipe.engine.statistics.planning import RECIPE as STATISTICS
 from eopipe.engine.statistics.planning import plan_statistics
