@@ -1,4 +1,4 @@
-"""Which CRS a run's grid has: authority codes, WKT, PROJJSON, ``utm``, equal-area names.
+"""Coordinate reference systems: parsed once a process, compared, named, and chosen for a run's grid.
 
 UTM zones are those of the military grid (MGRS), with its wider zones in south-west Norway and
 Svalbard, because Sentinel-2 delivers its scenes in them: choosing plain six-degree zones there
@@ -7,10 +7,11 @@ would reproject every scene.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import shapely
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 from shapely.affinity import translate
 
@@ -18,6 +19,12 @@ from eopipe.errors import AreaError, SpecError
 
 if TYPE_CHECKING:
     from eopipe.area.lonlat import Area
+
+LONLAT = "EPSG:4326"
+"""Longitude and latitude on WGS 84."""
+
+METRES_PER_DEGREE = 111_320.0
+"""Of longitude, at the equator."""
 
 NAMED = {
     "equal-earth": "EPSG:8857",
@@ -42,6 +49,55 @@ _SOUTH, _NORTH = -80.0, 84.0
 _LISTED = 8
 
 
+@lru_cache(maxsize=256)
+def crs_of(text: str) -> CRS:
+    """The CRS that a text names: code, WKT, PROJJSON or PROJ text.
+
+    Raises:
+        CRSError: It names none.
+    """
+    return CRS.from_user_input(text)
+
+
+@lru_cache(maxsize=256)
+def transformer(source: str, target: str) -> Transformer:
+    """From one CRS to another, axes in the order x, y; safe to share between threads (pyproj >= 3.1)."""
+    return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
+
+
+@lru_cache(maxsize=256)
+def same_crs(first: str, second: str) -> bool:
+    """Whether two texts mean the same system, axis order aside; False where one is no CRS."""
+    if first == second:
+        return True
+    try:
+        return bool(crs_of(first).equals(crs_of(second), ignore_axis_order=True))
+    except CRSError:
+        return False
+
+
+@lru_cache(maxsize=256)
+def is_geographic(crs: str) -> bool:
+    """Whether the units of the CRS are degrees (or another angle)."""
+    return bool(crs_of(crs).is_geographic)
+
+
+def metres_per_unit(crs: str) -> float:
+    """Metres in a unit of a projected CRS; at the equator for one in degrees."""
+    return METRES_PER_DEGREE if is_geographic(crs) else float(crs_of(crs).axis_info[0].unit_conversion_factor)
+
+
+def code_or_wkt(crs: CRS, confidence: int = 100) -> str:
+    """``AUTHORITY:code`` where the CRS has one, else WKT.
+
+    Args:
+        crs: The CRS.
+        confidence: Percent: how like the authority's definition it must be.
+    """
+    authority = crs.to_authority(min_confidence=confidence)
+    return ":".join(authority) if authority else str(crs.to_wkt())
+
+
 def resolve_crs(crs: str, area: Area) -> str:
     """Canonical text of the CRS that the spec asks for: ``EPSG:32632``, or WKT where there is no code.
 
@@ -59,24 +115,17 @@ def resolve_crs(crs: str, area: Area) -> str:
     return _canonical(NAMED.get(name.lower(), name))
 
 
-def is_geographic(crs: str) -> bool:
-    """Whether the units of the CRS are degrees (or another angle)."""
-    return bool(CRS.from_user_input(crs).is_geographic)
-
-
 def _canonical(text: str) -> str:
     try:
-        found = CRS.from_user_input(text)
+        crs = crs_of(text)
     except CRSError:
         shown = text if len(text) <= 60 else f"{text[:57]}..."
         raise SpecError(
             f"grid.crs: {shown!r} is no CRS; give a code such as EPSG:32632, WKT, utm, or one of {', '.join(NAMED)}"
         ) from None
-    _check_kind(found)
-    authority = found.to_authority(min_confidence=100)
-    if authority == ("OGC", "CRS84"):
-        return "EPSG:4326"  # the same lattice: axes are always x, y here
-    return ":".join(authority) if authority else str(found.to_wkt())
+    _check_kind(crs)
+    code = code_or_wkt(crs)
+    return LONLAT if code == "OGC:CRS84" else code  # the same lattice: axes are always x, y in eopipe
 
 
 def _check_kind(crs: CRS) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 
+from eopipe.area.crs import LONLAT, transformer
 from eopipe.area.lonlat import cut_at_antimeridian
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def tile_footprints(region: GridArea, tiles: Sequence[Tile], size: int) -> list[
 
 def to_lonlat(geometries: Sequence[Any], crs: str, step: float) -> list[Any]:
     """Bring polygons to longitude and latitude, edges cut to ``step`` (CRS units) first."""
-    back = Transformer.from_crs(crs, 4326, always_xy=True)
+    back = transformer(crs, LONLAT)
     fine = shapely.segmentize(np.asarray(geometries, dtype=object), step)
     found = shapely.transform(fine, lambda xy: np.round(np.column_stack(back.transform(xy[:, 0], xy[:, 1])), _DIGITS))
     west, south, east, north = shapely.bounds(found).T

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import CRS
 from shapely.affinity import translate
 
-from eopipe.area.crs import NAMED, is_geographic, resolve_crs
+from eopipe.area.crs import METRES_PER_DEGREE, crs_of, is_geographic, metres_per_unit, resolve_crs
 from eopipe.area.lonlat import Area
 from eopipe.area.project import project_outline
 from eopipe.errors import AreaError, SpecError
@@ -231,14 +230,14 @@ def check_resolution(grid: Grid) -> None:
         if res > 1:
             raise SpecError(
                 f"grid.resolution: {res:g} is in degrees, the unit of {grid.crs}; "
-                f"write {res / 111_320:.7f} if you mean {res:g} metres, or choose a CRS in metres (utm)"
+                f"write {res / METRES_PER_DEGREE:.7f} if you mean {res:g} metres, or choose a CRS in metres (utm)"
             )
         return
-    metres = res * CRS.from_user_input(grid.crs).axis_info[0].unit_conversion_factor
+    metres = res * metres_per_unit(grid.crs)
     if metres < 0.001:
         raise SpecError(
             f"grid.resolution: {res:g} is in the unit of the projected grid.crs, {metres:g} metres a pixel; "
-            f"write {res * 111_320:g} if you mean {res:g} degrees"
+            f"write {res * METRES_PER_DEGREE:g} if you mean {res:g} degrees"
         )
 
 
@@ -281,16 +280,16 @@ def _odd(toggles: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _check_place(found: GridArea, area: Area) -> None:
     """Refuse a CRS far from home, such as a UTM zone on another continent: it answers, but with nonsense."""
-    crs = CRS.from_user_input(found.grid.crs)
-    if crs.is_geographic:
+    crs = found.grid.crs
+    if is_geographic(crs):
         return
     remedy = "choose a CRS made for this place, such as utm, or an equal-area grid"
-    use = crs.area_of_use
+    use = crs_of(crs).area_of_use
     if use is not None and not _near(use.bounds, area.geometry):
-        raise AreaError(f"area: {found.grid.crs} is made for {use.name.rstrip('.')}, far from here; {remedy}")
-    ratio = found.geometry.area * crs.axis_info[0].unit_conversion_factor ** 2 / (area.km2 * 1e6)
+        raise AreaError(f"area: {crs} is made for {use.name.rstrip('.')}, far from here; {remedy}")
+    ratio = found.geometry.area * metres_per_unit(crs) ** 2 / (area.km2 * 1e6)
     if not 1 / _WORST_SCALE < ratio < _WORST_SCALE:
-        raise AreaError(f"area: {found.grid.crs} shows it {ratio:.3g} times as large as it is; {remedy}")
+        raise AreaError(f"area: {crs} shows it {ratio:.3g} times as large as it is; {remedy}")
 
 
 def _near(bounds: tuple[float, float, float, float], geometry: Any) -> bool:
@@ -316,4 +315,4 @@ def _check_size(found: GridArea, area: Area) -> None:
         )
 
 
-__all__ = ["NAMED", "Area", "GridArea", "check_resolution", "is_geographic", "resolve_crs", "space_filling"]
+__all__ = ["Area", "GridArea", "check_resolution", "resolve_crs", "space_filling"]

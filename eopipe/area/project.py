@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
 
+from eopipe.area.crs import LONLAT, crs_of, is_geographic, transformer
 from eopipe.errors import AreaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from pyproj import Transformer
 
     from eopipe.area.lonlat import Area
 
@@ -32,7 +33,7 @@ def project_outline(area: Area, crs: str, tolerance: float) -> Any:
     Raises:
         AreaError: The CRS cannot show the area, is cut inside it, or is cut at ±180 where the area crosses it.
     """
-    to_grid = Transformer.from_crs(4326, crs, always_xy=True)
+    to_grid = transformer(LONLAT, crs)
     rings = [
         [_densified(shapely.get_coordinates(ring), to_grid, tolerance, crs) for ring in shapely.get_rings(part)]
         for part in shapely.get_parts(area.geometry)
@@ -40,7 +41,7 @@ def project_outline(area: Area, crs: str, tolerance: float) -> Any:
     polygons = [shapely.Polygon(part[0], part[1:]) for part in rings]
     if area.crosses_antimeridian:
         _check_seam(area, to_grid, tolerance, crs)
-    if not (area.geometry.bounds[0] == -180.0 and area.geometry.bounds[2] == 180.0) or CRS(crs).is_geographic:
+    if not (area.geometry.bounds[0] == -180.0 and area.geometry.bounds[2] == 180.0) or is_geographic(crs):
         whole = shapely.union_all(_valid(polygons))
     else:
         whole = shapely.union_all(_valid(polygons), grid_size=tolerance * _SEAM)
@@ -105,4 +106,4 @@ def _check_seam(area: Area, to_grid: Transformer, tolerance: float, crs: str) ->
 
 
 def _name(crs: str) -> str:
-    return crs if len(crs) < 40 else str(CRS(crs).name)
+    return crs if len(crs) < 40 else str(crs_of(crs).name)

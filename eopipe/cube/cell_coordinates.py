@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from eopipe.area.crs import is_geographic, same_crs, transformer
 from eopipe.cube.resample import ONE, STEP
 from eopipe.errors import TileFault
 from eopipe.grid import CELL, PixelBox
@@ -106,17 +105,6 @@ def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-@lru_cache(maxsize=256)
-def same_crs(first: str, second: str) -> bool:
-    """Whether two CRS texts mean the same system, axis order aside."""
-    if first == second:
-        return True
-    try:
-        return bool(CRS.from_user_input(first).equals(CRS.from_user_input(second), ignore_axis_order=True))
-    except CRSError:
-        return False
-
-
 class Geometry:
     """Coordinates of the cells of one grid in the sources' systems; transforms are done once per cell and CRS.
 
@@ -129,7 +117,6 @@ class Geometry:
         self._grid = grid
         self._keep = keep
         self._nodes: dict[tuple[int, int, str], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
-        self._transformers: dict[str, Transformer] = {}
         # PROJ contexts belong to one thread at a time.
         self._lock = threading.Lock()
 
@@ -172,9 +159,7 @@ class Geometry:
     def _transform(
         self, points: tuple[NDArray[np.float64], NDArray[np.float64]], crs: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if crs not in self._transformers:
-            self._transformers[crs] = Transformer.from_crs(self._grid.crs, crs, always_xy=True)
-        return self._transformers[crs].transform(*points)
+        return transformer(self._grid.crs, crs).transform(*points)
 
 
 def _smooth(
@@ -192,10 +177,9 @@ def _smooth(
     return error <= _TOLERANCE * size
 
 
-@lru_cache(maxsize=256)
 def _geographic(crs: str) -> bool:
     try:
-        return bool(CRS.from_user_input(crs).is_geographic)
+        return is_geographic(crs)
     except CRSError as error:
         raise TileFault("read.corrupt", f"the file's CRS {crs[:60]!r} is unknown to PROJ: {error}") from None
 

@@ -14,9 +14,10 @@ import dask.array as da
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor that reads what is written here)
 import xarray as xr
-from pyproj import CRS
 
-from eopipe.area.on_grid import Area, GridArea, resolve_crs
+from eopipe.area.crs import crs_of, resolve_crs
+from eopipe.area.lonlat import Area
+from eopipe.area.on_grid import GridArea
 from eopipe.cube.asset_file import gdal_worker_env
 from eopipe.cube.reader import ReadSettings, TileReader
 from eopipe.cube.sar import decibels, modality_of
@@ -196,7 +197,7 @@ def _index_of(snapshot: Snapshot, grid: Grid) -> Any:
 
 def _coordinates(grid: Grid, box: PixelBox) -> dict[str, Any]:
     res = grid.resolution
-    crs = CRS.from_user_input(grid.crs)
+    crs = crs_of(grid.crs)
     left, top = box.col0 * res, -box.row0 * res
     x = (np.arange(box.col0, box.col1) + 0.5) * res
     y = -(np.arange(box.row0, box.row1) + 0.5) * res

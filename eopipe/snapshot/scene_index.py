@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 import shapely
-from pyproj import CRS, Transformer
+
+from eopipe.area.crs import LONLAT, crs_of, is_geographic, same_crs, transformer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,12 +173,12 @@ def _joined(parts: list[_Part]) -> tuple[Any, NDArray[np.int64], Any, NDArray[np
 def _project(crs: str, corners: NDArray[np.float64], key: NDArray[np.int64], target: str) -> _Part:
     """Outlines of rasters of one CRS: pieces in the target CRS, and lon/lat boxes of those it cannot take."""
     nothing = (np.empty(0, dtype=object), np.empty(0, dtype=np.int64))
-    if _same(crs, target):
-        if not _crs(crs).is_geographic:
+    if same_crs(crs, target):
+        if not is_geographic(crs):
             return (shapely.box(*corners.T), key, *nothing)
         pieces, owner = _pieces(corners[:, [0, 2, 1, 3]], np.arange(len(corners)))
         return (pieces, key[owner], *nothing)
-    wide = _crs(crs).is_geographic & (np.max(corners[:, 2:] - corners[:, :2], axis=1) > _WIDE_DEGREES)
+    wide = is_geographic(crs) & (np.max(corners[:, 2:] - corners[:, :2], axis=1) > _WIDE_DEGREES)
     outlines, good = np.empty(len(corners), dtype=object), np.zeros(len(corners), dtype=bool)
     for mine, edge in ((~wide, _PER_EDGE), (wide, _MANY_PER_EDGE)):
         if mine.any():
@@ -188,8 +189,8 @@ def _project(crs: str, corners: NDArray[np.float64], key: NDArray[np.int64], tar
 
 def _warped(crs: str, corners: NDArray[np.float64], target: str, edge: int) -> tuple[Any, NDArray[np.bool_]]:
     x, y = _ring(corners, edge)
-    lon, _ = _transformer(crs, "EPSG:4326").transform(x[:, ::4], y[:, ::4])  # every fourth point tells the cut
-    u, v = (np.asarray(part) for part in _transformer(crs, target).transform(x, y))
+    lon, _ = transformer(crs, LONLAT).transform(x[:, ::4], y[:, ::4])  # every fourth point tells the cut
+    u, v = (np.asarray(part) for part in transformer(crs, target).transform(x, y))
     good = np.isfinite(u).all(axis=1) & np.isfinite(v).all(axis=1)
     good &= ~_near_cut(lon, target)
     good &= ~_torn(np.where(good[:, None], u, 0.0), np.where(good[:, None], v, 0.0), edge)
@@ -255,7 +256,7 @@ def _grid_points(crs: str, boxes: NDArray[np.float64], side: int) -> tuple[Any, 
     across, up = (part.reshape(-1) for part in np.meshgrid(steps, steps))
     x = boxes[:, 0, None] + (boxes[:, 2] - boxes[:, 0])[:, None] * across
     y = boxes[:, 1, None] + (boxes[:, 3] - boxes[:, 1])[:, None] * up
-    lon, lat = _transformer(crs, "EPSG:4326").transform(x, y)
+    lon, lat = transformer(crs, LONLAT).transform(x, y)
     return lon, lat
 
 
@@ -307,22 +308,7 @@ def _hits(tree: shapely.STRtree, boxes: Any, key: NDArray[np.int64]) -> tuple[ND
 
 
 @lru_cache(maxsize=256)
-def _crs(text: str) -> CRS:
-    return CRS.from_user_input(text)
-
-
-@lru_cache(maxsize=256)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(_crs(source), _crs(target), always_xy=True)
-
-
-@lru_cache(maxsize=256)
-def _same(one: str, other: str) -> bool:
-    return one == other or bool(_crs(one).equals(_crs(other), ignore_axis_order=True))
-
-
-@lru_cache(maxsize=256)
 def _central_meridian(crs: str) -> float:
-    operation = _crs(crs).coordinate_operation
+    operation = crs_of(crs).coordinate_operation
     parameters = operation.params if operation is not None else ()
     return next((float(p.value) for p in parameters if p.name.lower().startswith("longitude of")), 0.0)

@@ -8,11 +8,10 @@ replace ``raster:bands`` (odc-stac and pystac read both, so nothing is said twic
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pyproj import CRS
+from eopipe.area.crs import metres_per_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,20 +37,15 @@ _TYPES = {".tif": COG, ".parquet": PARQUET, ".png": "image/png", ".json": "appli
 _SHA256 = "1220"
 """Multihash prefix: function sha2-256, 32 bytes."""
 
-_METRES_A_DEGREE = 111_320.0
-
 
 def media_type(path: str) -> str:
     """By the file's ending; octets where it is unknown."""
     return _TYPES.get(PurePosixPath(path).suffix, "application/octet-stream")
 
 
-@cache
 def metres(crs: str, resolution: float) -> float:
     """Ground sample distance in metres; at the equator where the CRS is in degrees."""
-    found = CRS.from_user_input(crs)
-    factor = _METRES_A_DEGREE if found.is_geographic else found.axis_info[0].unit_conversion_factor
-    return float(round(resolution * factor, 6))
+    return float(round(resolution * metres_per_unit(crs), 6))
 
 
 def crs_fields(grid: Grid) -> dict[str, Any]:

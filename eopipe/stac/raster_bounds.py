@@ -8,9 +8,9 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
+from eopipe.area.crs import LONLAT, code_or_wkt, crs_of, transformer
 from eopipe.errors import ItemError
 from eopipe.stac.footprints import item_bbox
 
@@ -47,7 +47,7 @@ def raster_bounds(item: dict[str, Any], geometry: Any | None, remarks: Remarks) 
             "rasters cannot be placed; leave it out (ids, query or filter)"
         )
     remarks.add("no projection, the footprint stands in for the raster's bounds", item["id"])
-    return "EPSG:4326", _of_footprint(item, geometry), "footprint"
+    return LONLAT, _of_footprint(item, geometry), "footprint"
 
 
 def _from_assets(item: dict[str, Any]) -> tuple[str, Bounds] | None:
@@ -113,9 +113,7 @@ def crs_text(text: str) -> str:
     Raises:
         CRSError: It is no CRS.
     """
-    crs = CRS.from_user_input(text)
-    authority = crs.to_authority(min_confidence=90)
-    return ":".join(authority) if authority else str(crs.to_wkt())
+    return code_or_wkt(crs_of(text), confidence=90)
 
 
 def _extent(fields: dict[str, Any]) -> Bounds | None:
@@ -148,7 +146,7 @@ def _of_transform(transform: list[float], shape: list[int]) -> Bounds:
 
 
 def _into(target: str, source: str, box: Bounds) -> Bounds:
-    left, bottom, right, top = Transformer.from_crs(source, target, always_xy=True).transform_bounds(*box)
+    left, bottom, right, top = transformer(source, target).transform_bounds(*box)
     if not all(map(math.isfinite, (left, bottom, right, top))):
         raise ValueError(f"asset bounds {box} of {source} do not fit into {target}")
     return (left, bottom, right, top)
