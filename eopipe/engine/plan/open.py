@@ -19,7 +19,7 @@ from eopipe.grid import Grid
 from eopipe.kernel_info import Inputs, KernelInfo, Window
 from eopipe.mosaic.features import create as create_features
 from eopipe.mosaic.store import create as create_store
-from eopipe.snapshot import Snapshot
+from eopipe.snapshot import Snapshot, read_snapshot, write_snapshot
 from eopipe.stac.search import SearchReport, search
 from eopipe.stac.signing import signer_for
 from eopipe.storage import Storage
@@ -110,7 +110,7 @@ def open_run(
         run_json.refuse_another(before, spec, storage.url())
         job = _resolve(spec, before.now, strict=strict, kernel_options=before.kernel_options)
         run_json.refuse_other_weights(before, job.kernel.info, storage.url())
-        snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
+        snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
         return Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
     job = _resolve(spec, now, strict=strict)
     snapshot, found = search(spec, job.area, now, progress=searching)
@@ -143,7 +143,7 @@ def _settle(job: Job, snapshot: Snapshot) -> tuple[Job, list[str]]:
 def open_frozen(storage: Storage, before: run_json.Frozen) -> tuple[Opened, list[PlannedTile]]:
     """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
     job = as_cut(resolve(before.run_spec(), before.now, kernel_options=before.kernel_options), before.recipe)
-    snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
+    snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
     opened = Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
     tiles, _ = all_tiles(job.region, before.tile, info=job.kernel.info, snapshot=snapshot, recipe=before.recipe)
     return opened, tiles
@@ -156,7 +156,7 @@ def frozen_tiles(storage: Storage, before: run_json.Frozen) -> tuple[list[Planne
     """
     spec, made = before.run_spec(), before.recipe["kernel"]
     assert not isinstance(spec.area, str), "a frozen spec holds the area itself"
-    snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
+    snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
     size, stride, halo = made["window"]
     info = KernelInfo(
         name=made["name"],
@@ -195,7 +195,7 @@ def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
     if opened.before is not None:
         return
     storage, job = opened.storage, opened.job
-    opened.snapshot.write(storage)
+    write_snapshot(opened.snapshot, storage)
     run_json.write_version(storage, 1, opened.snapshot.hash, "first run")
     create_store(storage, mosaic_layout(job, plan.tile), store_attributes(job, plan))
     if (layout := feature_layout(job, plan.tile)) is not None:

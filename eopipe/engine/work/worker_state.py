@@ -17,7 +17,7 @@ from eopipe.engine.sources.kept_features import Keeper
 from eopipe.engine.statistics.interpolate import Statistics
 from eopipe.mosaic.features import FeatureStore
 from eopipe.mosaic.store import MosaicWriter
-from eopipe.snapshot import Snapshot
+from eopipe.snapshot import Snapshot, read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,7 @@ class WorkerState:
         """The snapshot's items by row, hrefs absolute, unsigned."""
         with self._lock:
             if self._snapshot is None:
-                self._snapshot = Snapshot.read(self.context.storage, self.context.snapshot_hash)
+                self._snapshot = read_snapshot(self.context.storage, self.context.snapshot_hash)
             return self._snapshot.items(rows)
 
     @cached_property
