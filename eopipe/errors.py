@@ -29,6 +29,10 @@ class ItemError(EopipeError):
     """A STAC item cannot be used: a band, a projection or an asset is missing."""
 
 
+ITEM_REMEDY = "leave it out (source.ids, source.query or source.datetime), or take another collection"
+"""What a user can do about an item of a catalog that is not theirs."""
+
+
 class PlanError(EopipeError):
     """The run cannot fit or cannot be placed: memory, shards, kernel against grid."""
 

@@ -19,9 +19,10 @@ from eopipe.area.crs import crs_of, resolve_crs
 from eopipe.area.lonlat import Area
 from eopipe.area.on_grid import GridArea
 from eopipe.cube.asset_file import gdal_worker_env
+from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.cube.reader import ReadSettings, TileReader
 from eopipe.cube.sar import decibels, modality_of
-from eopipe.cube.scenes import Scene, scenes_from_items, solar_day
+from eopipe.cube.scenes import Scene, middle_longitude, solar_day
 from eopipe.errors import NoItemsError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox
 from eopipe.spec import MaskSpec, SarSpec
@@ -303,8 +304,4 @@ def _slots(snapshot: Snapshot, groupby: str) -> tuple[Slot, ...]:
 
 
 def _middle(bbox: Mapping[str, float] | None) -> float:
-    if not bbox:
-        return 0.0
-    west, east = bbox["xmin"], bbox["xmax"]
-    middle = (west + east) / 2 if west <= east else (west + east + 360) / 2
-    return (middle + 180) % 360 - 180
+    return middle_longitude(bbox["xmin"], bbox["xmax"]) if bbox else 0.0

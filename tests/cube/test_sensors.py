@@ -2,8 +2,9 @@
 
 import pytest
 
+from eopipe.cube.item_scenes import level_of, resolve_scene
 from eopipe.cube.scenes import solar_day
-from eopipe.cube.sensors import BANDS, level_of, resolve_scene
+from eopipe.cube.sensors import BANDS
 from eopipe.errors import ItemError
 from eopipe.spec import MaskSpec
 from tests.cube.helpers import item, items, oscd_item

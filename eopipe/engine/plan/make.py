@@ -12,7 +12,7 @@ from pyproj import Geod
 
 from eopipe.area.footprint import to_lonlat
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
-from eopipe.cube.scenes import scenes_from_items
+from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.engine.output.recipe import tile_recipe
 from eopipe.engine.plan import prompt_check
 from eopipe.engine.plan.memory import GDAL_CACHE, TileMemory, check_fits, choose_tile, tile_memory

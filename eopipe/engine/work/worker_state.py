@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin
 
 from eopipe.cube.gdal_settings import gdal_worker_env
-from eopipe.cube.scenes import scenes_from_items
+from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.engine.cluster.device import choose_device
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.sources.kept_features import Keeper
