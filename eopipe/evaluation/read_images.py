@@ -96,7 +96,7 @@ def _read(address: str, tiff: Callable[[Any, str], T], picture: Callable[[Any, s
             with Image.open(source) as opened:
                 return picture(opened, address)
     except FileNotFoundError:
-        raise SpecError(f"{address} does not exist; mend the folder or the item that names it") from None
+        raise SpecError(f"{address} does not exist; give a folder or a collection whose files exist") from None
     except (RasterioError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # pillow's, for broken PNGs
         said = " ".join(str(error).split())[:200]
         raise SpecError(f"{address} cannot be read as a picture ({said}); replace the file") from None

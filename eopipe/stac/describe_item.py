@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from eopipe.errors import ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError
 from eopipe.redact import unsign, unsign_document
 from eopipe.snapshot import Row, item_hash
 from eopipe.snapshot.item_hash import verbatim_json
@@ -79,7 +79,9 @@ def describe(
     properties = plain["properties"]
     geometry = item_geometry(plain)
     name = plain.get("collection") or collection or ""
-    crs, bounds, source = raster_bounds(plain, geometry, remarks)
+    raster = raster_bounds(plain, geometry)
+    for remark in raster.remarks:
+        remarks.add(remark, plain["id"])
     product = _product(plain)
     datatake, baseline = _datatake(properties, product)
     return Row(
@@ -89,9 +91,9 @@ def describe(
         datetime=nominal_time(plain),
         hash=item_hash(plain),
         text=verbatim_json(plain),
-        crs=crs,
-        bounds=bounds,
-        raster_source=source,
+        crs=raster.crs,
+        bounds=raster.bounds,
+        raster_source=raster.source,
         bbox=item_bbox(plain) or (geometry.bounds if geometry is not None else None),
         geometry=None if geometry is None else shapely.to_wkb(geometry),
         href=None if href is None else unsign(href),
@@ -112,14 +114,14 @@ def check_item(item: object, href: str | None = None) -> None:
     where = f" at {unsign(href)}" if href else ""
     if not isinstance(item, dict) or item.get("type") != "Feature":
         kind = item.get("type") if isinstance(item, dict) else type(item).__name__
-        raise ItemError(f"not a STAC item{where}: its type is {kind!r}, not 'Feature'; leave it out of the catalog")
+        raise ItemError(f"not a STAC item{where}: its type is {kind!r}, not 'Feature'; {ITEM_REMEDY}")
     if not isinstance(item.get("id"), str) or not item["id"]:
-        raise ItemError(f"STAC item{where} has no id (a text); mend the item")
+        raise ItemError(f"STAC item{where} has no id (a text); {ITEM_REMEDY}")
     for key in ("properties", "assets"):
         if not isinstance(item.get(key), dict):
-            raise ItemError(f"STAC item {item['id']!r}{where} has no {key} (a mapping); mend the item")
+            raise ItemError(f"STAC item {item['id']!r}{where} has no {key} (a mapping); {ITEM_REMEDY}")
     if not all(isinstance(asset, dict) for asset in item["assets"].values()):
-        raise ItemError(f"STAC item {item['id']!r}{where} has an asset that is no mapping; mend the item")
+        raise ItemError(f"STAC item {item['id']!r}{where} has an asset that is no mapping; {ITEM_REMEDY}")
 
 
 def _product(item: dict[str, Any]) -> re.Match[str] | None:

@@ -9,7 +9,7 @@ import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
-from eopipe.errors import ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError
 
 Box = tuple[float, float, float, float]
 
@@ -24,14 +24,14 @@ def item_geometry(item: dict[str, Any]) -> Any | None:
     if value is None:
         return None
     try:
-        found = shape(value)
-        finite = found.is_empty or all(map(math.isfinite, found.bounds))
+        geometry = shape(value)
+        finite = geometry.is_empty or all(map(math.isfinite, geometry.bounds))
     except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        said = " ".join(str(error).split())[:120]
-        raise ItemError(f"item {item.get('id')!r}: its geometry is not GeoJSON ({said}); mend the item") from None
+        reason = " ".join(str(error).split())[:120]
+        raise _refusal(item, f"its geometry is not GeoJSON ({reason})") from None
     if not finite:
-        raise ItemError(f"item {item.get('id')!r}: its geometry has coordinates that are no numbers; mend the item")
-    return None if found.is_empty else found
+        raise _refusal(item, "its geometry has coordinates that are no numbers")
+    return None if geometry.is_empty else geometry
 
 
 def item_bbox(item: dict[str, Any]) -> Box | None:
@@ -46,14 +46,18 @@ def item_bbox(item: dict[str, Any]) -> Box | None:
     try:
         numbers = [float(part) for part in value]
     except (TypeError, ValueError):
-        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} is not numbers; mend the item") from None
+        raise _refusal(item, f"its bbox {value!r} is not numbers") from None
     if len(numbers) == 6:
         numbers = [numbers[part] for part in (0, 1, 3, 4)]
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} is not 4 or 6 numbers; mend the item")
+        raise _refusal(item, f"its bbox {value!r} is not 4 or 6 numbers")
     if numbers[1] > numbers[3]:
-        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} has south above north; mend the item")
+        raise _refusal(item, f"its bbox {value!r} has south above north")
     return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def _refusal(item: dict[str, Any], problem: str) -> ItemError:
+    return ItemError(f"item {item.get('id')!r}: {problem}; {ITEM_REMEDY}")
 
 
 def box_geometry(box: Box) -> Any:

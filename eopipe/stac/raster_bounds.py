@@ -6,16 +6,13 @@ import json
 import math
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from pyproj.exceptions import CRSError, ProjError
 
 from eopipe.area.crs import LONLAT, code_or_wkt, crs_of, transformer
-from eopipe.errors import ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError
 from eopipe.stac.footprints import item_bbox
-
-if TYPE_CHECKING:
-    from eopipe.stac.describe_item import Remarks
 
 FOOTPRINT_PAD = 0.01
 """Degrees by which a footprint grows where it stands in for raster bounds: footprints are rounded and smoothed."""
@@ -27,27 +24,43 @@ _RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".vrt", ".nc", ".h5", ".hdf", ".img"
 Bounds = tuple[float, float, float, float]
 
 
-def raster_bounds(item: dict[str, Any], geometry: Any | None, remarks: Remarks) -> tuple[str, Bounds, str]:
-    """CRS, bounds and source (``proj`` or ``footprint``) of an item's rasters: the union over its data assets.
+class RasterBounds(NamedTuple):
+    """Where an item's rasters lie.
+
+    Args:
+        crs: ``AUTHORITY:code``, or WKT.
+        bounds: Left, bottom, right, top in ``crs``.
+        source: ``proj`` or ``footprint``.
+        remarks: What was odd, one line each.
+    """
+
+    crs: str
+    bounds: Bounds
+    source: str
+    remarks: tuple[str, ...] = ()
+
+
+def raster_bounds(item: dict[str, Any], geometry: Any | None) -> RasterBounds:
+    """Bounds of an item's rasters: the union over its data assets, else its padded footprint.
 
     Raises:
         ItemError: It has neither a projection nor a geometry.
     """
+    remarks: tuple[str, ...] = ()
     try:
-        found = _from_assets(item)
+        placed = _from_assets(item)
+        if placed is not None:
+            return RasterBounds(*placed, "proj")
     except (CRSError, ProjError, ValueError, TypeError, KeyError, IndexError) as error:
-        said = " ".join(str(error).split())[:120]
-        remarks.add(f"projection cannot be read ({said}); its footprint is used", item["id"])
-        found = None
-    if found is not None:
-        return (*found, "proj")
+        reason = " ".join(str(error).split())[:120]
+        remarks = (f"projection cannot be read ({reason}); its footprint is used",)
     if geometry is None:
         raise ItemError(
             f"item {item['id']!r} has neither proj:transform and proj:shape, nor proj:bbox, nor a geometry, so its "
-            "rasters cannot be placed; leave it out (ids, query or filter)"
+            f"rasters cannot be placed; {ITEM_REMEDY}"
         )
-    remarks.add("no projection, the footprint stands in for the raster's bounds", item["id"])
-    return LONLAT, _of_footprint(item, geometry), "footprint"
+    remarks = (*remarks, "no projection, the footprint stands in for the raster's bounds")
+    return RasterBounds(LONLAT, _of_footprint(item, geometry), "footprint", remarks)
 
 
 def _from_assets(item: dict[str, Any]) -> tuple[str, Bounds] | None:
@@ -84,13 +97,13 @@ def _is_raster(asset: dict[str, Any]) -> bool:
 
 def _place(asset: dict[str, Any], properties: dict[str, Any]) -> tuple[str, Bounds] | None:
     """CRS and bounds of one asset: from its own fields, else from the item's."""
-    own_crs = _crs(asset)
-    crs = own_crs or _crs(properties)
+    asset_crs, item_crs = _crs(asset), _crs(properties)
+    crs = asset_crs or item_crs
     if crs is None:
         return None
-    own = _extent(asset)
-    # The item's extent is in the item's CRS, and means nothing in another one.
-    extent = own if own is not None or (own_crs and own_crs != _crs(properties)) else _extent(properties)
+    extent = _extent(asset)
+    if extent is None and asset_crs in {None, item_crs}:  # the item's extent means nothing in another CRS
+        extent = _extent(properties)
     return None if extent is None else (crs, extent)
 
 

@@ -21,7 +21,7 @@ from eopipe.stac.describe_item import Remarks, describe
 from eopipe.stac.duplicates import Duplicate, reduce_duplicates
 from eopipe.stac.geoparquet import GeoparquetFile
 from eopipe.stac.http import Backoff, Http
-from eopipe.stac.query import Cql2, check_query
+from eopipe.stac.query import Cql2, Query
 from eopipe.stac.question import Question
 from eopipe.stac.season import Season
 from eopipe.stac.static import Documents, StaticCatalog
@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
-    from eopipe.area.on_grid import Area
+    from eopipe.area.lonlat import Area
     from eopipe.spec import RunSpec, SourceSpec
-    from eopipe.stac.question import Found
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
 
@@ -166,7 +165,7 @@ def _local(address: str) -> str:
 
 
 def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Question]:
-    check_query(source.query)
+    query = None if source.query is None else Query(source.query)
     cql2 = None if source.filter is None else Cql2(source.filter)
     ids = None if source.ids is None else frozenset(source.ids)
     many = source.epochs is not None
@@ -176,7 +175,7 @@ def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Quest
             time=TimeRange.parse(text, now, key=f"source.epochs.{name}" if many else "source.datetime"),
             collections=source.collections,
             ids=ids,
-            query=source.query,
+            query=query,
             filter=cql2,
             max_items=source.max_items,
         )
@@ -193,13 +192,12 @@ def _rows(
 ) -> Iterator[Row]:
     count = 0
     for epoch, question in questions.items():
-        seen: dict[tuple[str, str], set[str]] = {}
-        found: Found
-        for found in catalog.items(question):
-            if season is not None and not season.holds(nominal_time(found.item)):
+        hashes_of: dict[tuple[str, str], set[str]] = {}
+        for entry in catalog.items(question):
+            if season is not None and not season.holds(nominal_time(entry.item)):
                 continue
-            row = describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
-            hashes = seen.setdefault((row.collection, row.id), set())
+            row = describe(entry.item, epoch, remarks, href=entry.href, collection=entry.collection)
+            hashes = hashes_of.setdefault((row.collection, row.id), set())
             if row.hash in hashes:
                 remarks.add("listed more than once in the catalog, used once", row.id)
                 continue

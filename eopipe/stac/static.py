@@ -15,7 +15,7 @@ from eopipe.redact import redact, unsign
 from eopipe.snapshot import resolve_href
 from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
-from eopipe.stac.question import Found, Question, catalog_error
+from eopipe.stac.question import CatalogItem, Question, catalog_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _READERS = 16
 _AHEAD = 512
 _MAX_DOCUMENTS = 5_000_000
+_REMEDY = "leave its collection out (source.collections), or take another catalog"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Documents:
         except HttpError as error:
             raise catalog_error(address, error) from None
         except FileNotFoundError:
-            raise CatalogError(f"catalog document {unsign(address)} does not exist; mend the link to it") from None
+            raise CatalogError(f"catalog document {unsign(address)} does not exist; {_REMEDY}") from None
         except ImportError as error:
-            said = " ".join(str(error).split())
-            raise SpecError(f"source.catalog: {unsign(address)} needs a package that is not here: {said}") from None
+            reason = " ".join(str(error).split())
+            raise SpecError(f"source.catalog: {unsign(address)} needs a package that is missing: {reason}") from None
         except SpecError:
             raise
         except Exception as error:  # fsspec's schemes each raise their own kinds
@@ -65,16 +66,16 @@ class Documents:
         """
         data = self.bytes(address)
         try:
-            found = json.loads(data)
+            document = json.loads(data)
         except ValueError as error:
-            said = redact(" ".join(str(error).split()))
-            raise CatalogError(f"catalog document {unsign(address)} is not JSON ({said}); mend it") from None
-        if not isinstance(found, dict):
-            raise CatalogError(f"catalog document {unsign(address)} is no JSON object; mend it")
+            reason = redact(" ".join(str(error).split()))
+            raise CatalogError(f"catalog document {unsign(address)} is not JSON ({reason}); {_REMEDY}") from None
+        if not isinstance(document, dict):
+            raise CatalogError(f"catalog document {unsign(address)} is no JSON object; {_REMEDY}")
         for key in ("links", "features"):
-            if not isinstance(found.get(key) or [], list):
-                raise CatalogError(f"catalog document {unsign(address)} has {key} that are no list; mend it")
-        return found
+            if not isinstance(document.get(key) or [], list):
+                raise CatalogError(f"catalog document {unsign(address)} has {key} that are no list; {_REMEDY}")
+        return document
 
 
 @dataclass
@@ -98,8 +99,8 @@ class StaticCatalog:
         self._url, self._root, self._documents = url, root, documents
         self.warnings: list[str] = []
 
-    def items(self, question: Question) -> Iterator[Found]:
-        """Items that match, each once; collections that were not asked for are not descended into.
+    def items(self, question: Question) -> Iterator[CatalogItem]:
+        """Items that match, each once; collections that are not in the question are not descended into.
 
         Raises:
             CatalogError: A document is missing or broken.
@@ -107,25 +108,20 @@ class StaticCatalog:
             SpecError: A collection does not exist, or more than ``max_items`` match.
         """
         known: set[str] = set()
-        count = 0
-        for found in self._walk(question, known):
-            check_item(found.item, found.href)
-            name = found.item.get("collection") or found.collection
+        yield from question.limited(self._matching(question, known))
+        question.refuse_unknown(known, self._url)
+
+    def _matching(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
+        for entry in self._walk(question, known):
+            if question.names(entry.item):
+                check_item(entry.item, entry.href)
+            name = entry.item.get("collection") or entry.collection
             if name:
                 known.add(name)
-            wanted = not question.collections or name in question.collections
-            if wanted and question.matches(found.item):
-                count += 1
-                question.guard(count)
-                yield found
-        missing = [name for name in question.collections if name not in known]
-        if missing:
-            raise SpecError(
-                f"source.collections: {unsign(self._url)} has no collection {missing[0]!r}; "
-                f"it has {', '.join(sorted(known)[:20]) or 'none'}"
-            )
+            if (not question.collections or name in question.collections) and question.matches(entry.item):
+                yield entry
 
-    def _walk(self, question: Question, known: set[str]) -> Iterator[Found]:
+    def _walk(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
         visited = {self._url}
         level = _Level()
         yield from self._open(self._url, self._root, None, level, question, known)
@@ -133,7 +129,7 @@ class StaticCatalog:
             while level.children or level.items:
                 items = self._fresh(level.items, visited)
                 for (address, name), document in zip(items, self._read(pool, items), strict=True):
-                    yield Found(document, address, name)
+                    yield CatalogItem(document, address, name)
                 children = self._fresh(level.children, visited)
                 level = _Level()
                 for (address, name), document in zip(children, self._read(pool, children), strict=True):
@@ -155,13 +151,13 @@ class StaticCatalog:
         level: _Level,
         question: Question,
         known: set[str],
-    ) -> Iterator[Found]:
+    ) -> Iterator[CatalogItem]:
         kind = document.get("type") or ("Catalog" if "links" in document else None)  # none before STAC 1.0
         if kind == "Feature":
-            yield Found(document, address, collection)
+            yield CatalogItem(document, address, collection)
         elif kind == "FeatureCollection":
             for feature in document.get("features") or ():
-                yield Found(feature, address, collection)
+                yield CatalogItem(feature, address, collection)
             # An API's list of items comes in pages; the first alone would be a part that looks like the whole.
             level.children += [(link, collection) for link in _targets(document, address, "next")]
         elif kind in {"Catalog", "Collection"}:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from eopipe.errors import ItemError, SpecError
+from eopipe.errors import ITEM_REMEDY, ItemError, SpecError
 
 _PERIOD = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
 _DURATION = re.compile(
@@ -43,12 +43,12 @@ class TimeRange:
         if len(parts) > 2:
             raise SpecError(f"{key}: {text!r} has {len(parts)} parts; {_HINT}")
         try:
-            found = _pair(parts[0], parts[1], now) if len(parts) == 2 else _single(parts[0], now)
+            span = _pair(parts[0], parts[1], now) if len(parts) == 2 else _single(parts[0], now)
         except (ValueError, OverflowError) as error:
             raise SpecError(f"{key}: {text!r} is no time range ({error}); {_HINT}") from None
-        if found.start and found.end and found.start > found.end:
+        if span.start and span.end and span.start > span.end:
             raise SpecError(f"{key}: {text!r} ends before it starts; swap the two")
-        return found
+        return span
 
     def overlaps(self, start: datetime, end: datetime) -> bool:
         """Whether an item's time, or its range, lies in this range at least in part."""
@@ -73,7 +73,7 @@ def item_times(item: dict[str, Any]) -> tuple[datetime, datetime]:
     last = properties.get("end_datetime") or properties.get("datetime") or first
     first = first or last
     if first is None:
-        raise ItemError(f"item {item.get('id')!r} has no datetime, start_datetime or end_datetime; mend it")
+        raise ItemError(f"item {item.get('id')!r} has no datetime, start_datetime or end_datetime; {ITEM_REMEDY}")
     return parse_time(first, item), parse_time(last, item)
 
 
@@ -96,7 +96,7 @@ def parse_time(value: object, item: dict[str, Any]) -> datetime:
     try:
         return _utc(datetime.fromisoformat(str(value)))
     except ValueError:
-        raise ItemError(f"item {item.get('id')!r}: {value!r} is no RFC 3339 time; mend the item") from None
+        raise ItemError(f"item {item.get('id')!r}: {value!r} is no RFC 3339 time; {ITEM_REMEDY}") from None
 
 
 def _single(text: str, now: datetime) -> TimeRange:
