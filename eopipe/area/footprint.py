@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from eopipe.area.crs import LONLAT, transformer
-from eopipe.area.lonlat import cut_at_antimeridian
+from eopipe.area.crs import LONLAT, transformed
+from eopipe.area.lonlat import cut_at_antimeridian, polygons_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,14 +54,13 @@ def tile_footprints(region: GridArea, tiles: Sequence[Tile], size: int) -> list[
 
 def to_lonlat(geometries: Sequence[Any], crs: str, step: float) -> list[Any]:
     """Bring polygons to longitude and latitude, edges cut to ``step`` (CRS units) first."""
-    back = transformer(crs, LONLAT)
     fine = shapely.segmentize(np.asarray(geometries, dtype=object), step)
-    found = shapely.transform(fine, lambda xy: np.round(np.column_stack(back.transform(xy[:, 0], xy[:, 1])), _DIGITS))
-    west, south, east, north = shapely.bounds(found).T
+    outlines = transformed(fine, crs, LONLAT, digits=_DIGITS)
+    west, south, east, north = shapely.bounds(outlines).T
     plain = (east - west < 180) & (west >= -180) & (east <= 180) & (south > -_POLE) & (north < _POLE)
     return [
         geometry if simple and geometry.is_valid else _unrolled(geometry)
-        for geometry, simple in zip(found, plain, strict=True)
+        for geometry, simple in zip(outlines, plain, strict=True)
     ]
 
 
@@ -73,8 +72,7 @@ def _clipped(geometry: Any, edges: NDArray[np.float64], slack: float) -> Any:
 
 
 def _polygons_of(geometry: Any) -> Any:
-    parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"]
-    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return polygons_of([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
 
 
 def _unrolled(geometry: Any) -> Any:
@@ -107,11 +105,8 @@ def _at_poles(places: NDArray[np.float64]) -> NDArray[np.float64]:
         return places
     ring = np.roll(ring, -int(np.argmin(polar)), axis=0)  # start away from the pole
     polar = np.abs(ring[:, 1]) >= _POLE
-    found = []
-    for i, place in enumerate(ring):
-        if not polar[i]:
-            found.append(place)
-            continue
-        latitude = np.copysign(90.0, place[1])
-        found += [np.array([ring[i - 1, 0], latitude]), np.array([ring[(i + 1) % len(ring), 0], latitude])]
-    return np.array([*found, found[0]])
+    vertices = []
+    for i, (lon, lat) in enumerate(ring):
+        neighbours = (ring[i - 1, 0], ring[(i + 1) % len(ring), 0])
+        vertices += [(side, np.copysign(90.0, lat)) for side in neighbours] if polar[i] else [(lon, lat)]
+    return np.array([*vertices, vertices[0]])

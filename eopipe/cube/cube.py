@@ -15,7 +15,8 @@ import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor that reads what is written here)
 import xarray as xr
 
-from eopipe.area.crs import crs_of, resolve_crs
+from eopipe.area.crs import crs_of
+from eopipe.area.grid_crs import resolve_crs
 from eopipe.area.lonlat import Area
 from eopipe.area.on_grid import GridArea
 from eopipe.cube.asset_file import gdal_worker_env

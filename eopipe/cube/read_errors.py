@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from eopipe.cube.http_probe import http_fault
-from eopipe.errors import TileFault
+from eopipe.errors import TileFault, one_line
 from eopipe.redact import bare_url, redact
 
 if TYPE_CHECKING:
@@ -107,6 +107,6 @@ def classify(error: BaseException, href: str, notes: Sequence[str] = ()) -> Tile
 def _chain(error: BaseException | None) -> list[str]:
     found: list[str] = []
     while error is not None and len(found) < 10:
-        found.append(" ".join(str(error).split()))
+        found.append(one_line(error))
         error = error.__cause__ or error.__context__
     return found

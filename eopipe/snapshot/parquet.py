@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from eopipe.errors import DamageError
+from eopipe.errors import DamageError, one_line
 from eopipe.snapshot.snapshot import INDEX_SCHEMA, Snapshot, snapshot_hash
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ class _ItemsFile:
                 raise DamageError(f"snapshot file {where} is missing; restore it or start a new run") from None
             except (pa.ArrowException, OSError) as error:
                 self._file = None
-                reason = " ".join(str(error).split())[:200]
+                reason = one_line(error, 200)
                 raise DamageError(
                     f"snapshot file {where} cannot be read: {reason}; restore it or start anew"
                 ) from None

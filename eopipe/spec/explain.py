@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from eopipe.errors import short
 from eopipe.spec.model import RunSpec
 
 if TYPE_CHECKING:
@@ -65,17 +66,6 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
         arms = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, BaseModel)), model)
     return list(model.model_fields)
-
-
-def short(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def one_line(value: object) -> str:
-    """A text without line breaks."""
-    return " ".join(str(value).split())
 
 
 def place(error: YAMLError) -> str:

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 
-from eopipe.errors import SpecError
-from eopipe.spec.explain import explain, one_line, place, short
+from eopipe.errors import SpecError, one_line, short
+from eopipe.spec.explain import explain, place
 from eopipe.spec.model import RunSpec
 
 

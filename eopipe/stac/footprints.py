@@ -9,7 +9,7 @@ import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
-from eopipe.errors import ITEM_REMEDY, ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError, one_line
 
 Box = tuple[float, float, float, float]
 
@@ -27,7 +27,7 @@ def item_geometry(item: dict[str, Any]) -> Any | None:
         geometry = shape(value)
         finite = geometry.is_empty or all(map(math.isfinite, geometry.bounds))
     except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, 120)
         raise _refusal(item, f"its geometry is not GeoJSON ({reason})") from None
     if not finite:
         raise _refusal(item, "its geometry has coordinates that are no numbers")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from stac_geoparquet.arrow import stac_table_to_items
 
-from eopipe.errors import CatalogError
+from eopipe.errors import CatalogError, one_line
 from eopipe.redact import unsign
 from eopipe.stac.question import CatalogItem, Question, self_link
 
@@ -88,7 +88,7 @@ class GeoparquetFile:
             raise self._unreadable(error) from None
 
     def _unreadable(self, error: Exception) -> CatalogError:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         return CatalogError(f"catalog {unsign(self._url)} cannot be read as parquet ({reason}); give a whole file")
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 from requests import exceptions
 
+from eopipe.errors import one_line
 from eopipe.redact import redact
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
@@ -128,7 +129,7 @@ class Http:
 
 
 def _failed(error: Exception) -> HttpError:
-    text = redact(" ".join(str(error).split()))[:300]
+    text = redact(one_line(error))[:300]
     if isinstance(error, exceptions.ConnectTimeout):
         return HttpError(f"no connection in time ({text})", status=None, kind="unreachable", transient=True)
     if isinstance(error, exceptions.Timeout) or "timed out" in text:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogError, SpecError, one_line
 from eopipe.redact import redact, unsign
 from eopipe.stac.footprints import box_geometry, item_bbox, item_geometry
 from eopipe.stac.http import HttpError
@@ -132,7 +132,7 @@ def self_link(item: dict[str, Any]) -> str | None:
 def catalog_error(url: str, error: Exception) -> CatalogError:
     """A catalog's failure as one line: the address without secrets, what was said, and what to do."""
     status = error.status if isinstance(error, HttpError) else None
-    reason = redact(" ".join(str(error).split()))[:300]
+    reason = redact(one_line(error))[:300]
     remedy = {
         401: "it wants credentials",
         403: "access is denied; check your credentials and rights",

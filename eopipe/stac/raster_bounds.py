@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from pyproj.exceptions import CRSError, ProjError
 
 from eopipe.area.crs import LONLAT, code_or_wkt, crs_of, transformer
-from eopipe.errors import ITEM_REMEDY, ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError, one_line
 from eopipe.stac.footprints import item_bbox
 
 FOOTPRINT_PAD = 0.01
@@ -52,7 +52,7 @@ def raster_bounds(item: dict[str, Any], geometry: Any | None) -> RasterBounds:
         if placed is not None:
             return RasterBounds(*placed, "proj")
     except (CRSError, ProjError, ValueError, TypeError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error, 120)
         remarks = (f"projection cannot be read ({reason}); its footprint is used",)
     if geometry is None:
         raise ItemError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogError, SpecError, one_line
 from eopipe.redact import redact, unsign
 from eopipe.snapshot import resolve_href
 from eopipe.stac.describe_item import check_item
@@ -51,7 +51,7 @@ class Documents:
         except FileNotFoundError:
             raise CatalogError(f"catalog document {unsign(address)} does not exist; {_REMEDY}") from None
         except ImportError as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise SpecError(f"source.catalog: {unsign(address)} needs a package that is missing: {reason}") from None
         except SpecError:
             raise
@@ -68,7 +68,7 @@ class Documents:
         try:
             document = json.loads(data)
         except ValueError as error:
-            reason = redact(" ".join(str(error).split()))
+            reason = redact(one_line(error))
             raise CatalogError(f"catalog document {unsign(address)} is not JSON ({reason}); {_REMEDY}") from None
         if not isinstance(document, dict):
             raise CatalogError(f"catalog document {unsign(address)} is no JSON object; {_REMEDY}")

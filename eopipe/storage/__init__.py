@@ -1,10 +1,10 @@
-"""One folder, local or remote: everything that a run writes goes through here (DESIGN §5).
+"""One folder, local or remote: everything that a run writes goes through here.
 
 Three promises that object stores and file systems keep in different ways:
 
 - :meth:`Storage.put` replaces a whole file or nothing, so a reader never sees half of one;
 - :meth:`Storage.create` makes a file only if there is none, and of many callers one wins;
-- :meth:`Storage.swap` replaces a file only if nobody has since the caller read it.
+- :meth:`Storage.swap` replaces a file only if no other writer has since the caller read it.
 
 Credentials and endpoints (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID`` …) come from the environment of the
 process that opens the folder. They are never part of the address, so nothing that a run writes can hold one,
@@ -74,16 +74,6 @@ class Storage:
             OutputError: The address is malformed, carries credentials, or no library serves its scheme.
         """
         return cls(_canonical(uri), options)
-
-    @property
-    def shareable(self) -> bool:
-        """Whether another process that opens the address sees the same files."""
-        return self._folder.shareable
-
-    @property
-    def atomic(self) -> bool:
-        """Whether ``create`` and ``swap`` hold against other processes (not on fsspec's fallback)."""
-        return self._folder.atomic
 
     def guard(self, path: str = "") -> AbstractContextManager[None]:
         """Turn what libraries raise while they work on ``path`` into one-line OutputErrors."""
@@ -179,8 +169,8 @@ class Storage:
 def _canonical(uri: str) -> str:
     if not uri or "\0" in uri:
         raise OutputAddressError(f"output {uri!r} is no address; give a folder or a URL such as s3://bucket/folder")
-    scheme, found, rest = uri.partition("://")
-    if not found:
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
         return str(Path(uri).expanduser().absolute())
     if scheme == "file":
         return str(Path(rest.removeprefix("localhost") or "/").absolute())
@@ -196,8 +186,8 @@ def _canonical(uri: str) -> str:
 
 
 def _backend(uri: str, options: Mapping[str, Any]) -> Backend:
-    scheme, found, rest = uri.partition("://")
-    if not found:
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
         return LocalFolder(Path(uri))
     if scheme == "memory":
         return MemoryFolder(rest)

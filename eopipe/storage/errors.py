@@ -47,10 +47,10 @@ def translate(url: str) -> Iterator[None]:
             raise _of_text(url, str(error), denied=False) from error
         raise _fault(url, _of_errno(error), first_line(error.strerror or str(error))) from error
     except RuntimeError as error:  # what zarrs, in Rust, makes of an OSError
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        if found is None:
+        match = re.search(r"\(os error (\d+)\)", str(error))
+        if match is None:
             raise
-        code = int(found[1])
+        code = int(match[1])
         raise _fault(url, _of_errno(OSError(code, os.strerror(code))), os.strerror(code)) from error
 
 
@@ -72,8 +72,8 @@ def _of_text(url: str, text: str, *, denied: bool) -> OutputError:
     if _has(text, _FULL_WORDS):
         return _fault(url, "write.full", first_line(text))
     if _has(text, _NO_CREDENTIALS_WORDS):
-        what = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the provider's own)"
-        return OutputError(f"{url}: {what}", reason="write.denied")
+        problem = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the provider's own)"
+        return OutputError(f"{url}: {problem}", reason="write.denied")
     if denied or _has(text, _DENIED_WORDS):
         return _fault(url, "write.denied", first_line(text))
     if _has(text, _NO_BUCKET_WORDS):
@@ -81,9 +81,8 @@ def _of_text(url: str, text: str, *, denied: bool) -> OutputError:
     return _fault(url, "write.unreachable", first_line(text))
 
 
-def _fault(url: str, reason: str, said: str) -> OutputError:
-    what = {"write.denied": "denied", "write.full": "full", "write.unreachable": "unreachable"}[reason]
-    return OutputError(f"{url}: {what}: {said}; {_REMEDY[reason]}", reason=reason)
+def _fault(url: str, reason: str, detail: str) -> OutputError:
+    return OutputError(f"{url}: {reason.removeprefix('write.')}: {detail}; {_REMEDY[reason]}", reason=reason)
 
 
 def _has(text: str, words: tuple[str, ...]) -> bool:

@@ -4,7 +4,7 @@
 server decides between writers. All three providers, MinIO, Ceph and moto's server do so.
 """
 
-# ruff: noqa: D102, ARG002  (Storage documents each method; not each kind of folder needs all arguments)
+# ruff: noqa: D102  (Storage documents each method)
 from __future__ import annotations
 
 import os
@@ -17,6 +17,7 @@ from obstore.store import from_url
 from zarr.storage import ObjectStore
 
 from eopipe.errors import OutputAddressError
+from eopipe.storage.backend import Backend
 from eopipe.storage.errors import first_line
 
 if TYPE_CHECKING:
@@ -40,11 +41,8 @@ def _plain_http() -> bool:
     return os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes", "on"}
 
 
-class ObjectFolder:
+class ObjectFolder(Backend):
     """Backend on a bucket's prefix."""
-
-    shareable = True
-    atomic = True
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         self._uri = uri
@@ -75,8 +73,8 @@ class ObjectFolder:
         return True
 
     def get_versioned(self, path: str) -> tuple[bytes, str]:
-        found = self._store.get(path)
-        return bytes(found.bytes()), f"{found.meta.get('e_tag') or ''}|{found.meta.get('version') or ''}"
+        file = self._store.get(path)
+        return bytes(file.bytes()), f"{file.meta.get('e_tag') or ''}|{file.meta.get('version') or ''}"
 
     def swap(self, path: str, data: bytes, version: str) -> bool:
         tag, _, generation = version.partition("|")
@@ -98,8 +96,8 @@ class ObjectFolder:
 
     def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         for page in self._store.list(prefix or None):
-            for found in page:
-                yield found["path"], found["size"]
+            for entry in page:
+                yield entry["path"], entry["size"]
 
     def delete(self, path: str) -> None:
         try:
@@ -108,14 +106,8 @@ class ObjectFolder:
             if "NoSuchBucket" in str(error):
                 raise
 
-    def local_path(self, path: str) -> Path | None:
-        return None
-
     def zarr_store(self, path: str) -> ObjectStore[Any]:
         return ObjectStore(self._open(path))
 
     def upload(self, path: str, file: Path) -> None:
         self._store.put(path, file)
-
-    def flush(self, path: str) -> None:
-        return
