@@ -30,6 +30,8 @@ OBJECTS = "objects"
 MERGED = "objects.parquet"
 STAC = "stac"
 COLLECTION = "stac/collection.json"
+STAC_ITEMS = "stac/items"
+STAC_TABLE = "stac/items.parquet"
 QUICKLOOK = "quicklook.png"
 PROBES = "probes"
 """What the preflight writes and deletes again."""
@@ -123,6 +125,11 @@ def cog(tile: Tile, inputs: str) -> str:
 def objects(tile: Tile, inputs: str) -> str:
     """A tile's vectors."""
     return f"{OBJECTS}/{tile.name}.{inputs}.parquet"
+
+
+def stac_item(tile: Tile) -> str:
+    """A tile's STAC Item; one folder a row, as in the ledger."""
+    return f"{STAC_ITEMS}/{tile.name.split('c', maxsplit=1)[0]}/{tile.name}.json"
 
 
 def probe(name: str) -> str:

@@ -1,17 +1,18 @@
-"""What the engine tells the publisher: one tile's output, and the run's."""
+"""What is published: one tile's output, and the run's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from eopipe.redact import unsign
+from eopipe.area.crs import metres_per_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-    from eopipe.area.on_grid import Area, GridArea
+    from eopipe.area.lonlat import Area
+    from eopipe.area.on_grid import GridArea
     from eopipe.grid import Tile
     from eopipe.kernel_info import ArraySpec, KernelInfo
 
@@ -31,16 +32,6 @@ class SceneRef:
     collection: str
     datetime: datetime
     href: str | None = None
-
-    @classmethod
-    def of(cls, item: Mapping[str, Any]) -> SceneRef:
-        """From the item's JSON; a relative self link is no address once the item is out of its catalog."""
-        properties = item["properties"]
-        moment = datetime.fromisoformat(properties.get("datetime") or properties["start_datetime"])
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        hrefs = (str(link.get("href", "")) for link in item.get("links", ()) if link.get("rel") == "self")
-        href = next((href for href in hrefs if "://" in href), None)
-        return cls(item["id"], item.get("collection") or "", moment, unsign(href) if href else None)
 
 
 @dataclass(frozen=True)
@@ -107,14 +98,9 @@ class PublishInfo:
         counts: Status to number of tiles, ``failed`` included.
         assets: Asset name to the names of the arrays that its file holds, plane by plane; names that are
             not listed hold all arrays.
-        mosaic: The store, relative to the run's folder.
         levels: Number of pyramid levels in the store.
-        run_file: The run's own description.
         quicklook: Picture of the whole, if one was made.
         objects: All objects, where the kernel finds any.
-        licence: SPDX id, or ``other``.
-        providers: STAC providers beside eopipe (who made the input, who hosts).
-        keywords: For search.
     """
 
     name: str
@@ -130,14 +116,14 @@ class PublishInfo:
     failed: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    mosaic: str = "mosaic.zarr"
     levels: int = 1
-    run_file: str = "run.json"
     quicklook: OutputFile | None = None
     objects: ObjectsFile | None = None
-    licence: str = "other"
-    providers: tuple[Mapping[str, Any], ...] = ()
-    keywords: tuple[str, ...] = ()
+
+    @property
+    def gsd(self) -> float:
+        """Ground sample distance in metres; at the equator where the CRS is in degrees."""
+        return round(self.region.grid.resolution * metres_per_unit(self.region.grid.crs), 6)
 
     def arrays_of(self, asset: str) -> tuple[ArraySpec, ...]:
         """The arrays that an asset's file holds."""
