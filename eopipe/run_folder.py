@@ -1,4 +1,4 @@
-"""Where everything lies in a run's folder (DESIGN §5 "A run's folder"): the names, in one place.
+"""Where everything lies in a run's folder: the names, in one place.
 
 Every path is relative to the run's folder, with ``/`` between its parts, as
 :class:`eopipe.storage.Storage` takes them. Scripts outside eopipe rely on these names.

@@ -3,7 +3,8 @@
 Coordinates are transformed exactly at the nodes of a cell, 16 pixels apart, and
 interpolated between them; where that is not good to 1/64 of a pixel (grids of kilometres, poles)
 every pixel's corner is a node. GDAL's own approximation depends on the window
-it is given, and changed 1 to 81 percent of the pixels with it (DESIGN §3): this one cannot.
+it is given, and changed 1 to 81 percent of the pixels with it: this one cannot
+(docs/ARCHITECTURE.md, "Reading").
 """
 
 from __future__ import annotations

@@ -44,16 +44,14 @@ def resolve_href(href: str, base: str | None) -> str:
         return urljoin(base, href)
     if href.startswith("/"):
         return href
-    scheme, found, path = base.rpartition("://")
-    joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), href))
-    return f"{scheme}{found}{joined}"
+    scheme, mark, path = base.rpartition("://")
+    return f"{scheme}{mark}{posixpath.normpath(posixpath.join(posixpath.dirname(path), href))}"
 
 
-def absolute_assets(item: dict[str, Any], base: str | None) -> dict[str, Any]:
-    """Make the hrefs of the assets, and of their alternates, absolute; changes and returns the item."""
+def make_assets_absolute(item: dict[str, Any], base: str | None) -> None:
+    """Make the hrefs of the assets, and of their alternates, absolute; changes the item."""
     for asset in item.get("assets", {}).values():
-        others = asset.get("alternate")
-        for place in (asset, *(others.values() if isinstance(others, dict) else ())):
-            if isinstance(place, dict) and isinstance(place.get("href"), str):
-                place["href"] = resolve_href(place["href"], base)
-    return item
+        alternates = asset.get("alternate")
+        for file in (asset, *(alternates.values() if isinstance(alternates, dict) else ())):
+            if isinstance(file, dict) and isinstance(file.get("href"), str):
+                file["href"] = resolve_href(file["href"], base)

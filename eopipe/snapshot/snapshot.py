@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from eopipe.errors import DamageError
-from eopipe.snapshot.item_hash import absolute_assets, item_hash
+from eopipe.snapshot.item_hash import item_hash, make_assets_absolute
 from eopipe.snapshot.scene_index import SceneIndex
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Snapshot:
         for row, item in zip(rows, items, strict=True):
             if not item.get("collection") and collections[int(row)].as_py():
                 item["collection"] = collections[int(row)].as_py()
-            absolute_assets(item, bases[int(row)].as_py())
+            make_assets_absolute(item, bases[int(row)].as_py())
         return items
 
     def scenes(self, grid: Grid) -> SceneIndex:

@@ -24,14 +24,14 @@ def explain(error: ValidationError) -> str:
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"] if not _is_union_arm(part)) or "spec"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 and first["loc"][:1] != ("area",) else ""
-    return f"{key}: {_say(first, key)}{more}"
+    return f"{key}: {_sentence(first, key)}{more}"
 
 
 def _is_union_arm(part: object) -> bool:
     return (isinstance(part, str) and any(sign in part for sign in "[(")) or part in {"str", "dict"}
 
 
-def _say(problem: Mapping[str, Any], key: str) -> str:
+def _sentence(problem: Mapping[str, Any], key: str) -> str:
     kind, value = problem["type"], problem.get("input")
     if key.split(".", maxsplit=1)[0] == "area":
         return f"{short(value)} is no area; give [west, south, east, north] in degrees, a GeoJSON file or GeoJSON"
@@ -42,8 +42,8 @@ def _say(problem: Mapping[str, Any], key: str) -> str:
         return f"unknown key; {hint}"
     if kind == "missing":
         return "is missing; add it to the spec"
-    said = _PLAIN.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
-    return f"{short(value)} is not valid: {said[:1].lower()}{said[1:]}"
+    remedy = _PLAIN.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
+    return f"{short(value)} is not valid: {remedy[:1].lower()}{remedy[1:]}"
 
 
 _PLAIN = {

@@ -114,13 +114,13 @@ def _anchor(spec: RunSpec, base: Path) -> RunSpec:
 
 def _read_area(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpecError(f"area: file {str(path)!r} does not exist; give a bbox, a GeoJSON file or GeoJSON") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"area: {str(path)!r} is not a GeoJSON file: {one_line(error)}") from None
-    if not isinstance(found, dict) or "type" not in found:
+    if not isinstance(document, dict) or "type" not in document:
         raise SpecError(
             f"area: {str(path)!r} holds no GeoJSON object with a 'type'; give a Polygon or a FeatureCollection"
         )
-    return found
+    return document

@@ -39,12 +39,12 @@ _PARQUET = (".parquet", ".geoparquet", ".parq")
 
 @dataclass(frozen=True)
 class SearchReport:
-    """What a search found, for people and for the session's record.
+    """What a search gave, for people and for the session's record.
 
     Args:
         matched: Items that matched, over all epochs.
-        kept: Items in the snapshot: those less duplicates.
-        by_epoch: Kept items of each epoch.
+        in_snapshot: Items in the snapshot: those that matched, less duplicates.
+        by_epoch: The same, epoch by epoch.
         duplicates: What was left out, and why.
         warnings: One line each.
         seconds: How long it took.
@@ -52,7 +52,7 @@ class SearchReport:
     """
 
     matched: int
-    kept: int
+    in_snapshot: int
     by_epoch: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -94,16 +94,16 @@ def search(
         next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
     remarks = Remarks()
     rows = list(_rows(catalog, questions, season, remarks, progress))
-    kept, duplicates = reduce_duplicates(rows, source.collections)
-    snapshot = Snapshot.build(list(questions), kept)
+    used, duplicates = reduce_duplicates(rows, source.collections)
+    snapshot = Snapshot.build(list(questions), used)
     for row in off_footprint(snapshot.index):
         remarks.add(
             "raster bounds lie apart from the footprint; check proj:*", snapshot.index["id"][int(row)].as_py()
         )
     return snapshot, SearchReport(
         matched=len(rows),
-        kept=len(kept),
-        by_epoch={name: sum(row.epoch == name for row in kept) for name in questions},
+        in_snapshot=len(used),
+        by_epoch={name: sum(row.epoch == name for row in used) for name in questions},
         duplicates=duplicates,
         warnings=[*catalog.warnings, *remarks.lines()],
         seconds=time.monotonic() - started,

@@ -53,9 +53,9 @@ class Season:
 
 
 def _day(text: str, *, last: bool) -> tuple[int, int] | None:
-    found = _DAY.match(text)
-    if found is None or not 1 <= (month := int(found[1])) <= 12:
+    match = _DAY.match(text)
+    if match is None or not 1 <= (month := int(match[1])) <= 12:
         return None
     most = calendar.monthrange(_LEAP, month)[1]
-    day = int(found[2]) if found[2] else most if last else 1
+    day = int(match[2]) if match[2] else most if last else 1
     return (month, day) if 1 <= day <= most else None

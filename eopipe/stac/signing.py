@@ -72,24 +72,19 @@ class PlanetaryComputerSigner:
 
     def __call__(self, href: str) -> str:
         """Sign one href; other hosts' hrefs, and public thumbnails, are returned as they are."""
-        place = _container(href)
-        if place is None:
+        container = _container(href)
+        if container is None:
             return href
         plain = unsign(href)
-        token = _TOKENS.get((self._endpoint(), *place), self.backoff)
+        endpoint = (self.endpoint or os.environ.get("PC_SDK_SAS_URL") or SAS_ENDPOINT).rstrip("/")
+        token = _TOKENS.get((endpoint, *container), self.backoff)
         return f"{plain}{'&' if '?' in plain else '?'}{token}"
-
-    def _endpoint(self) -> str:
-        return (self.endpoint or os.environ.get("PC_SDK_SAS_URL") or SAS_ENDPOINT).rstrip("/")
 
 
 def signer_for(source: SourceSpec) -> Signer:
     """The signing hook of a source: ``sign: auto`` picks by the catalog's host."""
-    if source.sign == "planetary-computer":
-        return PlanetaryComputerSigner()
-    if source.sign == "auto" and (urlsplit(source.catalog).hostname or "") in _PC_HOSTS:
-        return PlanetaryComputerSigner()
-    return NoSigner()
+    planetary = source.sign == "auto" and urlsplit(source.catalog).hostname in _PC_HOSTS
+    return PlanetaryComputerSigner() if planetary or source.sign == "planetary-computer" else NoSigner()
 
 
 def _container(href: str) -> tuple[str, str] | None:
@@ -149,12 +144,11 @@ def _fetch(endpoint: str, account: str, container: str, backoff: Backoff) -> _To
     headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
     url = f"{endpoint}/{account}/{container}"
     try:
-        found = Http(backoff).json(url, headers=headers)
-        return _Token(found["token"], datetime.fromisoformat(found["msft:expiry"]))
+        answer = Http(backoff).json(url, headers=headers)
+        return _Token(answer["token"], datetime.fromisoformat(answer["msft:expiry"]))
     except HttpError as error:
-        raise TileFault(
-            _reason(error), f"token of {account}/{container}: {error}", transient=error.transient
-        ) from None
+        detail = f"token of {account}/{container}: {error}"
+        raise TileFault(_reason(error), detail, transient=error.transient) from None
     except (KeyError, TypeError, ValueError):
         detail = f"token of {account}/{container}: {redact(url)} did not answer with a token"
         raise TileFault("read.denied", detail) from None
