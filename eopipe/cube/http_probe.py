@@ -50,13 +50,11 @@ def _ask(signed: str, where: str, at: int) -> TileFault | None:
             return http_fault(status, where)
         # The file ends before this range: a small one is asked for its first bytes, unless it has none.
         return _ask(signed, where, 0) if at else None
-    except TimeoutError:
-        return TileFault("read.timeout", f"{where}: no answer within {_SECONDS:g} s", transient=True)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        said = getattr(error, "reason", error)
-        if isinstance(said, TimeoutError):
+        cause = getattr(error, "reason", error)
+        if isinstance(cause, TimeoutError):
             return TileFault("read.timeout", f"{where}: no answer within {_SECONDS:g} s", transient=True)
-        return TileFault("read.reset", f"{where}: {type(said).__name__}", transient=True)
+        return TileFault("read.reset", f"{where}: {type(cause).__name__}", transient=True)
     return None
 
 

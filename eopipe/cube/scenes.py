@@ -6,7 +6,7 @@ worker, just before a file is opened, so that no message or record can hold a to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
@@ -70,7 +70,6 @@ class Scene:
     mask: AssetRef | None = None
     cloud_cover: float | None = None
     longitude: float = 0.0
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def solar_day(self) -> str:

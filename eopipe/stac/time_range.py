@@ -43,7 +43,7 @@ class TimeRange:
         if len(parts) > 2:
             raise SpecError(f"{key}: {text!r} has {len(parts)} parts; {_HINT}")
         try:
-            span = _pair(parts[0], parts[1], now) if len(parts) == 2 else _single(parts[0], now)
+            span = _span(parts[0], parts[-1], now)
         except (ValueError, OverflowError) as error:
             raise SpecError(f"{key}: {text!r} is no time range ({error}); {_HINT}") from None
         if span.start and span.end and span.start > span.end:
@@ -99,19 +99,11 @@ def parse_time(value: object, item: dict[str, Any]) -> datetime:
         raise ItemError(f"item {item.get('id')!r}: {value!r} is no RFC 3339 time; {ITEM_REMEDY}") from None
 
 
-def _single(text: str, now: datetime) -> TimeRange:
-    if text.startswith("P"):
-        raise ValueError("a duration needs a second part, such as P30D/now")
-    return TimeRange(_edge(text, now, last=False), _edge(text, now, last=True))
-
-
-def _pair(first: str, second: str, now: datetime) -> TimeRange:
-    if first.startswith("P") and second.startswith("P"):
-        raise ValueError("both parts are durations")
+def _span(first: str, second: str, now: datetime) -> TimeRange:
     if first.startswith("P"):
-        end = _edge(second, now, last=True)
+        end = None if second.startswith("P") else _edge(second, now, last=True)
         if end is None:
-            raise ValueError("a duration cannot count from an open end")
+            raise ValueError("a duration needs an end, such as P30D/now")
         return TimeRange(_shift(end, first, sign=-1), end)
     start = _edge(first, now, last=False)
     if second.startswith("P"):
@@ -144,7 +136,7 @@ def _shift(moment: datetime, text: str, *, sign: int) -> datetime:
     match = _DURATION.match(text)
     if match is None:
         raise ValueError(f"{text!r} is no ISO 8601 duration such as P30D or P1Y")
-    years, months, weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    years, months, weeks, days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
     moved = _add_months(moment, sign * (12 * years + months))
     return moved + sign * timedelta(days=7 * weeks + days, hours=hours, minutes=minutes, seconds=seconds)
 

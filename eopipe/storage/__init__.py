@@ -13,7 +13,6 @@ and a pickled Storage finds its worker's own.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +78,9 @@ class Storage:
         """Turn what libraries raise while they work on ``path`` into one-line OutputErrors."""
         return translate(self.url(path))
 
+    def _writing(self, path: str) -> AbstractContextManager[None]:
+        return translate(self.url(path), writing=True)
+
     def get(self, path: str) -> bytes:
         """Content of a file.
 
@@ -90,7 +92,7 @@ class Storage:
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file, replacing it as a whole; not to be mixed with ``swap`` on one path."""
-        with self.guard(path), _writing():
+        with self._writing(path):
             self._folder.put(_checked(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
@@ -102,7 +104,7 @@ class Storage:
         Returns:
             False if it existed.
         """
-        with self.guard(path), _writing():
+        with self._writing(path):
             return self._folder.create(_checked(path), data)
 
     def get_versioned(self, path: str) -> tuple[bytes, str]:
@@ -116,7 +118,7 @@ class Storage:
 
     def swap(self, path: str, data: bytes, version: str) -> bool:
         """Replace a file only if it is still at ``version``; False if it changed or is gone."""
-        with self.guard(path), _writing():
+        with self._writing(path):
             return self._folder.swap(_checked(path), data, version)
 
     def exists(self, path: str) -> bool:
@@ -157,7 +159,7 @@ class Storage:
 
     def upload(self, path: str, file: Path) -> None:
         """Copy a file of this machine here, without holding it in memory; replaces as a whole."""
-        with self.guard(path), _writing():
+        with self._writing(path):
             self._folder.upload(_checked(path), file)
 
     def flush(self, path: str) -> None:
@@ -201,14 +203,3 @@ def _checked(path: str, *, empty: bool = False) -> str:
     if (path or not empty) and ("" in parts or ".." in parts or "." in parts):
         raise ValueError(f"{path!r} is no relative path inside a folder")
     return path
-
-
-class _writing:  # noqa: N801  (a context manager that reads like a clause)
-    """A file missing while one writes is the folder's fault (no such bucket), not the caller's."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise OSError(errno.EIO, f"no such bucket or folder: {error}") from error

@@ -32,14 +32,21 @@ _REMEDY = {
 
 
 @contextmanager
-def translate(url: str) -> Iterator[None]:
-    """Raise OutputError for a fault of the folder; let a plain missing file through as FileNotFoundError."""
+def translate(url: str, *, writing: bool = False) -> Iterator[None]:
+    """Raise OutputError for a fault of the folder; let a plain missing file through as FileNotFoundError.
+
+    Args:
+        url: Of the file or folder.
+        writing: Whether a missing file is a fault of the folder (no such bucket) too.
+    """
     try:
         yield
     except FileNotFoundError as error:  # obstore raises the built-in one too
         if _has(str(error), _NO_BUCKET_WORDS):
             raise _of_text(url, str(error), denied=False) from error
-        raise
+        if not writing:
+            raise
+        raise _fault(url, "write.unreachable", first_line(f"no such bucket or folder: {error}")) from error
     except obstore.exceptions.BaseError as error:
         raise _of_text(url, str(error), denied=_is_denied(error)) from error
     except OSError as error:

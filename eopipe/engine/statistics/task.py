@@ -30,7 +30,7 @@ from eopipe.run_folder import Key
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eopipe.cube.reader import ReadStats
+    from eopipe.cube.asset_file import ReadStats
     from eopipe.engine.statistics.planning import PlannedBlock, PlannedCell
     from eopipe.engine.work.worker_state import WorkerState
     from eopipe.grid import PixelBox, Tile
