@@ -84,12 +84,12 @@ def _unrolled(geometry: Any) -> Any:
     return _polygons_of(shapely.union_all(parts))
 
 
-def _filled(places: NDArray[np.float64]) -> Any:
+def _filled(positions: NDArray[np.float64]) -> Any:
     """What one ring encloses: longitudes run on by the short way, a ring round a pole is closed over it."""
-    places = _at_poles(places)
-    steps = np.diff(places[:, 0])
-    lon = places[0, 0] + np.concatenate([[0.0], np.cumsum((steps + 180) % 360 - 180)])
-    lat = np.clip(places[:, 1], -90, 90)
+    positions = _at_poles(positions)
+    steps = np.diff(positions[:, 0])
+    lon = positions[0, 0] + np.concatenate([[0.0], np.cumsum((steps + 180) % 360 - 180)])
+    lat = np.clip(positions[:, 1], -90, 90)
     if abs(lon[-1] - lon[0]) > 180:
         pole = 90.0 if lat.mean() > 0 else -90.0
         lon, lat = np.append(lon, [lon[-1], lon[0]]), np.append(lat, [pole, pole])
@@ -97,12 +97,12 @@ def _filled(places: NDArray[np.float64]) -> Any:
     return _polygons_of(cut_at_antimeridian(ring))
 
 
-def _at_poles(places: NDArray[np.float64]) -> NDArray[np.float64]:
+def _at_poles(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Split a vertex at a pole, which has any longitude, into two: below the one before and the one after."""
-    ring = places[:-1]
+    ring = positions[:-1]
     polar = np.abs(ring[:, 1]) >= _POLE
     if not polar.any() or polar.all():
-        return places
+        return positions
     ring = np.roll(ring, -int(np.argmin(polar)), axis=0)  # start away from the pole
     polar = np.abs(ring[:, 1]) >= _POLE
     vertices = []

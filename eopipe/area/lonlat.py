@@ -96,7 +96,12 @@ class Area:
 
 
 def _from_bbox(value: Any) -> Any:
-    west, south, east, north = _four_numbers(value)
+    try:
+        west, south, east, north = map(float, value)
+    except (TypeError, ValueError):
+        raise AreaError(
+            f"area: {short(value)} is no area; give [west, south, east, north] in degrees, or GeoJSON polygons"
+        ) from None
     _check_positions(np.array([[west, south], [east, north]]))
     if south >= north:
         raise AreaError(
@@ -117,18 +122,6 @@ def _from_bbox(value: Any) -> Any:
     if east - west > 360:
         raise AreaError(f"area: {west:g} to {east:g} is more than once round the globe; give at most 360 degrees")
     return shapely.box(west, south, east, north)
-
-
-def _four_numbers(value: Any) -> tuple[float, float, float, float]:
-    try:
-        numbers = [float(part) for part in value]
-    except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) != 4:
-        raise AreaError(
-            f"area: {short(value)} is no area; give [west, south, east, north] in degrees, or GeoJSON polygons"
-        )
-    return (numbers[0], numbers[1], numbers[2], numbers[3])
 
 
 def _polygons(value: Mapping[str, Any]) -> Iterator[list[Any]]:

@@ -90,14 +90,11 @@ def _href(item: Mapping[str, Any], asset: Mapping[str, Any], requester_pays: boo
     properties = item.get("properties", {})
     outer = asset.get("storage:requester_pays", properties.get("storage:requester_pays"))
     alternates = [entry for entry in (asset.get("alternate") or {}).values() if isinstance(entry, dict)]
-    choices = [(str(asset["href"]), outer)]
-    choices += [
-        (str(other["href"]), other.get("storage:requester_pays", outer)) for other in alternates if other.get("href")
-    ]
+    files = [asset, *(entry for entry in alternates if entry.get("href"))]
+    choices = [(str(file["href"]), file.get("storage:requester_pays", outer)) for file in files]
     judged = [(_absolute(item, href), _charged(href, flag)) for href, flag in choices]
-    if judged[0][1] and not requester_pays:
-        return next((choice for choice in judged if not choice[1]), judged[0])
-    return judged[0]
+    first, *rest = judged
+    return next((choice for choice in rest if not choice[1]), first) if first[1] and not requester_pays else first
 
 
 def _charged(href: str, flag: object) -> bool:

@@ -78,11 +78,13 @@ def with_backscatter(
 
 def stated(band: Mapping[str, Any] | None, asset: Mapping[str, Any], key: str) -> float | None:
     """Scale, offset or no-data of an asset: ``raster:bands``, STAC 1.1 ``bands``, or the asset itself."""
-    for holder in (band or {}, asset):
-        for name in (f"raster:{key}", key):
-            if holder.get(name) is not None:
-                return _number(holder[name], name)
-    return None
+    values = [(holder.get(name), name) for holder in (band or {}, asset) for name in (f"raster:{key}", key)]
+    value, name = next((pair for pair in values if pair[0] is not None), (None, key))
+    try:
+        # STAC's raster extension lets no-data be "nan", "inf" or "-inf".
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        raise ItemError(f"{name} is {value!r}, not a number; {ITEM_REMEDY}") from None
 
 
 def sentinel2_offset(item: Mapping[str, Any], metadata: float | None) -> float:
@@ -105,27 +107,22 @@ def sentinel2_offset(item: Mapping[str, Any], metadata: float | None) -> float:
 
 def baseline(item: Mapping[str, Any]) -> tuple[int, int] | None:
     """Processing baseline of a Sentinel-2 item: stated, or read from the product's name."""
-    properties = item.get("properties", {})
-    for key in ("s2:processing_baseline", "sentinel2:processing_baseline", "processing:version"):
-        match = re.match(r"^\s*(\d{1,2})\.(\d{1,2})", str(properties.get(key, "")))
-        if match:
-            return int(match[1]), int(match[2])
-    names = (properties.get(key) for key in ("s2:product_uri", "sentinel:product_id", "title"))
-    for name in (*names, item.get("id")):
-        match = _BASELINE_IN_NAME.search(str(name or ""))
-        if match:
-            return int(match[1]), int(match[2])
-    return None
+    fields = {**item.get("properties", {}), "id": item.get("id")}
+    keys = ("s2:processing_baseline", "sentinel2:processing_baseline", "processing:version")
+    names = ("s2:product_uri", "sentinel:product_id", "title", "id")
+    matches = [
+        *(re.match(r"^\s*(\d{1,2})\.(\d{1,2})", str(fields.get(key, ""))) for key in keys),
+        *(_BASELINE_IN_NAME.search(str(fields.get(name) or "")) for name in names),
+    ]
+    return next(((int(match[1]), int(match[2])) for match in matches if match), None)
 
 
 def boa_offset_applied(item: Mapping[str, Any]) -> bool | None:
     """The provider's flag: True means that the file's numbers need no offset any more."""
     properties = item.get("properties", {})
-    flags = [properties[key] for key in _FLAGS if key in properties]
-    if not flags:
-        return None
+    flag = next((properties[key] for key in _FLAGS if key in properties), None)
     # Some mirrors write booleans as text, and bool("False") is True.
-    return str(flags[0]).strip().lower() == "true"
+    return None if flag is None else str(flag).strip().lower() == "true"
 
 
 def _band_entry(asset: Mapping[str, Any], index: int) -> Mapping[str, Any]:
@@ -137,11 +134,3 @@ def _band_entry(asset: Mapping[str, Any], index: int) -> Mapping[str, Any]:
             if key == "raster:bands" or any(word in name for name in entry for word in _STATED):
                 return entry
     return {}
-
-
-def _number(value: object, name: str) -> float:
-    # STAC's raster extension lets no-data be "nan", "inf" or "-inf".
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise ItemError(f"{name} is {value!r}, not a number; {ITEM_REMEDY}") from None

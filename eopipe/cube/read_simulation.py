@@ -35,7 +35,7 @@ _LEADER = 8
 """Bytes that a COG keeps around each block: 4 before, 4 behind."""
 
 CHUNK = 16384
-"""Bytes of a region: GDAL rounds what it asks for to whole ones."""
+"""Bytes of a region: GDAL rounds its requests to whole ones."""
 
 
 class Regions:
@@ -92,22 +92,23 @@ class ReadSimulation:
         self._caches = [Regions(REGIONS) for _ in range(workers)]
         self._regions = self._caches[0]
         self._blocks: dict[Any, list[tuple[int, NDArray[np.int64]]]] = {}
+        self._opened: set[str] = set()
+        self._held: dict[str, set[tuple[int, int]]] = defaultdict(set)
 
     def tile(self, box: PixelBox, scenes: Sequence[Scene], *, of: int, worker: int, counted: bool) -> None:
         """Do the reads of some of a tile's scenes (there are ``of``) by a worker (from 0); add them if they count."""
-        self._blocks.clear()
+        for cache in (self._blocks, self._opened, self._held):
+            cache.clear()
         self._regions = self._caches[worker]
         before = self.bytes, self.requests
         files = [pair for scene in scenes for pair in refs_of(scene) if pair[0].href in self._layouts]
         fits = self._shared_bytes(files, box) * of <= self._block_cache * len(scenes)
-        held: dict[str, set[tuple[int, int]]] = defaultdict(set)
-        opened: set[str] = set()
         for strip in self._strips(box):
             for column in columns(strip, of, self._settings):
                 for ref, is_mask in files:
-                    self._window(ref, is_mask, column, held, opened)
+                    self._window(ref, is_mask, column)
             if not fits:
-                held.clear()
+                self._held.clear()
         if not counted:
             self.bytes, self.requests = before
 
@@ -120,28 +121,20 @@ class ReadSimulation:
 
     def _shared_bytes(self, files: Sequence[tuple[AssetRef, bool]], box: PixelBox) -> int:
         """Bytes of decoded blocks that two strips have in common, over all files."""
-        total = 0
-        for ref, _ in files:
-            facts = self._layouts[ref.href].facts
-            total += facts.block[0] * (box.shape[1] + facts.block[1]) * np.dtype(facts.dtype).itemsize
-        return total
+        return sum(
+            facts.block[0] * (box.shape[1] + facts.block[1]) * np.dtype(facts.dtype).itemsize
+            for facts in (self._layouts[ref.href].facts for ref, _ in files)
+        )
 
-    def _window(
-        self,
-        ref: AssetRef,
-        is_mask: bool,
-        box: PixelBox,
-        held: dict[str, set[tuple[int, int]]],
-        opened: set[str],
-    ) -> None:
-        layout = self._layouts[ref.href]
-        if ref.href not in opened:
-            opened.add(ref.href)
+    def _window(self, ref: AssetRef, is_mask: bool, box: PixelBox) -> None:
+        layout, held = self._layouts[ref.href], self._held[ref.href]
+        if ref.href not in self._opened:
+            self._opened.add(ref.href)
             self._count(*(self._regions.read(ref.href, 0, HEADER_BYTES) if layout.remote else (0, HEADER_BYTES)))
         for level, blocks in self._needed(layout.facts, use_of(ref, is_mask=is_mask), box):
             sizes = layout.sizes[level]
-            fresh = [int(n) for n in blocks if (level, int(n)) not in held[ref.href] and sizes.flat[n] > 0]
-            held[ref.href].update((level, n) for n in fresh)
+            fresh = [int(n) for n in blocks if (level, int(n)) not in held and sizes.flat[n] > 0]
+            held.update((level, n) for n in fresh)
             self._fetch(ref.href, layout, level, fresh)
 
     def _count(self, requests: int, size: int) -> None:

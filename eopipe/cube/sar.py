@@ -63,11 +63,10 @@ def modality_of(bands: Sequence[str]) -> Literal["optical", "sar"]:
     Raises:
         SpecError: Both kinds are among the bands; one reader composites one kind.
     """
-    sar = [band for band in bands if band in SAR_BANDS]
-    if sar and len(sar) < len(bands):
-        others = [band for band in bands if band not in SAR_BANDS]
+    sar, optical = ([band for band in bands if (band in SAR_BANDS) is radar] for radar in (True, False))
+    if sar and optical:
         raise SpecError(
-            f"bands {', '.join(sar)} are SAR and {', '.join(others)} are optical; read them as two cubes or two runs"
+            f"bands {', '.join(sar)} are SAR and {', '.join(optical)} are optical; read them as two cubes or two runs"
         )
     return "sar" if sar else "optical"
 

@@ -71,11 +71,6 @@ class Scene:
     cloud_cover: float | None = None
     longitude: float = 0.0
 
-    @property
-    def solar_day(self) -> str:
-        """Date of the local mean solar time at the scene's own longitude, ``YYYY-MM-DD``."""
-        return solar_day(self.datetime, self.longitude)
-
 
 def solar_day(when: datetime, longitude: float) -> str:
     """Date of the mean solar time at a longitude (15 degrees an hour), ``YYYY-MM-DD``."""

@@ -5,7 +5,7 @@ Planning works from the index alone; workers read the JSON of the few items that
 """
 
 from eopipe.snapshot.item_hash import item_hash, resolve_href
-from eopipe.snapshot.parquet import SnapshotStore, read_snapshot, write_snapshot
+from eopipe.snapshot.parquet import read_snapshot, write_snapshot
 from eopipe.snapshot.scene_index import SceneIndex, off_footprint
 from eopipe.snapshot.snapshot import Row, Snapshot
 
@@ -13,7 +13,6 @@ __all__ = [
     "Row",
     "SceneIndex",
     "Snapshot",
-    "SnapshotStore",
     "item_hash",
     "off_footprint",
     "read_snapshot",

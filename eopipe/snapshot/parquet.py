@@ -13,7 +13,7 @@ import json
 import re
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,10 +24,11 @@ from eopipe.errors import DamageError, one_line
 from eopipe.snapshot.snapshot import INDEX_SCHEMA, Snapshot, snapshot_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from eopipe.storage import Storage
 
 FORMAT = 1
 GROUP = 32
@@ -47,18 +48,7 @@ _GEO = {
 }
 
 
-class SnapshotStore(Protocol):
-    """What a snapshot asks of the folder that it is written to; ``eopipe.storage.Storage`` is one."""
-
-    def get(self, path: str) -> bytes: ...  # noqa: D102  (as Storage)
-    def put(self, path: str, data: bytes) -> None: ...  # noqa: D102
-    def exists(self, path: str) -> bool: ...  # noqa: D102
-    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]: ...  # noqa: D102
-    def local_path(self, path: str) -> Path | None: ...  # noqa: D102
-    def zarr_store(self, path: str) -> Any: ...  # noqa: D102
-
-
-def write_snapshot(snapshot: Snapshot, storage: SnapshotStore) -> None:
+def write_snapshot(snapshot: Snapshot, storage: Storage) -> None:
     """Write under ``snapshots/<hash>/``; ``snapshot.json`` comes last, so a torn write is no snapshot."""
     folder = f"snapshots/{snapshot.hash}"
     files: dict[str, dict[str, Any]] = {}
@@ -74,7 +64,7 @@ def write_snapshot(snapshot: Snapshot, storage: SnapshotStore) -> None:
     storage.put(f"{folder}/snapshot.json", json.dumps(manifest, indent=1).encode())
 
 
-def read_snapshot(storage: SnapshotStore, expected: str) -> Snapshot:
+def read_snapshot(storage: Storage, expected: str) -> Snapshot:
     """Read a written snapshot by its hash; the items' JSON stays in its files until it is needed.
 
     Raises:
@@ -145,7 +135,7 @@ def _parquet(table: pa.Table, *, group: int) -> bytes:
     return sink.getvalue()
 
 
-def _manifest(storage: SnapshotStore, folder: str, expected: str) -> dict[str, Any]:
+def _manifest(storage: Storage, folder: str, expected: str) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(storage.get(f"{folder}/snapshot.json"))
         stated = (manifest["format"], manifest["hash"])
@@ -163,7 +153,7 @@ def _manifest(storage: SnapshotStore, folder: str, expected: str) -> dict[str, A
     return checked
 
 
-def _read_index(storage: SnapshotStore, path: str, sha256: str) -> pa.Table:
+def _read_index(storage: Storage, path: str, sha256: str) -> pa.Table:
     try:
         data = storage.get(path)
     except FileNotFoundError:
@@ -180,7 +170,7 @@ class _InParquet:
     files: dict[str, _ItemsFile]
     index: pa.Table
 
-    def texts(self, rows: Sequence[int]) -> list[str]:
+    def __call__(self, rows: Sequence[int]) -> list[str]:
         collections = self.index.column("collection")
         by_collection: dict[str, list[int]] = {}
         for row in rows:
@@ -194,7 +184,7 @@ class _InParquet:
 class _ItemsFile:
     """One items file: knows which row group holds a row, and keeps the last few groups."""
 
-    def __init__(self, storage: SnapshotStore, folder: str, name: str, sizes: dict[str, int]) -> None:
+    def __init__(self, storage: Storage, folder: str, name: str, sizes: dict[str, int]) -> None:
         self.storage, self.folder, self.name = storage, folder, name
         self.size = next((size for path, size in sizes.items() if path.endswith(f"/{name}")), None)
         self._forget()

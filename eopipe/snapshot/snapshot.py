@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from eopipe.snapshot.item_hash import item_hash, make_assets_absolute
 from eopipe.snapshot.scene_index import SceneIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -47,14 +48,6 @@ INDEX_SCHEMA = pa.schema(
     ]
 )
 """Columns of the index; ``geometry`` is WKB in lon/lat, ``bbox`` its GeoParquet covering."""
-
-
-class ItemTexts(Protocol):
-    """Where the items' JSON comes from: memory after a search, parquet after a read."""
-
-    def texts(self, rows: Sequence[int]) -> list[str]:
-        """JSON of the items of these rows, in this order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,14 +96,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _InMemory:
-    lines: tuple[str, ...]
-
-    def texts(self, rows: Sequence[int]) -> list[str]:
-        return [self.lines[row] for row in rows]
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """The STAC items that a run uses, frozen.
 
@@ -124,7 +109,7 @@ class Snapshot:
     hash: str
     index: pa.Table
     epochs: tuple[str, ...]
-    _texts: ItemTexts = field(repr=False, compare=False)
+    _texts: Callable[[Sequence[int]], list[str]] = field(repr=False, compare=False)
 
     @classmethod
     def build(cls, epochs: Sequence[str], rows: Iterable[Row]) -> Snapshot:
@@ -141,7 +126,7 @@ class Snapshot:
             hash=snapshot_hash(names, [(row.epoch, row.hash) for row in ordered]),
             index=_index(ordered),
             epochs=names,
-            _texts=_InMemory(tuple(row.text for row in ordered)),
+            _texts=partial(_in_memory, [row.text for row in ordered]),
         )
 
     def __len__(self) -> int:
@@ -155,7 +140,7 @@ class Snapshot:
 
     def texts(self, rows: Sequence[int]) -> list[str]:
         """The items' JSON as it was received, less signatures."""
-        return self._texts.texts(rows)
+        return self._texts(rows)
 
     def raw_items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The items exactly as received, less signatures; relative hrefs stay relative.
@@ -194,6 +179,10 @@ class Snapshot:
     def scenes(self, grid: Grid) -> SceneIndex:
         """Outlines of the rasters on the grid, from the index alone (no item is parsed)."""
         return SceneIndex.build(self.index, grid)
+
+
+def _in_memory(lines: Sequence[str], rows: Sequence[int]) -> list[str]:
+    return [lines[row] for row in rows]
 
 
 def snapshot_hash(epochs: Sequence[str], items: Iterable[tuple[str, str]]) -> str:

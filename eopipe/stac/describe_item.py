@@ -150,13 +150,10 @@ def _mgrs(properties: dict[str, Any], product: re.Match[str] | None) -> str | No
         if (square := properties.get(f"{prefix}:grid_square"))
     )
     written = [properties.get("s2:mgrs_tile"), properties.get("grid:code"), properties.get("sentinel:mgrs")]
-    written += ["".join(str(part) for part in triple) for triple in triples]
+    written += ["".join(map(str, triple)) for triple in triples]
     written += [product["mgrs"]] if product else []
-    for text in written:
-        match = _MGRS.match(str(text or ""))
-        if match:
-            return f"{int(match[1]):02d}{match[2]}{match[3]}"
-    return None
+    match = next((match for text in written if (match := _MGRS.match(str(text or "")))), None)
+    return f"{int(match[1]):02d}{match[2]}{match[3]}" if match else None
 
 
 def _level(item: dict[str, Any], collection: str, product: re.Match[str] | None) -> str | None:
@@ -164,16 +161,12 @@ def _level(item: dict[str, Any], collection: str, product: re.Match[str] | None)
     kind = str(properties.get("s2:product_type") or properties.get("product:type") or "").removeprefix("S2")
     if kind.startswith("MSI") and len(kind) >= 5:
         return f"L{kind[3:5]}"
-    for key in ("processing:level", "landsat:correction", "sar:product_type"):
-        if isinstance(properties.get(key), str) and properties[key]:
-            return str(properties[key])
-    if product:
-        return product["level"]
-    for name in (item["id"].replace("_", "-"), collection.replace("_", "-")):
-        match = _LEVEL.search(name)
-        if match:
-            return match[1].upper()
-    return None
+    stated = (properties.get(key) for key in ("processing:level", "landsat:correction", "sar:product_type"))
+    level = next((value for value in stated if isinstance(value, str) and value), product and product["level"])
+    if level:
+        return level
+    match = _LEVEL.search(item["id"].replace("_", "-")) or _LEVEL.search(collection.replace("_", "-"))
+    return match[1].upper() if match else None
 
 
 def _number(value: object) -> float | None:

@@ -115,8 +115,7 @@ def _generated(properties: dict[str, Any], item_id: str) -> str:
     for name in (properties.get("s2:product_uri"), properties.get("sentinel:product_id"), item_id):
         match = re.search(r"_(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})(?:\.SAFE)?$", str(name or ""))
         if match:
-            year, month, day, hour, minute, second = match.groups()
-            return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
+            return match.expand(r"\1-\2-\3T\4:\5:\6")
     return ""
 
 

@@ -34,6 +34,12 @@ def item_geometry(item: dict[str, Any]) -> Any | None:
     return None if geometry.is_empty else geometry
 
 
+def flat_box(value: Any) -> list[float]:
+    """The numbers of a box without the heights of a 3D one."""
+    numbers = list(map(float, value))
+    return [*numbers[:2], *numbers[3:5]] if len(numbers) == 6 else numbers
+
+
 def item_bbox(item: dict[str, Any]) -> Box | None:
     """West, south, east, north of the item's bbox (2D or 3D), or None; west > east across the antimeridian.
 
@@ -44,11 +50,9 @@ def item_bbox(item: dict[str, Any]) -> Box | None:
     if not value:
         return None
     try:
-        numbers = [float(part) for part in value]
+        numbers = flat_box(value)
     except (TypeError, ValueError):
         raise _refusal(item, f"its bbox {value!r} is not numbers") from None
-    if len(numbers) == 6:
-        numbers = [numbers[part] for part in (0, 1, 3, 4)]
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise _refusal(item, f"its bbox {value!r} is not 4 or 6 numbers")
     if numbers[1] > numbers[3]:

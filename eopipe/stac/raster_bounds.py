@@ -12,7 +12,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from eopipe.area.crs import LONLAT, code_or_wkt, crs_of, transformer
 from eopipe.errors import ITEM_REMEDY, ItemError, one_line
-from eopipe.stac.footprints import item_bbox
+from eopipe.stac.footprints import flat_box, item_bbox
 
 FOOTPRINT_PAD = 0.01
 """Degrees by which a footprint grows where it stands in for raster bounds: footprints are rounded and smoothed."""
@@ -65,19 +65,14 @@ def raster_bounds(item: dict[str, Any], geometry: Any | None) -> RasterBounds:
 
 def _from_assets(item: dict[str, Any]) -> tuple[str, Bounds] | None:
     properties = item["properties"]
-    assets = data_assets(item)
-    placed = [place for asset in assets if (place := _place(asset, properties)) is not None]
+    placed = [bounds for asset in data_assets(item) if (bounds := _of_asset(asset, properties)) is not None]
     if not placed:
-        return _place({}, properties)
+        return _of_asset({}, properties)
     # The commonest CRS, whatever the order of the assets.
     crs = max(Counter(name for name, _ in placed).items(), key=lambda pair: (pair[1], pair[0]))[0]
     boxes = [box if name == crs else _into(crs, name, box) for name, box in dict.fromkeys(placed)]
-    return crs, (
-        min(b[0] for b in boxes),
-        min(b[1] for b in boxes),
-        max(b[2] for b in boxes),
-        max(b[3] for b in boxes),
-    )
+    left, bottom, right, top = zip(*boxes, strict=True)
+    return crs, (min(left), min(bottom), max(right), max(top))
 
 
 def data_assets(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -95,7 +90,7 @@ def _is_raster(asset: dict[str, Any]) -> bool:
     return any(word in kind for word in _RASTER_TYPES) or (not kind and href.endswith(_RASTER_ENDINGS))
 
 
-def _place(asset: dict[str, Any], properties: dict[str, Any]) -> tuple[str, Bounds] | None:
+def _of_asset(asset: dict[str, Any], properties: dict[str, Any]) -> tuple[str, Bounds] | None:
     """CRS and bounds of one asset: from its own fields, else from the item's."""
     asset_crs, item_crs = _crs(asset), _crs(properties)
     crs = asset_crs or item_crs
@@ -108,15 +103,10 @@ def _place(asset: dict[str, Any], properties: dict[str, Any]) -> tuple[str, Boun
 
 
 def _crs(fields: dict[str, Any]) -> str | None:
-    if fields.get("proj:code"):
-        return crs_text(str(fields["proj:code"]))
-    if fields.get("proj:epsg"):
-        return crs_text(f"EPSG:{int(fields['proj:epsg'])}")
-    if fields.get("proj:wkt2"):
-        return crs_text(str(fields["proj:wkt2"]))
-    if fields.get("proj:projjson"):
-        return crs_text(json.dumps(fields["proj:projjson"], sort_keys=True))
-    return None
+    epsg, projjson = fields.get("proj:epsg"), fields.get("proj:projjson")
+    text = fields.get("proj:code") or (epsg and f"EPSG:{int(epsg)}") or fields.get("proj:wkt2")
+    text = text or (projjson and json.dumps(projjson, sort_keys=True))
+    return crs_text(str(text)) if text else None
 
 
 @lru_cache(maxsize=1024)
@@ -133,13 +123,11 @@ def _extent(fields: dict[str, Any]) -> Bounds | None:
     """Bounds from transform and shape, which are exact, else from the bbox."""
     transform, shape = fields.get("proj:transform"), fields.get("proj:shape")
     if transform is not None and shape is not None:
-        return _of_transform([float(part) for part in transform], [int(part) for part in shape])
+        return _of_transform(list(map(float, transform)), list(map(int, shape)))
     bbox = fields.get("proj:bbox")
     if bbox is None:
         return None
-    numbers = [float(part) for part in bbox]
-    if len(numbers) == 6:
-        numbers = [numbers[part] for part in (0, 1, 3, 4)]
+    numbers = flat_box(bbox)
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise ValueError(f"proj:bbox {bbox}")
     left, bottom, right, top = numbers
@@ -173,7 +161,8 @@ def _of_footprint(item: dict[str, Any], geometry: Any) -> Bounds:
         west, east = box[0], box[2] + 360.0
     elif east - west > 180.0 and geometry.geom_type == "MultiPolygon":
         # Parts on either side of the antimeridian, as RFC 7946 has it.
-        west = min((part.bounds[0] for part in geometry.geoms if part.bounds[0] >= 0), default=west)
-        east = max((part.bounds[2] + 360.0 for part in geometry.geoms if part.bounds[2] <= 0), default=east)
+        sides = [(polygon.bounds[0], polygon.bounds[2]) for polygon in geometry.geoms]
+        west = min((left for left, _ in sides if left >= 0), default=west)
+        east = max((right + 360.0 for _, right in sides if right <= 0), default=east)
     pad = FOOTPRINT_PAD
     return (west - pad, max(-90.0, south - pad), east + pad, min(90.0, north + pad))

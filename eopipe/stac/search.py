@@ -11,7 +11,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eopipe.errors import CatalogAddressError, SpecError
 from eopipe.redact import unsign
@@ -28,7 +28,7 @@ from eopipe.stac.static import Documents, StaticCatalog
 from eopipe.stac.time_range import TimeRange, nominal_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from eopipe.area.lonlat import Area
@@ -109,18 +109,6 @@ def search(
         seconds=time.monotonic() - started,
         requests=http.requests,
     )
-
-
-def snapshot_of(epochs: Mapping[str, Iterable[Mapping[str, Any]]], *, href: str | None = None) -> Snapshot:
-    """Freeze items at hand, such as those of another search; nothing is searched and duplicates stay.
-
-    Args:
-        epochs: Name to items, in order.
-        href: Address that relative hrefs start from.
-    """
-    remarks = Remarks()
-    rows = [describe(item, name, remarks, href=href) for name, items in epochs.items() for item in items]
-    return Snapshot.build(list(epochs), rows)
 
 
 def open_catalog(address: str, http: Http) -> Api | StaticCatalog | GeoparquetFile:

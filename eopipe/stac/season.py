@@ -34,15 +34,13 @@ class Season:
         Raises:
             SpecError: It is none.
         """
-        parts = text.split("/")
-        days = [
-            _day(part.strip(), last=last) for part, last in zip([parts[0], parts[-1]], (False, True), strict=True)
-        ]
-        if len(parts) > 2 or days[0] is None or days[1] is None:
+        begin, mark, end = text.partition("/")
+        first, last = _day(begin.strip(), last=False), _day((end if mark else begin).strip(), last=True)
+        if first is None or last is None:
             raise SpecError(
                 f"source.season: {text!r} is no season; write days or months, such as 05-01/09-30 or 11/02"
             )
-        return cls(days[0], days[1])
+        return cls(first, last)
 
     def holds(self, moment: datetime) -> bool:
         """Whether a scene of this time (UTC) is taken."""

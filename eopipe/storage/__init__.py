@@ -128,8 +128,7 @@ class Storage:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Files below a folder, recursively, relative to this Storage; none where it does not exist."""
-        for path, _ in self.sizes(prefix):
-            yield path
+        return (path for path, _ in self.sizes(prefix))
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """As :meth:`list`, with sizes in bytes."""

@@ -26,7 +26,6 @@ class Backend(Protocol):
     def sizes(self, prefix: str) -> Iterator[tuple[str, int]]: ...
     def delete(self, path: str) -> None: ...
     def zarr_store(self, path: str) -> Store: ...
-    def upload(self, path: str, file: Path) -> None: ...
 
     def create(self, path: str, data: bytes) -> bool:
         if self.exists(path):
@@ -44,6 +43,9 @@ class Backend(Protocol):
             return False
         self.put(path, data)
         return True
+
+    def upload(self, path: str, file: Path) -> None:
+        self.put(path, file.read_bytes())
 
     def local_path(self, path: str) -> Path | None:
         return None

@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING
 
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from eopipe.storage.backend import Backend
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _LOCK = threading.RLock()
 _FILES: dict[str, bytes] = {}
@@ -59,9 +55,6 @@ class MemoryFolder(Backend):
 
     def zarr_store(self, path: str) -> MemoryStore:
         return MemoryStore(_View(f"{self._prefix}{path}/"))
-
-    def upload(self, path: str, file: Path) -> None:
-        self.put(path, file.read_bytes())
 
 
 class _View(MutableMapping[str, Buffer]):

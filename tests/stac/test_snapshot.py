@@ -17,11 +17,10 @@ from pyproj import Transformer
 from eopipe.errors import DamageError
 from eopipe.grid import Grid
 from eopipe.snapshot import Row, Snapshot, item_hash, read_snapshot, resolve_href, write_snapshot
-from eopipe.stac.search import snapshot_of
 from eopipe.storage import Storage
 from tests.support.paths import needs_shared
 from tests.support.s3 import s3, s3_uri  # noqa: F401  (fixtures)
-from tests.support.stac_items import real_item, real_items
+from tests.support.stac_items import real_item, real_items, snapshot_of
 
 
 def row_of(name, crs, bounds, *, epoch="all", when=datetime(2020, 1, 1, tzinfo=UTC), footprint=None):
