@@ -51,7 +51,7 @@ _LISTED = 8
 
 
 def resolve_crs(crs: str, area: Area) -> str:
-    """Canonical text of the CRS that the spec asks for: ``EPSG:32632``, or WKT where there is no code.
+    """Canonical text of the spec's CRS: ``EPSG:32632``, or WKT where there is no code.
 
     Args:
         crs: Authority code, WKT, PROJJSON or PROJ text, ``utm`` (chosen from the area), or a name of ``NAMED``.

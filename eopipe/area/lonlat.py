@@ -60,7 +60,7 @@ class Area:
             polygons = [_from_bbox(value)]
         if not polygons:
             raise AreaError("area: the GeoJSON holds no polygon; give at least one Polygon or MultiPolygon")
-        return cls(cut_at_antimeridian(_mended(polygons, notes)), tuple(dict.fromkeys(notes)))
+        return cls(cut_at_antimeridian(_repaired(polygons, notes)), tuple(dict.fromkeys(notes)))
 
     @cached_property
     def crosses_antimeridian(self) -> bool:
@@ -224,7 +224,7 @@ def _unwrap_ring(positions: NDArray[np.float64], notes: list[str]) -> NDArray[np
     return np.column_stack([positions[:, 0] + turns, positions[:, 1]])
 
 
-def _mended(polygons: list[Any], notes: list[str]) -> Any:
+def _repaired(polygons: list[Any], notes: list[str]) -> Any:
     if not all(polygon.is_valid for polygon in polygons):
         notes.append("area: a polygon crosses or touches itself; mended, look at the map")
         polygons = [shapely.make_valid(polygon, method="structure", keep_collapsed=False) for polygon in polygons]

@@ -286,8 +286,8 @@ def _near(bounds: tuple[float, float, float, float], geometry: Any) -> bool:
     """Whether a geometry comes within ``_ABROAD`` degrees of bounds; west > east crosses the antimeridian."""
     west, south, east, north = bounds
     east += 360 if west > east else 0
-    home = shapely.box(west, south, east, north).buffer(_ABROAD, join_style="mitre")
-    return any(home.intersects(translate(geometry, xoff=turn)) for turn in (-360, 0, 360))
+    extent = shapely.box(west, south, east, north).buffer(_ABROAD, join_style="mitre")
+    return any(extent.intersects(translate(geometry, xoff=turn)) for turn in (-360, 0, 360))
 
 
 def _check_size(region: GridArea, area: Area) -> None:

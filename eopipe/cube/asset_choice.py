@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PAYING_BUCKETS = frozenset({"usgs-landsat", "sentinel-s2-l1c", "sentinel-s2-l2a", "sentinel-s1-l1c", "naip-analytic",
                             "naip-source", "naip-visualization", "sentinel-s2-l2a-zips"})  # fmt: skip
-"""Buckets that charge whoever reads from them, known by name."""
+"""Buckets that charge their readers, known by name."""
 
 
 def choose_asset(item: Mapping[str, Any], sensor: Sensor | SarSensor, band: str) -> tuple[Mapping[str, Any], int]:

@@ -224,7 +224,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         resolution: Side of a pixel in CRS units.
         composite: How the scenes of one step of time become one picture.
         mask: ``scl``, ``qa_pixel``, ``bqa``, or settings as in a spec.
-        modality: ``optical`` or ``sar``; the bands tell it, and must agree where it is given.
+        modality: ``optical`` or ``sar``; follows from the bands, which must agree where it is given.
         sar: What SAR files hold, such as ``{"unit": "dB"}``, where the items do not say.
         groupby: A step of time is an epoch of the snapshot, or a solar day at each scene's own longitude.
         chunk: Side of a chunk in pixels, a multiple of 512.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import AssetRef
 
 HEADER_BYTES = 32768
-"""Bytes asked for in the request that opens a file: the headers of most COGs are shorter."""
+"""Bytes of the request that opens a file: the headers of most COGs are shorter."""
 
 REGIONS = 16 * 2**20
 """Bytes of GDAL's cache of network regions, and of the longest range in one request: a longer run of blocks would
@@ -78,7 +78,7 @@ def gdal_env(**options: str) -> rasterio.Env:
 def header_settings() -> dict[str, str]:
     """GDAL's settings for reading headers in a process that is no worker, as options of :func:`gdal_env`.
 
-    The same time-outs and the same requests as a worker's: GDAL's own defaults wait for ever for a server
+    The same time-outs and the same requests as a worker's: GDAL's own defaults wait without limit for a server
     that does not answer, and ask for sidecar files that no COG has. Caches are the process's own business.
     """
     caches = {"GDAL_CACHEMAX", "CPL_VSIL_CURL_CACHE_SIZE"}
@@ -130,7 +130,7 @@ _CREDENTIALS = (
 
 
 def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
-    """Settings of one open: charges only when asked for, unsigned S3 requests where there are no credentials.
+    """Settings of one open: charges only where the run accepted them, unsigned S3 requests without credentials.
 
     Raises:
         TileFault: The file's bucket charges its reader, and the run did not agree to that.

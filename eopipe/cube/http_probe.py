@@ -1,4 +1,4 @@
-"""One small request that tells why a read failed.
+"""One small request that finds out why a read failed.
 
 GDAL reports a data request that failed with 429 or 503 as missing bytes, and a connection
 that was reset while the header was read as "not a supported format". So when a file looks
@@ -48,7 +48,7 @@ def _ask(signed: str, where: str, at: int) -> TileFault | None:
         error.close()
         if status != 416:
             return http_fault(status, where)
-        # The file ends before this range: a small one is asked for its first bytes, unless it has none.
+        # The file ends before this range: its first bytes are requested, unless they were.
         return _ask(signed, where, 0) if at else None
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         cause = getattr(error, "reason", error)

@@ -100,7 +100,7 @@ def _resolve(
 
 
 def level_of(item: Mapping[str, Any]) -> str | None:
-    """Processing level, ``L1C``, ``L2A``, ``L2SP`` …; None where neither property nor name tells."""
+    """Processing level, ``L1C``, ``L2A``, ``L2SP`` …; None where neither a property nor the name states it."""
     properties = item.get("properties", {})
     for key in ("processing:level", "s2:product_type", "landsat:correction"):
         value = str(properties.get(key) or "").upper().removeprefix("S2MSI")

@@ -1,4 +1,4 @@
-"""TileReader: one task's pixels from many scenes, the same whatever box they are asked in.
+"""TileReader: one task's pixels from many scenes, the same for any box that holds them.
 
 Every value is a function of the absolute pixel: coordinates hang on the cell (see
 :mod:`eopipe.cube.cell_coordinates`), resampling and composites are integer arithmetic, a mask is read
@@ -8,7 +8,7 @@ pixels, not the cells around it.
 Order of work for a box: for each epoch, each file is opened once and read once per strip, as one
 window (which lets GDAL ask for neighbouring blocks in one request), by a small pool of threads; then
 the stack is composited. The rows of the last strip are kept, so that the overlap of two strips
-is never read twice.
+is read once.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def memory(
     strip = epochs * pixels * (2 * bands + 2)
     column = shape[0] * min(shape[1], COLUMN) * scenes * (2 * bands + 1)
     stack = min(pixels * scenes * (2 * bands + 1), max(STACK_BYTES, column))
-    # Three strips: the one in hand, the one kept for its overlap, and the one read ahead. Each of four threads
+    # Three strips: the one being mapped, the last one for its overlap, and the one read ahead. Each of four threads
     # holds a window of a file, which is larger than the strip where the file is finer than the grid.
     source = min(4 * pixels, MOST_PIXELS)
     windows = 4 * (6 * max(source, MOST_FULL) if modality == "sar" else 2 * source)

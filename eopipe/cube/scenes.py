@@ -30,7 +30,7 @@ class AssetRef:
         crs: As the item states it; the file's own georeferencing is what reading trusts.
         shape: Rows and columns, as stated.
         transform: First six affine coefficients, as stated.
-        requester_pays: Whether whoever reads is charged.
+        requester_pays: Whether the reader is charged.
     """
 
     href: str
@@ -54,7 +54,7 @@ class AssetRef:
 
 @dataclass(frozen=True)
 class Scene:
-    """One item: the files of the bands asked for, by canonical name, and of the mask.
+    """One item: the files of its bands, by canonical name, and of the mask.
 
     Args:
         level: ``L1C``, ``L2A``, ``L2SP`` … or None where the item does not say.

@@ -32,7 +32,7 @@ def verbatim_json(item: Mapping[str, Any]) -> str:
 
 
 def resolve_href(href: str, base: str | None) -> str:
-    """Make an href absolute against the address of the document that it stands in.
+    """Make an href absolute against the address of the document that holds it.
 
     Args:
         href: As written in the document; URLs, ``/vsi…`` and other absolute paths are returned as they are.

@@ -5,7 +5,7 @@ reader to say. An outline is the raster's rectangle, densified in its own CRS an
 may be a little too large, never too small, since a scene too many costs one read and one too few costs pixels.
 
 An outline that the grid's CRS cannot take (beyond the projection's domain, or torn at its antimeridian) is
-compared in lon/lat instead, by boxes, so that no scene is lost in silence.
+compared in lon/lat instead, by boxes, so that no scene is lost.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class SceneIndex:
 def off_footprint(index: pa.Table) -> NDArray[np.int32]:
     """Rows whose raster bounds lie nowhere near their footprint: one of the two is wrong.
 
-    Such a scene is looked for where its projection says, so a wrong one would be lost in silence.
+    Scenes are searched by their projection, so a wrong one would be lost without a warning.
     """
     codes, names, corners, rows = _columns(index)
     bbox = index.column("bbox").combine_chunks()
@@ -191,7 +191,7 @@ def _project(crs: str, corners: NDArray[np.float64], key: NDArray[np.int64], tar
 
 def _warped(crs: str, corners: NDArray[np.float64], target: str, edge: int) -> tuple[Any, NDArray[np.bool_]]:
     x, y = _ring(corners, edge)
-    lon, _ = transformer(crs, LONLAT).transform(x[:, ::4], y[:, ::4])  # every fourth point tells the cut
+    lon, _ = transformer(crs, LONLAT).transform(x[:, ::4], y[:, ::4])  # every fourth point shows the cut
     u, v = (np.asarray(part) for part in transformer(crs, target).transform(x, y))
     good = np.isfinite(u).all(axis=1) & np.isfinite(v).all(axis=1)
     good &= ~_near_cut(lon, target)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eopipe.stac.query import Query
 
 PAGE = 100
-"""Items asked for a page: Sentinel-2 items are 20 to 50 kB, and some servers may not answer with more than 6 MB."""
+"""Items a page: Sentinel-2 items are 20 to 50 kB, and some servers may not answer with more than 6 MB."""
 
 _SMALL_PAGE = 10
 _MANY_VERTICES = 500
@@ -87,7 +87,7 @@ class Api:
                 raise CatalogError(f"catalog {unsign(url)} did not answer with JSON; check the address") from None
 
     def items(self, question: Question) -> Iterator[CatalogItem]:
-        """Items that match, page by page; a page too large for the server is asked for in smaller ones.
+        """Items that match, page by page; a page that is too large for the server is requested in smaller ones.
 
         Raises:
             SpecError: More match than ``max_items``.
@@ -145,7 +145,7 @@ class Api:
             raise CatalogError(f"catalog {url} answered a search with something else than items; try again") from None
 
     def _local_query(self, question: Question) -> Query | None:
-        """The query where the API does not claim to evaluate it: sent on, it would be ignored in silence.
+        """The query where the API does not claim to evaluate it: an API would ignore it without a word.
 
         Raises:
             SpecError: There is a filter, and the API offers none.

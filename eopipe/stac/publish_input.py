@@ -91,7 +91,7 @@ class PublishInfo:
         tile_size: Side of a tile in pixels.
         kernel: What mapped it.
         arrays: All arrays of the mosaic, in the order of a COG's bands.
-        interval: Start and end of the time that was asked for or used.
+        interval: Start and end of the time that was searched or used.
         created: When this is published, UTC.
         software: Name to version.
         failed: Failed tile's name to reason.

@@ -1,4 +1,4 @@
-"""STAC ``query`` and CQL2 ``filter``, checked before a search and evaluated on items at hand.
+"""STAC ``query`` and CQL2 ``filter``, checked before a search, and evaluated on items that no API has filtered.
 
 A missing property does not match any condition, ``neq`` too: it is not known to differ.
 """
@@ -30,7 +30,7 @@ _CQL2_OPERATORS = frozenset(_CQL2_WORDS.split())
 
 
 class Query:
-    """The STAC API's ``query``: property to conditions, checked; items at hand are judged by the same in CQL2.
+    """The STAC API's ``query``: property to conditions, checked, and evaluated as CQL2.
 
     Args:
         conditions: As in a spec, ``{"eo:cloud_cover": {"lt": 40}}``; all must hold.

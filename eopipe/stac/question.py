@@ -38,7 +38,7 @@ class CatalogItem:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a catalog for one epoch.
+    """The question to a catalog for one epoch.
 
     Args:
         area: Where.
@@ -113,7 +113,7 @@ class Question:
 
 
 def touches(item: dict[str, Any], area: Area) -> bool:
-    """Whether an item's footprint touches the area; its bbox stands in where it has no geometry."""
+    """Whether an item's footprint touches the area; its bbox counts where it has no geometry."""
     box = item_bbox(item)
     if box is not None and not shapely.intersects(box_geometry(box), area.geometry):
         return False

@@ -15,7 +15,7 @@ from eopipe.errors import ITEM_REMEDY, ItemError, one_line
 from eopipe.stac.footprints import flat_box, item_bbox
 
 FOOTPRINT_PAD = 0.01
-"""Degrees by which a footprint grows where it stands in for raster bounds: footprints are rounded and smoothed."""
+"""Degrees by which a footprint grows where it is used as raster bounds: footprints are rounded and smoothed."""
 
 _NOT_DATA = frozenset({"thumbnail", "overview", "metadata", "tiles", "visual", "preview", "index", "rendered"})
 _RASTER_TYPES = ("tiff", "jp2", "jpeg2000", "x-hdf", "netcdf", "zarr", "cloud-optimized", "vrt", "x-erdas")

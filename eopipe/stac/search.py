@@ -1,8 +1,8 @@
 """Search: from a run spec to a snapshot.
 
-A catalog is a STAC API, a static catalog or a stac-geoparquet file; which one, its address and first document
-tell. An API evaluates the question itself; of the other two every item is read and the question is evaluated
-here, with the same meaning.
+A catalog is a STAC API, a static catalog or a stac-geoparquet file; its address and first document show which. An
+API evaluates the question itself; of the other two every item is read and the question is evaluated in this process,
+with the same meaning.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def search(
     """Find the items of a run, one search an epoch, and freeze them.
 
     Args:
-        spec: The run; ``spec.source`` is what is asked.
+        spec: The run; ``spec.source`` is the question.
         area: Where; footprints that touch it match. It need not be the spec's own (a halo may be added).
         now: What ``now`` means in a time range; UTC.
         progress: Called with the number of items so far.

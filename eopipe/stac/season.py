@@ -1,4 +1,4 @@
-"""Days of the year that a search takes scenes of, in whatever year: ``05-01/09-30``, or over New Year ``11/02``."""
+"""Days of the year from which a search takes scenes, in any year: ``05-01/09-30``, or over New Year ``11/02``."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Planetary Computer's tokens are fetched here over plain HTTP rather than through the ``planetary-computer``
 package: what is needed is one GET a container, and that package signs whole items (changing what the snapshot
 must keep verbatim), is not safe against many threads asking at once, and pulls in its own retry settings.
-Its environment variables are honoured: ``PC_SDK_SAS_URL`` and ``PC_SDK_SUBSCRIPTION_KEY``.
+Its environment variables hold here too: ``PC_SDK_SAS_URL`` and ``PC_SDK_SUBSCRIPTION_KEY``.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Storage:
             return self._folder.swap(_checked(path), data, version)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file (not a folder) at ``path``; False on a missing bucket too (HEAD does not tell)."""
+        """Whether there is a file (not a folder) at ``path``; False on a missing bucket too (HEAD says no more)."""
         with self.guard(path):
             return self._folder.exists(_checked(path))
 

@@ -34,7 +34,7 @@ class Backend(Protocol):
         return True
 
     def get_versioned(self, path: str) -> tuple[bytes, str]:
-        """The version is the content's hash: clocks and inode times are too coarse to tell two writes apart."""
+        """The version is the content's hash: clocks and inode times are too coarse to distinguish two writes."""
         data = self.get(path)
         return data, hashlib.blake2b(data, digest_size=16).hexdigest()
 

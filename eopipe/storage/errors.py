@@ -97,6 +97,6 @@ def _has(text: str, words: tuple[str, ...]) -> bool:
 
 
 def first_line(text: str) -> str:
-    """The first line, without query strings (a signed URL may stand in it), at most 240 characters."""
+    """The first line, without query strings (it may hold a signed URL), at most 240 characters."""
     line = redact(text.strip().split("\n", 1)[0], queries=False)
     return line if len(line) <= 240 else f"{line[:237]}..."

@@ -1,6 +1,6 @@
 """A folder of the file system, by the standard library.
 
-obstore's LocalStore has no conditional replace and hides ``errno``, which tells a full disk from a denied
+obstore's LocalStore has no conditional replace and hides ``errno``, which distinguishes a full disk from a denied
 one; so the local folder is written out here. All atomicity rests on three calls that POSIX file systems and
 NFS share: ``rename`` (replace as a whole), ``link`` (fails if the name exists) and ``flock`` (a lock that
 the kernel drops with its process, so a killed one leaves none behind).
@@ -102,7 +102,7 @@ class LocalFolder(Backend):
 
 @contextmanager
 def _staged(target: Path, fill: Callable[[IO[bytes]], object]) -> Iterator[tuple[Path, Path]]:
-    """Write beside the target under a hidden name and onto the disk; whatever happens, leave no partial."""
+    """Write beside the target under a hidden name and onto the disk; leave no partial file in any case."""
     _make_folder(target.parent)
     partial = target.parent / f".{target.name}.{uuid.uuid4().hex}{_PARTIAL}"
     try:
@@ -134,7 +134,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make it and its parents, each entry on disk before what stands in it."""
+    """Make it and its parents, each entry on disk before its contents."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
