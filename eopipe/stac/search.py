@@ -43,8 +43,7 @@ class SearchReport:
 
     Args:
         matched: Items that matched, over all epochs.
-        in_snapshot: Items in the snapshot: those that matched, less duplicates.
-        by_epoch: The same, epoch by epoch.
+        by_epoch: Items of the snapshot, epoch by epoch.
         duplicates: What was left out, and why.
         warnings: One line each.
         seconds: How long it took.
@@ -52,12 +51,16 @@ class SearchReport:
     """
 
     matched: int
-    in_snapshot: int
     by_epoch: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     requests: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Items in the snapshot: those that matched, less duplicates."""
+        return self.matched - len(self.duplicates)
 
 
 def search(
@@ -102,7 +105,6 @@ def search(
         )
     return snapshot, SearchReport(
         matched=len(rows),
-        in_snapshot=len(used),
         by_epoch={name: sum(row.epoch == name for row in used) for name in questions},
         duplicates=duplicates,
         warnings=[*catalog.warnings, *remarks.lines()],
