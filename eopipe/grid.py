@@ -2,7 +2,7 @@
 
 Pixel (0, 0) of every grid has its upper left corner at the CRS origin; rows grow
 southwards (towards smaller y), columns eastwards. So two runs over neighbouring areas
-line up, and a box of pixels means the same ground in each of them (DESIGN §3).
+line up, and a box of pixels means the same ground in each of them.
 Nothing here reads, writes or knows of STAC.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CELL = 512
-"""Side of a cell in pixels: the unit of reading (DESIGN §3)."""
+"""Side of a cell in pixels: the unit of reading."""
 
 TILE_SIZES = (4096, 2048, 1024, 512)
 """Sides a tile may have, in pixels, largest first."""
@@ -157,7 +157,7 @@ class Grid:
         """The smallest box of whole pixels that covers the bounds (CRS units).
 
         An edge within 1e-6 pixel of the lattice counts as on it, so that bounds computed in
-        floating point do not drag in a row of pixels that nobody asked for.
+        floating point do not add a row of pixels outside of the area.
         """
         res = self.resolution
         return PixelBox(

@@ -6,7 +6,6 @@ Every path is relative to the run's folder, with ``/`` between its parts, as
 
 from __future__ import annotations
 
-import posixpath
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -31,8 +30,8 @@ OBJECTS = "objects"
 MERGED = "objects.parquet"
 STAC = "stac"
 COLLECTION = f"{STAC}/collection.json"
-ITEMS = f"{STAC}/items"
-ITEMS_TABLE = f"{STAC}/items.parquet"
+STAC_ITEMS = f"{STAC}/items"
+STAC_TABLE = f"{STAC}/items.parquet"
 QUICKLOOK = "quicklook.png"
 PROBES = "probes"
 """What the preflight writes and deletes again."""
@@ -127,15 +126,9 @@ def objects(tile: Tile, inputs: str) -> str:
     return f"{OBJECTS}/{tile.name}.{inputs}.parquet"
 
 
-def item(tile: Tile) -> str:
+def stac_item(tile: Tile) -> str:
     """A tile's STAC Item; one folder a row, as in the ledger."""
-    return f"{ITEMS}/{_row(tile.name)}/{tile.name}.json"
-
-
-def href(path: str, document: str) -> str:
-    """How ``document`` refers to ``path``."""
-    relative = posixpath.relpath(path, posixpath.dirname(document) or ".")
-    return relative if relative.startswith(".") else f"./{relative}"
+    return f"{STAC_ITEMS}/{_row(tile.name)}/{tile.name}.json"
 
 
 def probe(name: str) -> str:

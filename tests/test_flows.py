@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eopipe.cube.sensors import resolve_scene, sensor_of
+from eopipe.cube.item_scenes import resolve_scene
+from eopipe.cube.sensors import sensor_of
 from eopipe.engine.plan.resolved_spec import resolve
 from eopipe.kernels.change.dynamicearth.options import StageOptions
 from eopipe.kernels.ovss.options import Options

@@ -138,11 +138,6 @@ def test_bad_addresses_are_one_line(uri, says):
     assert "hush" not in str(caught.value)
 
 
-def test_shareable(tmp_path):
-    assert not Storage.open("memory://x").shareable
-    assert Storage.open(str(tmp_path)).shareable
-
-
 def _race(storage: Storage, task: str, wins: list[bool], barrier: threading.Barrier) -> None:
     barrier.wait()
     if task == "create":
@@ -153,8 +148,8 @@ def _race(storage: Storage, task: str, wins: list[bool], barrier: threading.Barr
 
 @pytest.mark.parametrize("kind", ["create", "swap"])
 def test_one_of_many_threads_wins(storage, kind):
-    if not storage.atomic:
-        pytest.skip("fsspec's fallback says atomic = False")
+    if storage.uri.startswith("local://"):
+        pytest.skip("fsspec's folders do not decide between writers")
     task = kind
     if kind == "swap":
         storage.put("race", b"start")

@@ -1,146 +1,79 @@
-"""Which CRS a run's grid has: authority codes, WKT, PROJJSON, ``utm``, equal-area names.
-
-UTM zones are those of the military grid (MGRS), with its wider zones in south-west Norway and
-Svalbard, because Sentinel-2 delivers its scenes in them: choosing plain six-degree zones there
-would reproject every scene.
-"""
+"""Coordinate reference systems: parsed once a process, compared, named, and transformed between."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import shapely
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from shapely.affinity import translate
-
-from eopipe.errors import AreaError, SpecError
 
 if TYPE_CHECKING:
-    from eopipe.area.lonlat import Area
+    from numpy.typing import NDArray
 
-NAMED = {
-    "equal-earth": "EPSG:8857",
-    "ease2": "EPSG:6933",
-    "ease2-north": "EPSG:6931",
-    "ease2-south": "EPSG:6932",
-    "laea-europe": "EPSG:3035",
-    "albers-conus": "EPSG:5070",
-    "albers-australia": "EPSG:3577",
-    "albers-africa": "ESRI:102022",
-    "albers-south-america": "ESRI:102033",
-    "albers-north-asia": "ESRI:102025",
-    "polar-north": "EPSG:3413",
-    "polar-south": "EPSG:3031",
-}
-"""Names that a spec may give instead of a code."""
+LONLAT = "EPSG:4326"
+"""Longitude and latitude on WGS 84."""
 
-OVERHANG = 0.5
-"""Degrees by which an area may reach out of its UTM zone: scale there is off by less than 0.2 %."""
-
-_SOUTH, _NORTH = -80.0, 84.0
-_LISTED = 8
+METRES_PER_DEGREE = 111_320.0
+"""Of longitude, at the equator."""
 
 
-def resolve_crs(crs: str, area: Area) -> str:
-    """Canonical text of the CRS that the spec asks for: ``EPSG:32632``, or WKT where there is no code.
-
-    Args:
-        crs: Authority code, WKT, PROJJSON or PROJ text, ``utm`` (chosen from the area), or a name of ``NAMED``.
-        area: Where ``utm`` must hold.
+@lru_cache(maxsize=256)
+def crs_of(text: str) -> CRS:
+    """The CRS that a text names: code, WKT, PROJJSON or PROJ text.
 
     Raises:
-        SpecError: The text is no CRS, or one that a grid cannot have.
-        AreaError: ``utm``, and the area is polar or lies over several zones; the message lists the choices.
+        CRSError: It names none.
     """
-    name = crs.strip()
-    if name.lower() == "utm":
-        return _utm(area)
-    return _canonical(NAMED.get(name.lower(), name))
+    return CRS.from_user_input(text)
 
 
+@lru_cache(maxsize=256)
+def transformer(source: str, target: str) -> Transformer:
+    """From one CRS to another, axes in the order x, y; safe to share between threads (pyproj >= 3.1)."""
+    return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
+
+
+def transformed(geometry: Any, source: str, target: str, digits: int | None = None) -> Any:
+    """Geometries (shapely, one or an array) vertex by vertex in another CRS, rounded to ``digits`` where given."""
+
+    def vertices(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        moved = np.column_stack(transformer(source, target).transform(xy[:, 0], xy[:, 1]))
+        return moved if digits is None else np.round(moved, digits)
+
+    return shapely.transform(geometry, vertices)
+
+
+@lru_cache(maxsize=256)
+def same_crs(first: str, second: str) -> bool:
+    """Whether two texts mean the same system, axis order aside; False where one is no CRS."""
+    if first == second:
+        return True
+    try:
+        return bool(crs_of(first).equals(crs_of(second), ignore_axis_order=True))
+    except CRSError:
+        return False
+
+
+@lru_cache(maxsize=256)
 def is_geographic(crs: str) -> bool:
     """Whether the units of the CRS are degrees (or another angle)."""
-    return bool(CRS.from_user_input(crs).is_geographic)
+    return bool(crs_of(crs).is_geographic)
 
 
-def _canonical(text: str) -> str:
-    try:
-        found = CRS.from_user_input(text)
-    except CRSError:
-        shown = text if len(text) <= 60 else f"{text[:57]}..."
-        raise SpecError(
-            f"grid.crs: {shown!r} is no CRS; give a code such as EPSG:32632, WKT, utm, or one of {', '.join(NAMED)}"
-        ) from None
-    _check_kind(found)
-    authority = found.to_authority(min_confidence=100)
-    if authority == ("OGC", "CRS84"):
-        return "EPSG:4326"  # the same lattice: axes are always x, y here
-    return ":".join(authority) if authority else str(found.to_wkt())
+def metres_per_unit(crs: str) -> float:
+    """Metres in a unit of a projected CRS; at the equator for one in degrees."""
+    return METRES_PER_DEGREE if is_geographic(crs) else float(crs_of(crs).axis_info[0].unit_conversion_factor)
 
 
-def _check_kind(crs: CRS) -> None:
-    planar = crs.is_projected or (crs.is_geographic and not crs.is_derived)
-    if not planar or crs.is_compound or len(crs.axis_info) != 2:
-        raise SpecError(f"grid.crs: {crs.name!r} is {crs.type_name}; give a projected or geographic CRS of two axes")
-    if any(axis.direction == "west" for axis in crs.axis_info):
-        raise SpecError(f"grid.crs: {crs.name!r} counts westwards, so its maps would be mirrored; give another CRS")
+def code_or_wkt(crs: CRS, confidence: int = 100) -> str:
+    """``AUTHORITY:code`` where the CRS has one, else WKT.
 
-
-def _utm(area: Area) -> str:
-    _, south, _, north = area.bbox
-    if north > _NORTH + OVERHANG:
-        raise AreaError(
-            f"grid.crs: utm ends at {_NORTH:g} N and the area reaches {north:g}; "
-            "give EPSG:3413, EPSG:5041 or EPSG:6931 (polar-north, UPS, ease2-north)"
-        )
-    if south < _SOUTH - OVERHANG:
-        raise AreaError(
-            f"grid.crs: utm ends at {-_SOUTH:g} S and the area reaches {-south:g}; "
-            "give EPSG:3031, EPSG:5042 or EPSG:6932 (polar-south, UPS, ease2-south)"
-        )
-    shares = _zone_shares(area.geometry)
-    hemisphere = _hemisphere(area.geometry)
-    for zone in sorted(shares, key=lambda zone: (-shares[zone], zone)):
-        if _zone_shape(zone, OVERHANG).covers(area.geometry):
-            return f"EPSG:{hemisphere + zone}"
-    codes = [f"EPSG:{hemisphere + zone}" for zone in sorted(shares)]
-    shown = ", ".join(codes[:_LISTED]) + (f" … {codes[-1]}" if len(codes) > _LISTED else "")
-    raise AreaError(
-        f"grid.crs: utm: the area lies over {len(codes)} UTM zones; choose one of {shown}, "
-        "or an equal-area grid such as equal-earth or laea-europe, or cut the area and run once per zone"
-    )
-
-
-def _hemisphere(geometry: Any) -> int:
-    north = shapely.clip_by_rect(geometry, -180, 0, 180, 90).area
-    return 32600 if 2 * north >= geometry.area else 32700
-
-
-def _zone_shares(geometry: Any) -> dict[int, float]:
-    """UTM zone to the part of the area (square degrees) in it."""
-    shares = {zone: float((geometry & _zone_shape(zone, 0.0)).area) for zone in range(1, 61)}
-    return {zone: share for zone, share in shares.items() if share > 0}
-
-
-def _zone_shape(zone: int, margin: float) -> Any:
-    """Where an MGRS zone holds, grown by ``margin`` degrees, in -180..180 (parts beyond are brought round)."""
-    boxes = []
-    for south, north in ((_SOUTH, 56.0), (56.0, 64.0), (64.0, 72.0), (72.0, _NORTH)):
-        west, east = _zone_span(zone, south)
-        if west < east:
-            boxes.append(shapely.box(west - margin, south - margin, east + margin, north + margin))
-    shape = shapely.union_all(boxes)
-    return shapely.union_all([shape, translate(shape, xoff=-360), translate(shape, xoff=360)])
-
-
-def _zone_span(zone: int, south: float) -> tuple[float, float]:
-    """West and east edge of a zone in the band that starts at ``south``; equal where it is absent."""
-    west = zone * 6.0 - 186.0
-    if south == 56.0:
-        return {31: (0.0, 3.0), 32: (3.0, 12.0)}.get(zone, (west, west + 6))
-    if south == 72.0:
-        wide = {31: (0.0, 9.0), 33: (9.0, 21.0), 35: (21.0, 33.0), 37: (33.0, 42.0)}
-        gone = {32: (west, west), 34: (west, west), 36: (west, west)}
-        return (wide | gone).get(zone, (west, west + 6))
-    return (west, west + 6)
+    Args:
+        crs: The CRS.
+        confidence: Percent: how like the authority's definition it must be.
+    """
+    authority = crs.to_authority(min_confidence=confidence)
+    return ":".join(authority) if authority else str(crs.to_wkt())

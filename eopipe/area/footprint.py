@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 
-from eopipe.area.lonlat import cut_at_antimeridian
+from eopipe.area.crs import LONLAT, transformed
+from eopipe.area.lonlat import cut_at_antimeridian, polygons_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,14 +54,13 @@ def tile_footprints(region: GridArea, tiles: Sequence[Tile], size: int) -> list[
 
 def to_lonlat(geometries: Sequence[Any], crs: str, step: float) -> list[Any]:
     """Bring polygons to longitude and latitude, edges cut to ``step`` (CRS units) first."""
-    back = Transformer.from_crs(crs, 4326, always_xy=True)
     fine = shapely.segmentize(np.asarray(geometries, dtype=object), step)
-    found = shapely.transform(fine, lambda xy: np.round(np.column_stack(back.transform(xy[:, 0], xy[:, 1])), _DIGITS))
-    west, south, east, north = shapely.bounds(found).T
+    outlines = transformed(fine, crs, LONLAT, digits=_DIGITS)
+    west, south, east, north = shapely.bounds(outlines).T
     plain = (east - west < 180) & (west >= -180) & (east <= 180) & (south > -_POLE) & (north < _POLE)
     return [
         geometry if simple and geometry.is_valid else _unrolled(geometry)
-        for geometry, simple in zip(found, plain, strict=True)
+        for geometry, simple in zip(outlines, plain, strict=True)
     ]
 
 
@@ -73,8 +72,7 @@ def _clipped(geometry: Any, edges: NDArray[np.float64], slack: float) -> Any:
 
 
 def _polygons_of(geometry: Any) -> Any:
-    parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"]
-    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return polygons_of([part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon"])
 
 
 def _unrolled(geometry: Any) -> Any:
@@ -86,12 +84,12 @@ def _unrolled(geometry: Any) -> Any:
     return _polygons_of(shapely.union_all(parts))
 
 
-def _filled(places: NDArray[np.float64]) -> Any:
+def _filled(positions: NDArray[np.float64]) -> Any:
     """What one ring encloses: longitudes run on by the short way, a ring round a pole is closed over it."""
-    places = _at_poles(places)
-    steps = np.diff(places[:, 0])
-    lon = places[0, 0] + np.concatenate([[0.0], np.cumsum((steps + 180) % 360 - 180)])
-    lat = np.clip(places[:, 1], -90, 90)
+    positions = _at_poles(positions)
+    steps = np.diff(positions[:, 0])
+    lon = positions[0, 0] + np.concatenate([[0.0], np.cumsum((steps + 180) % 360 - 180)])
+    lat = np.clip(positions[:, 1], -90, 90)
     if abs(lon[-1] - lon[0]) > 180:
         pole = 90.0 if lat.mean() > 0 else -90.0
         lon, lat = np.append(lon, [lon[-1], lon[0]]), np.append(lat, [pole, pole])
@@ -99,19 +97,16 @@ def _filled(places: NDArray[np.float64]) -> Any:
     return _polygons_of(cut_at_antimeridian(ring))
 
 
-def _at_poles(places: NDArray[np.float64]) -> NDArray[np.float64]:
+def _at_poles(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     """Split a vertex at a pole, which has any longitude, into two: below the one before and the one after."""
-    ring = places[:-1]
+    ring = positions[:-1]
     polar = np.abs(ring[:, 1]) >= _POLE
     if not polar.any() or polar.all():
-        return places
+        return positions
     ring = np.roll(ring, -int(np.argmin(polar)), axis=0)  # start away from the pole
     polar = np.abs(ring[:, 1]) >= _POLE
-    found = []
-    for i, place in enumerate(ring):
-        if not polar[i]:
-            found.append(place)
-            continue
-        latitude = np.copysign(90.0, place[1])
-        found += [np.array([ring[i - 1, 0], latitude]), np.array([ring[(i + 1) % len(ring), 0], latitude])]
-    return np.array([*found, found[0]])
+    vertices = []
+    for i, (lon, lat) in enumerate(ring):
+        neighbours = (ring[i - 1, 0], ring[(i + 1) % len(ring), 0])
+        vertices += [(side, np.copysign(90.0, lat)) for side in neighbours] if polar[i] else [(lon, lat)]
+    return np.array([*vertices, vertices[0]])

@@ -7,6 +7,7 @@ runs along a parallel, so that the whole globe and polar caps can be written as 
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 from shapely.affinity import translate
 
-from eopipe.errors import AreaError
+from eopipe.area.crs import LONLAT, transformed
+from eopipe.errors import AreaError, short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +37,7 @@ class Area:
 
     Args:
         geometry: Polygon or MultiPolygon in EPSG:4326, x longitude in -180..180, y latitude.
-        notes: One line for each thing that was mended or decided while it was read.
+        notes: One line for each repair or decision made while it was read.
     """
 
     geometry: Any
@@ -59,7 +60,7 @@ class Area:
             polygons = [_from_bbox(value)]
         if not polygons:
             raise AreaError("area: the GeoJSON holds no polygon; give at least one Polygon or MultiPolygon")
-        return cls(cut_at_antimeridian(_mended(polygons, notes)), tuple(dict.fromkeys(notes)))
+        return cls(cut_at_antimeridian(_repaired(polygons, notes)), tuple(dict.fromkeys(notes)))
 
     @cached_property
     def crosses_antimeridian(self) -> bool:
@@ -80,8 +81,8 @@ class Area:
     @property
     def geojson(self) -> dict[str, Any]:
         """The geometry as a GeoJSON object, lists rather than tuples."""
-        found: dict[str, Any] = _as_lists(shapely.geometry.mapping(self.geometry))
-        return found
+        document: dict[str, Any] = json.loads(json.dumps(shapely.geometry.mapping(self.geometry)))
+        return document
 
     @cached_property
     def km2(self) -> float:
@@ -90,14 +91,17 @@ class Area:
         Computed in a cylindrical equal-area projection (EPSG:6933), where the box edges of a
         STAC query stay straight, so that it holds for the globe as for a field.
         """
-        project = Transformer.from_crs(4326, 6933, always_xy=True)
         fine = shapely.segmentize(self.geometry, _KM2_STEP)
-        flat = shapely.transform(fine, lambda xy: np.column_stack(project.transform(xy[:, 0], xy[:, 1])))
-        return float(flat.area) / 1e6
+        return float(transformed(fine, LONLAT, "EPSG:6933").area) / 1e6
 
 
 def _from_bbox(value: Any) -> Any:
-    west, south, east, north = _four_numbers(value)
+    try:
+        west, south, east, north = map(float, value)
+    except (TypeError, ValueError):
+        raise AreaError(
+            f"area: {short(value)} is no area; give [west, south, east, north] in degrees, or GeoJSON polygons"
+        ) from None
     _check_positions(np.array([[west, south], [east, north]]))
     if south >= north:
         raise AreaError(
@@ -118,18 +122,6 @@ def _from_bbox(value: Any) -> Any:
     if east - west > 360:
         raise AreaError(f"area: {west:g} to {east:g} is more than once round the globe; give at most 360 degrees")
     return shapely.box(west, south, east, north)
-
-
-def _four_numbers(value: Any) -> tuple[float, float, float, float]:
-    try:
-        numbers = [float(part) for part in value]
-    except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) != 4:
-        raise AreaError(
-            f"area: {_short(value)} is no area; give [west, south, east, north] in degrees, or GeoJSON polygons"
-        )
-    return (numbers[0], numbers[1], numbers[2], numbers[3])
 
 
 def _polygons(value: Mapping[str, Any]) -> Iterator[list[Any]]:
@@ -157,10 +149,10 @@ def _polygons(value: Mapping[str, Any]) -> Iterator[list[Any]]:
 
 
 def _members(value: Mapping[str, Any], key: str) -> Sequence[Any]:
-    found = value.get(key)
-    if not isinstance(found, list | tuple):
+    members = value.get(key)
+    if not isinstance(members, list | tuple):
         raise AreaError(f"area: the {value.get('type')} has no list {key!r}; give GeoJSON as RFC 7946 has it")
-    return found
+    return members
 
 
 def _check_crs(value: Mapping[str, Any]) -> None:
@@ -170,7 +162,7 @@ def _check_crs(value: Mapping[str, Any]) -> None:
     name = stated.get("properties", {}).get("name", "") if isinstance(stated, dict) else str(stated)
     if not str(name).upper().endswith(_LONLAT):
         raise AreaError(
-            f"area: the GeoJSON is in {_short(name or stated)}; convert it to longitude and latitude (EPSG:4326)"
+            f"area: the GeoJSON is in {short(name or stated)}; convert it to longitude and latitude (EPSG:4326)"
         )
 
 
@@ -188,32 +180,28 @@ def _unwrapped(rings: list[Any], notes: list[str]) -> Any:
 
 def _positions(ring: Any) -> NDArray[np.float64]:
     try:
-        found = np.array([[float(place[0]), float(place[1])] for place in ring], dtype=np.float64)
+        positions = np.array([[float(position[0]), float(position[1])] for position in ring], dtype=np.float64)
     except (TypeError, ValueError, IndexError):
-        raise AreaError(f"area: {_short(ring)} is no ring of [longitude, latitude] pairs") from None
-    if len(found) < 4 or (found[0] != found[-1]).any():
+        raise AreaError(f"area: {short(ring)} is no ring of [longitude, latitude] pairs") from None
+    if len(positions) < 4 or (positions[0] != positions[-1]).any():
         raise AreaError(
-            f"area: a ring of {len(found)} positions is not closed; give at least four, the last equal to the first"
+            f"area: a ring of {len(positions)} positions is not closed; give 4 or more, the last equal to the first"
         )
-    _check_positions(found)
-    return found
+    _check_positions(positions)
+    return positions
 
 
-def _check_positions(places: NDArray[np.float64]) -> None:
-    if not np.isfinite(places).all():
+def _check_positions(positions: NDArray[np.float64]) -> None:
+    if not np.isfinite(positions).all():
         raise AreaError("area: a coordinate is not a finite number; give degrees")
-    lon, lat = places[:, 0], places[:, 1]
+    lon, lat = positions[:, 0], positions[:, 1]
     if (np.abs(lat) > 90).any():
         worst = lat[np.abs(lat).argmax()]
-        swapped = (np.abs(lon) <= 90).all() and (np.abs(lat) <= 180).all()
-        metres = max(np.abs(lon).max(), np.abs(lat).max()) > 1000
-        hint = (
-            "are longitude and latitude swapped?"
-            if swapped
-            else "convert from metres to degrees (EPSG:4326)"
-            if metres
-            else "give [longitude, latitude] in degrees"
-        )
+        hint = "give [longitude, latitude] in degrees"
+        if (np.abs(lon) <= 90).all() and (np.abs(lat) <= 180).all():
+            hint = "are longitude and latitude swapped?"
+        elif max(np.abs(lon).max(), np.abs(lat).max()) > 1000:
+            hint = "convert from metres to degrees (EPSG:4326)"
         raise AreaError(f"area: latitude {worst:g} is outside -90..90; {hint}")
     if (np.abs(lon) > 360).any():
         raise AreaError(
@@ -222,21 +210,21 @@ def _check_positions(places: NDArray[np.float64]) -> None:
         )
 
 
-def _unwrap_ring(places: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
-    step = np.diff(places[:, 0])
+def _unwrap_ring(positions: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
+    step = np.diff(positions[:, 0])
     jumps = (np.abs(step) > 180) & (np.abs(step) != 360)
     if not jumps.any():
-        return places
+        return positions
     notes.append("area: an edge of more than 180 degrees is read as crossing the antimeridian")
     turns = np.concatenate([[0.0], np.cumsum(np.where(jumps, -360 * np.sign(step), 0.0))])
     if turns[-1] != 0:
         raise AreaError(
             "area: a ring goes round a pole; close it along -180 and 180 degrees up to latitude 90 or -90 (RFC 7946)"
         )
-    return np.column_stack([places[:, 0] + turns, places[:, 1]])
+    return np.column_stack([positions[:, 0] + turns, positions[:, 1]])
 
 
-def _mended(polygons: list[Any], notes: list[str]) -> Any:
+def _repaired(polygons: list[Any], notes: list[str]) -> Any:
     if not all(polygon.is_valid for polygon in polygons):
         notes.append("area: a polygon crosses or touches itself; mended, look at the map")
         polygons = [shapely.make_valid(polygon, method="structure", keep_collapsed=False) for polygon in polygons]
@@ -262,11 +250,13 @@ def cut_at_antimeridian(whole: Any) -> Any:
 
 
 def _only_polygons(geometry: Any) -> Any:
-    parts = [part for part in shapely.get_parts(geometry) if part.geom_type == "Polygon" and part.area > 0]
-    if geometry.geom_type == "GeometryCollection":
-        parts += [
-            p for g in shapely.get_parts(geometry) for p in shapely.get_parts(g) if g.geom_type == "MultiPolygon"
-        ]
+    # Twice, since a collection may hold multipolygons.
+    parts = [part for part in shapely.get_parts(shapely.get_parts(geometry)) if part.geom_type == "Polygon"]
+    return polygons_of([part for part in parts if part.area > 0])
+
+
+def polygons_of(parts: list[Any]) -> Any:
+    """One polygon as it is, several as a multipolygon."""
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
 
@@ -281,16 +271,3 @@ def _widest_gap(geometry: Any) -> tuple[float, float]:
             merged.append([low, high])
     gaps = [(before[1], after[0]) for before, after in pairwise(merged)]
     return max(gaps, key=lambda gap: gap[1] - gap[0], default=(0.0, 0.0))
-
-
-def _as_lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _as_lists(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_as_lists(part) for part in value]
-    return value
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,7 +3,7 @@
 A pixel belongs to the area when its centre lies inside (even-odd rule). What decides is a list
 of *toggles*: where the centre line of a pixel row crosses the outline, as the first column whose
 centre is past the crossing. A toggle depends on one edge and one absolute row and on nothing
-else, so masks, counts and part hashes cannot depend on the window they are asked for.
+else, so masks, counts and part hashes cannot depend on the box that they are computed for.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import CRS
 from shapely.affinity import translate
 
-from eopipe.area.crs import NAMED, is_geographic, resolve_crs
+from eopipe.area.crs import METRES_PER_DEGREE, crs_of, is_geographic, metres_per_unit
+from eopipe.area.grid_crs import resolve_crs
 from eopipe.area.lonlat import Area
 from eopipe.area.project import project_outline
 from eopipe.errors import AreaError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox, Tile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,7 +38,7 @@ _ABROAD = 30.0
 """Degrees outside its area of use at which a CRS is surely a mistake."""
 
 _WORST_SCALE = 10.0
-"""Web Mercator reaches it, in area, at 72 degrees; an area is mapped at a tenth of what it asked for."""
+"""Web Mercator reaches it, in area, at 72 degrees; so an area is mapped ten times as large as it is."""
 
 _BAND_ROWS = 1 << 19
 """Rows whose toggles are held at a time: bounds the memory of a continent's outline."""
@@ -65,10 +65,10 @@ class GridArea:
             AreaError: The CRS cannot hold the area in one piece, or the area holds no pixel.
         """
         check_resolution(grid)
-        found = cls(grid, project_outline(area, grid.crs, grid.resolution / 100))
-        _check_place(found, area)
-        _check_size(found, area)
-        return found
+        region = cls(grid, project_outline(area, grid.crs, grid.resolution / 100))
+        _check_location(region, area)
+        _check_size(region, area)
+        return region
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what defines it; workers rebuild the index of edges."""
@@ -99,30 +99,24 @@ class GridArea:
             counts[rows] = self._count(band, size)
         return index, counts
 
+    def _counts(self, size: int, box: PixelBox | None = None) -> Iterator[tuple[Tile, int]]:
+        """Squares that hold a pixel of the area, row by row, and how many; see :meth:`coverage`."""
+        index, counts = self.coverage(size, box)
+        for row, col in np.argwhere(counts).tolist():
+            yield Tile(index.row0 + row, index.col0 + col), int(counts[row, col])
+
     def tiles(self, size: int) -> list[Tile]:
         """Tiles of side ``size`` that hold at least one pixel of the area, row by row."""
-        index, counts = self.coverage(size)
-        rows, cols = np.nonzero(counts)
-        return [Tile(index.row0 + r, index.col0 + c) for r, c in zip(rows.tolist(), cols.tolist(), strict=True)]
+        return [tile for tile, _ in self._counts(size)]
 
     def tile_bounds(self, size: int) -> PixelBox:
         """Smallest box of TILE indices that holds all tiles of side ``size``."""
-        index, counts = self.coverage(size)
-        rows, cols = np.nonzero(counts)
-        return PixelBox(
-            index.row0 + int(rows.min()),
-            index.col0 + int(cols.min()),
-            index.row0 + int(rows.max()) + 1,
-            index.col0 + int(cols.max()) + 1,
-        )
+        rows, cols = zip(*((tile.row, tile.col) for tile, _ in self._counts(size)), strict=True)
+        return PixelBox(min(rows), min(cols), max(rows) + 1, max(cols) + 1)
 
     def cells(self, box: PixelBox) -> list[PixelBox]:
         """Cells of the lattice that touch ``box`` and hold at least one pixel of the area, row by row."""
-        index, counts = self.coverage(CELL, box)
-        rows, cols = np.nonzero(counts)
-        return [
-            Tile(index.row0 + r, index.col0 + c).box(CELL) for r, c in zip(rows.tolist(), cols.tolist(), strict=True)
-        ]
+        return [tile.box(CELL) for tile, _ in self._counts(CELL, box)]
 
     def mask(self, box: PixelBox) -> NDArray[np.bool_]:
         """``[y, x]``: True where the pixel's centre is inside the area."""
@@ -132,7 +126,7 @@ class GridArea:
         return np.bitwise_xor.accumulate(toggles, axis=1, out=toggles).view(np.bool_)
 
     def part(self, box: PixelBox) -> str:
-        """What of this box is inside: ``full``, ``none`` or a hash; equal for areas with equal masks here."""
+        """Which pixels of a box are inside: ``full``, ``none`` or a hash; equal for areas with equal masks there."""
         rows, cols = box.shape
         toggles = _odd(self._toggles(box))
         if toggles.size == 0:
@@ -143,23 +137,18 @@ class GridArea:
 
     def parts(self, size: int) -> dict[Tile, str]:
         """``part`` of every tile of side ``size``; hashes only the tiles that the outline cuts."""
-        index, counts = self.coverage(size)
-        found = {}
-        for r, c in zip(*(axis.tolist() for axis in np.nonzero(counts)), strict=True):
-            tile = Tile(index.row0 + r, index.col0 + c)
-            found[tile] = "full" if counts[r, c] == size * size else self.part(tile.box(size))
-        return found
+        return {tile: "full" if count == size**2 else self.part(tile.box(size)) for tile, count in self._counts(size)}
 
     @cached_property
     def _edges(self) -> NDArray[np.float64]:
         """``[n, 4]``: y0, x0, y1, x1 of each edge in absolute pixels, y0 < y1 (level edges cross no centre line)."""
         res = self.grid.resolution
-        found = []
+        rings = []
         for ring in shapely.get_rings(shapely.get_parts(self.geometry)):
             x, y = shapely.get_coordinates(ring).T
             down, right = -y / res, x / res
-            found.append(np.column_stack([down[:-1], right[:-1], down[1:], right[1:]]))
-        edges = np.concatenate(found)
+            rings.append(np.column_stack([down[:-1], right[:-1], down[1:], right[1:]]))
+        edges = np.concatenate(rings)
         upwards = edges[:, 0] > edges[:, 2]
         edges[upwards] = edges[upwards][:, [2, 3, 0, 1]]
         return edges[edges[:, 0] < edges[:, 2]]
@@ -169,15 +158,15 @@ class GridArea:
         return {}
 
     def _edges_in(self, row0: int, row1: int) -> NDArray[np.float64]:
-        """Edges that may cross a centre line of these rows; kept, since tiles of one row ask for the same."""
-        found = self._bands.get((row0, row1))
-        if found is None:
+        """Edges that may cross a centre line of these rows; cached, since tiles of one row share them."""
+        band = self._bands.get((row0, row1))
+        if band is None:
             edges = self._edges
-            found = edges[(edges[:, 2] > row0) & (edges[:, 0] < row1)]
+            band = edges[(edges[:, 2] > row0) & (edges[:, 0] < row1)]
             if len(self._bands) > 4096:
                 self._bands.clear()
-            self._bands[row0, row1] = found
-        return found
+            self._bands[row0, row1] = band
+        return band
 
     def _crossings(self, box: PixelBox) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows and columns of the toggles in a box's rows; columns are not clipped to the left of it."""
@@ -196,8 +185,8 @@ class GridArea:
     def _toggles(self, box: PixelBox) -> NDArray[np.int64]:
         """Flat indices into ``box`` where the mask flips for the rest of the row; may repeat."""
         rows, cols = self._crossings(box)
-        seen = cols < box.col1
-        return (rows[seen] - box.row0) * (box.col1 - box.col0) + np.maximum(cols[seen] - box.col0, 0)
+        inside = cols < box.col1
+        return (rows[inside] - box.row0) * (box.col1 - box.col0) + np.maximum(cols[inside] - box.col0, 0)
 
     def _count(self, band: PixelBox, size: int) -> NDArray[np.int64]:
         """Pixels of the area in each square of a band whose corners are multiples of ``size``."""
@@ -231,14 +220,14 @@ def check_resolution(grid: Grid) -> None:
         if res > 1:
             raise SpecError(
                 f"grid.resolution: {res:g} is in degrees, the unit of {grid.crs}; "
-                f"write {res / 111_320:.7f} if you mean {res:g} metres, or choose a CRS in metres (utm)"
+                f"write {res / METRES_PER_DEGREE:.7f} if you mean {res:g} metres, or choose a CRS in metres (utm)"
             )
         return
-    metres = res * CRS.from_user_input(grid.crs).axis_info[0].unit_conversion_factor
+    metres = res * metres_per_unit(grid.crs)
     if metres < 0.001:
         raise SpecError(
             f"grid.resolution: {res:g} is in the unit of the projected grid.crs, {metres:g} metres a pixel; "
-            f"write {res * 111_320:g} if you mean {res:g} degrees"
+            f"write {res * METRES_PER_DEGREE:g} if you mean {res:g} degrees"
         )
 
 
@@ -274,46 +263,46 @@ def _hilbert(y: NDArray[np.int64], x: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _odd(toggles: NDArray[np.int64]) -> NDArray[np.int64]:
     """The toggles that remain when pairs at one place cancel, sorted."""
-    places, times = np.unique(toggles, return_counts=True)
-    odd: NDArray[np.int64] = places[times % 2 == 1]
+    indices, times = np.unique(toggles, return_counts=True)
+    odd: NDArray[np.int64] = indices[times % 2 == 1]
     return odd
 
 
-def _check_place(found: GridArea, area: Area) -> None:
-    """Refuse a CRS far from home, such as a UTM zone on another continent: it answers, but with nonsense."""
-    crs = CRS.from_user_input(found.grid.crs)
-    if crs.is_geographic:
+def _check_location(region: GridArea, area: Area) -> None:
+    """Refuse a CRS far from its area of use, such as a UTM zone of another continent: it answers with nonsense."""
+    crs = region.grid.crs
+    if is_geographic(crs):
         return
     remedy = "choose a CRS made for this place, such as utm, or an equal-area grid"
-    use = crs.area_of_use
+    use = crs_of(crs).area_of_use
     if use is not None and not _near(use.bounds, area.geometry):
-        raise AreaError(f"area: {found.grid.crs} is made for {use.name.rstrip('.')}, far from here; {remedy}")
-    ratio = found.geometry.area * crs.axis_info[0].unit_conversion_factor ** 2 / (area.km2 * 1e6)
+        raise AreaError(f"area: {crs} is made for {use.name.rstrip('.')}, far from here; {remedy}")
+    ratio = region.geometry.area * metres_per_unit(crs) ** 2 / (area.km2 * 1e6)
     if not 1 / _WORST_SCALE < ratio < _WORST_SCALE:
-        raise AreaError(f"area: {found.grid.crs} shows it {ratio:.3g} times as large as it is; {remedy}")
+        raise AreaError(f"area: {crs} shows it {ratio:.3g} times as large as it is; {remedy}")
 
 
 def _near(bounds: tuple[float, float, float, float], geometry: Any) -> bool:
     """Whether a geometry comes within ``_ABROAD`` degrees of bounds; west > east crosses the antimeridian."""
     west, south, east, north = bounds
     east += 360 if west > east else 0
-    home = shapely.box(west, south, east, north).buffer(_ABROAD, join_style="mitre")
-    return any(home.intersects(translate(geometry, xoff=turn)) for turn in (-360, 0, 360))
+    extent = shapely.box(west, south, east, north).buffer(_ABROAD, join_style="mitre")
+    return any(extent.intersects(translate(geometry, xoff=turn)) for turn in (-360, 0, 360))
 
 
-def _check_size(found: GridArea, area: Area) -> None:
-    box = found.box
+def _check_size(region: GridArea, area: Area) -> None:
+    box = region.box
     if max(abs(edge) for edge in (box.row0, box.col0, box.row1, box.col1)) >= _LIMIT:
         rows, cols = box.shape
         raise SpecError(
-            f"grid.resolution: {found.grid.resolution:g} gives {rows:,} x {cols:,} pixels over {area.km2:,.0f} km², "
+            f"grid.resolution: {region.grid.resolution:g} gives {rows:,} x {cols:,} pixels over {area.km2:,.0f} km², "
             "more than a raster can hold (2^31 a side); give a coarser resolution or another unit"
         )
-    if max(box.shape) <= _SMALL and not found.mask(box).any():
+    if max(box.shape) <= _SMALL and not region.mask(box).any():
         raise AreaError(
             f"area: {area.km2 * 1e6:.3g} m² holds the centre of no pixel at grid.resolution "
-            f"{found.grid.resolution:g}; enlarge the area or refine the resolution"
+            f"{region.grid.resolution:g}; enlarge the area or refine the resolution"
         )
 
 
-__all__ = ["NAMED", "Area", "GridArea", "check_resolution", "is_geographic", "resolve_crs", "space_filling"]
+__all__ = ["Area", "GridArea", "check_resolution", "resolve_crs", "space_filling"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
 
+from eopipe.area.crs import LONLAT, crs_of, is_geographic, transformer
 from eopipe.errors import AreaError
 
 if TYPE_CHECKING:
@@ -32,18 +32,17 @@ def project_outline(area: Area, crs: str, tolerance: float) -> Any:
     Raises:
         AreaError: The CRS cannot show the area, is cut inside it, or is cut at ±180 where the area crosses it.
     """
-    to_grid = Transformer.from_crs(4326, crs, always_xy=True)
-    rings = [
-        [_densified(shapely.get_coordinates(ring), to_grid, tolerance, crs) for ring in shapely.get_rings(part)]
-        for part in shapely.get_parts(area.geometry)
-    ]
-    polygons = [shapely.Polygon(part[0], part[1:]) for part in rings]
+    polygons = []
+    for polygon in shapely.get_parts(area.geometry):
+        outer, *holes = [
+            _densified(shapely.get_coordinates(ring), tolerance, crs) for ring in shapely.get_rings(polygon)
+        ]
+        polygons.append(shapely.Polygon(outer, holes))
     if area.crosses_antimeridian:
-        _check_seam(area, to_grid, tolerance, crs)
-    if not (area.geometry.bounds[0] == -180.0 and area.geometry.bounds[2] == 180.0) or CRS(crs).is_geographic:
-        whole = shapely.union_all(_valid(polygons))
-    else:
-        whole = shapely.union_all(_valid(polygons), grid_size=tolerance * _SEAM)
+        _check_seam(area, tolerance, crs)
+    west, _, east, _ = area.geometry.bounds
+    seam = west == -180.0 and east == 180.0 and not is_geographic(crs)
+    whole = shapely.union_all(_valid(polygons), grid_size=tolerance * _SEAM if seam else None)
     if whole.is_empty or not whole.area > 0:
         raise AreaError(f"area: nothing of it is left in {_name(crs)}; choose a CRS made for this place")
     return whole
@@ -54,49 +53,49 @@ def _valid(polygons: list[Any]) -> list[Any]:
     return [p if p.is_valid else shapely.make_valid(p, method="structure", keep_collapsed=False) for p in polygons]
 
 
-def _densified(places: NDArray[np.float64], to_grid: Transformer, tolerance: float, crs: str) -> NDArray[np.float64]:
+def _densified(positions: NDArray[np.float64], tolerance: float, crs: str) -> NDArray[np.float64]:
     """Ring ``[n, 2]`` in the CRS: every edge is halved until its middle is where the straight edge has it."""
-    places = shapely.get_coordinates(shapely.segmentize(shapely.LinearRing(places), _FIRST_STEP))
-    flat = _project(places, to_grid, crs)
-    fresh = np.ones(len(places) - 1, dtype=bool)
+    positions = shapely.get_coordinates(shapely.segmentize(shapely.LinearRing(positions), _FIRST_STEP))
+    flat = _project(positions, crs)
+    fresh = np.ones(len(positions) - 1, dtype=bool)
     for _ in range(_ROUNDS):
         at = np.nonzero(fresh)[0]
-        middle = (places[at] + places[at + 1]) / 2
-        flat_middle = _project(middle, to_grid, crs)
+        middle = (positions[at] + positions[at + 1]) / 2
+        flat_middle = _project(middle, crs)
         off = np.linalg.norm(flat_middle - (flat[at] + flat[at + 1]) / 2, axis=1)
         bent = off > tolerance
         if not bent.any():
             return flat
-        if len(places) + len(at) > _MOST_VERTICES:
+        if len(positions) + len(at) > _MOST_VERTICES:
             break
         at = at[bent]
-        places = np.insert(places, at + 1, middle[bent], axis=0)
+        positions = np.insert(positions, at + 1, middle[bent], axis=0)
         flat = np.insert(flat, at + 1, flat_middle[bent], axis=0)
-        fresh = np.zeros(len(places) - 1, dtype=bool)
+        fresh = np.zeros(len(positions) - 1, dtype=bool)
         halves = at + np.arange(len(at))
         fresh[halves] = fresh[halves + 1] = True
-    lon, lat = places[np.nonzero(fresh)[0][0]]
+    lon, lat = positions[np.nonzero(fresh)[0][0]]
     raise AreaError(
         f"area: {_name(crs)} is cut, or stretched beyond use, near longitude {lon:.2f}, latitude {lat:.2f}; "
         "choose a CRS made for this place, or cut the area and run twice"
     )
 
 
-def _project(places: NDArray[np.float64], to_grid: Transformer, crs: str) -> NDArray[np.float64]:
-    flat = np.column_stack(to_grid.transform(places[:, 0], places[:, 1]))
+def _project(positions: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+    flat = np.column_stack(transformer(LONLAT, crs).transform(positions[:, 0], positions[:, 1]))
     lost = ~np.isfinite(flat).all(axis=1)
     if lost.any():
-        lon, lat = places[lost][0]
+        lon, lat = positions[lost][0]
         raise AreaError(
             f"area: longitude {lon:g}, latitude {lat:g} has no place in {_name(crs)}; choose a CRS made for this area"
         )
     return flat
 
 
-def _check_seam(area: Area, to_grid: Transformer, tolerance: float, crs: str) -> None:
+def _check_seam(area: Area, tolerance: float, crs: str) -> None:
     """Refuse a CRS that puts the two sides of the antimeridian far apart: its store would span the globe."""
     lat = area.geometry.bounds[1::2]
-    sides = _project(np.array([[-180.0, lat[0]], [180.0, lat[0]], [-180.0, lat[1]], [180.0, lat[1]]]), to_grid, crs)
+    sides = _project(np.array([[-180.0, lat[0]], [180.0, lat[0]], [-180.0, lat[1]], [180.0, lat[1]]]), crs)
     if np.abs(sides[0::2] - sides[1::2]).max() > 100 * tolerance:
         raise AreaError(
             f"area: it crosses the antimeridian, where {_name(crs)} is cut, so its map would span the globe; "
@@ -105,4 +104,4 @@ def _check_seam(area: Area, to_grid: Transformer, tolerance: float, crs: str) ->
 
 
 def _name(crs: str) -> str:
-    return crs if len(crs) < 40 else str(CRS(crs).name)
+    return crs if len(crs) < 40 else str(crs_of(crs).name)

@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 import typer
 
 from eopipe.cli import change, demo, evaluation, runs, tools  # noqa: F401  (they add their commands)
-from eopipe.cli.app import app, redacted
+from eopipe.cli.app import app
 from eopipe.errors import EopipeError
+from eopipe.redact import redact
 
 __all__ = ["main"]
 
@@ -21,7 +22,7 @@ def main() -> None:
     try:
         sys.exit(app(prog_name="eopipe", standalone_mode=False) or 0)
     except EopipeError as error:
-        typer.echo(f"eopipe: {redacted(' '.join(str(error).split()))}", err=True)
+        typer.echo(f"eopipe: {redact(' '.join(str(error).split()))}", err=True)
         sys.exit(error.exit_status)
     except KeyboardInterrupt:
         typer.echo("eopipe: interrupted", err=True)
@@ -32,7 +33,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  (a bug is reported with its traceback and exit status 1)
         if hasattr(error, "format_message"):  # typer's own, for a wrong command line; it has no public base class
             _refuse_usage(error)
-        typer.echo(redacted(traceback.format_exc()), err=True)
+        typer.echo(redact(traceback.format_exc()), err=True)
         typer.echo("eopipe: this is a bug in eopipe; please report it with the lines above", err=True)
         sys.exit(1)
 

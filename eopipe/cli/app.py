@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from eopipe.cli.options import option
+from eopipe.redact import redact
 from eopipe.versions import __version__
 
 if TYPE_CHECKING:
@@ -38,14 +39,7 @@ class _Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return redacted(super().format(record))
-
-
-def redacted(text: str) -> str:
-    """A text without signatures and passwords."""
-    from eopipe.stac.signing import redact  # noqa: PLC0415  (loads an HTTP library; most commands log nothing)
-
-    return redact(text)
+        return redact(super().format(record))
 
 
 def _version(requested: bool) -> None:

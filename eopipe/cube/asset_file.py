@@ -13,6 +13,7 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,11 +23,12 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from eopipe.cube.cell_coordinates import Source
-from eopipe.cube.gdal_settings import driver_of, gdal_env, gdal_path, gdal_worker_env, settings_for, worker_settings
+from eopipe.cube.cell_coordinates import Georeference
+from eopipe.cube.gdal_settings import driver_of, gdal_env, gdal_path, is_remote, settings_for
 from eopipe.cube.http_probe import probe
-from eopipe.cube.read_errors import SAID, classify, plain
+from eopipe.cube.read_errors import GDAL_MESSAGES, classify
 from eopipe.errors import TileFault
+from eopipe.redact import bare_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,18 +85,12 @@ class ReadStats:
 
 
 DOUBTS = 2
-"""So often a remote file that seems corrupt is opened anew: where a connection breaks while GDAL reads a header, all
-it says is that it knows no such format."""
+"""How often a remote file that seems corrupt is opened anew: a connection that breaks within the header makes GDAL
+report an unknown format."""
 
 _FAILED: set[str] = set()
 """Addresses that failed in this process. GDAL would answer for them from memory, also in a later run on the same
-workers, when the file has long been mended; so they are opened past its cache from then on."""
-
-
-@dataclass
-class _Handle:
-    dataset: Any
-    source: Source
+workers, when the file is whole again; so they are opened past its cache from then on."""
 
 
 class AssetFile:
@@ -126,7 +122,7 @@ class AssetFile:
         self._retry = retry
         self._stats = stats
         self._closing = closing or threading.Event()
-        self._handles: dict[int, _Handle] = {}
+        self._datasets: dict[int, Any] = {}
         self._facts: dict[tuple[int, float | None], Facts] = {}
         self._fresh = ref.href in _FAILED
         self._touched: set[tuple[int, int, int]] = set()
@@ -136,7 +132,7 @@ class AssetFile:
         with self.lock:
             key = (ref.band_index, ref.nodata)
             if key not in self._facts:
-                self._facts[key] = self._attempts(lambda: self._look(ref))
+                self._facts[key] = self._attempts(lambda: self._inspect(ref))
             return self._facts[key]
 
     def read(self, ref: AssetRef, window: PixelBox, level: int) -> NDArray[Any]:
@@ -150,61 +146,59 @@ class AssetFile:
         facts = self.facts(ref)
 
         def once() -> NDArray[Any]:
-            dataset = self._handle(level).dataset
+            dataset = self._dataset(level)
             pixels: NDArray[Any] = dataset.read(ref.band_index, window=area)
             return _with_mask(pixels, dataset.read_masks(ref.band_index, window=area)) if facts.masked else pixels
 
         started = time.perf_counter()
         with self.lock:
-            found: NDArray[Any] = self._attempts(once)
+            pixels: NDArray[Any] = self._attempts(once)
             size = self._compressed(ref, facts, window, level)
         self._stats.add(reads=1, seconds=time.perf_counter() - started, bytes_read=size)
-        return found
+        return pixels
 
     def _compressed(self, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> int:
         """Compressed bytes of the window's blocks that no read before touched, as the header states them."""
-        if level not in self._handles:
+        if level not in self._datasets:
             return 0
-        dataset, total = self._handles[level].dataset, 0
-        height, width = facts.block
-        for row in range(window.row0 // height, -(-window.row1 // height)):
-            for col in range(window.col0 // width, -(-window.col1 // width)):
-                if (level, row, col) not in self._touched:
-                    self._touched.add((level, row, col))
-                    # An overview's own handle calls its blocks as a file calls those of its full resolution.
-                    total += int(dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=ref.band_index) or 0)
+        total = 0
+        for row, col in product(*facts.blocks(window)):
+            if (level, row, col) not in self._touched:
+                self._touched.add((level, row, col))
+                # A dataset of one overview calls its blocks as a file calls those of its full resolution.
+                total += _block_size(self._datasets[level], ref.band_index, row, col)
         return total
 
     def close(self) -> None:
         """Close every level; a later read opens again."""
         with self.lock, gdal_env():
-            for handle in self._handles.values():
+            for dataset in self._datasets.values():
                 with suppress(RasterioError):
-                    handle.dataset.close()
-            self._handles.clear()
+                    dataset.close()
+            self._datasets.clear()
 
     @property
     def is_open(self) -> bool:
-        """Whether a handle is held."""
-        return bool(self._handles)
+        """Whether a dataset is open."""
+        return bool(self._datasets)
 
     def _attempts(self, action: Callable[[], Any]) -> Any:
         doubts = 0
         for attempt in range(self._retry.attempts):
-            SAID.listen()
+            GDAL_MESSAGES.listen()
             try:
                 with gdal_env():
                     return action()
             except (RasterioError, OSError, ValueError, IndexError) as error:
                 # A ValueError or IndexError comes from damaged headers (rasterio checks late).
-                fault = classify(error, self.ref.href, SAID.heard())
+                fault = classify(error, self.ref.href, GDAL_MESSAGES.collect())
                 if fault.reason in {"read.truncated", "read.corrupt"}:
                     fault = self._ask_server(fault)
-                if fault.reason == "read.corrupt" and self._remote and doubts < DOUBTS:
+                if fault.reason == "read.corrupt" and is_remote(self.ref.href) and doubts < DOUBTS:
                     doubts += 1
                     fault = TileFault(fault.reason, fault.detail, transient=True)
             finally:
-                SAID.heard()
+                GDAL_MESSAGES.collect()
             self.close()
             if not fault.transient or attempt + 1 == self._retry.attempts or self._closing.is_set():
                 break
@@ -216,46 +210,42 @@ class AssetFile:
 
     def _ask_server(self, fault: TileFault) -> TileFault:
         """The server's own answer, where it is a bad one: GDAL keeps the status of a data request to itself."""
-        if not self._remote:
+        if not is_remote(self.ref.href):
             # A file on disk does not grow while it is tried again.
             return TileFault(fault.reason, fault.detail)
-        href = self._sign(self.ref.href) if self._sign else self.ref.href
-        return probe(href, self.ref.href) or fault
+        return probe(self._signed(), self.ref.href) or fault
 
-    @property
-    def _remote(self) -> bool:
-        return gdal_path(self.ref.href).startswith("/vsi")
+    def _signed(self) -> str:
+        return self._sign(self.ref.href) if self._sign else self.ref.href
 
-    def _handle(self, level: int) -> _Handle:
-        if level not in self._handles:
-            self._handles[level] = self._open(level)
-        return self._handles[level]
+    def _dataset(self, level: int) -> Any:
+        if level not in self._datasets:
+            self._datasets[level] = self._open(level)
+        return self._datasets[level]
 
-    def _open(self, level: int) -> _Handle:
+    def _open(self, level: int) -> Any:
         options = settings_for(self.ref, requester_pays=self._pays)
-        href = self._sign(self.ref.href) if self._sign else self.ref.href
-        path = gdal_path(href)
+        path = gdal_path(self._signed())
         if self._fresh:
             options["CPL_VSIL_CURL_NON_CACHED"] = path
         extra = {} if level < 0 else {"overview_level": level}
         with gdal_env(**options), warnings.catch_warnings():
-            # _source says it, with the remedy. Threads may leave this one filter standing; no harm.
+            # _georeference says it, with the remedy. Threads may leave this one filter in place; no harm.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             dataset = rasterio.open(path, driver=driver_of(self.ref.href), sharing=False, **extra)
         self._stats.add(opens=1)
-        return _Handle(dataset, _source(dataset, self.ref))
+        return dataset
 
-    def _look(self, ref: AssetRef) -> Facts:
-        handle = self._handle(-1)
-        dataset, index = handle.dataset, ref.band_index
+    def _inspect(self, ref: AssetRef) -> Facts:
+        dataset, index = self._dataset(-1), ref.band_index
         if index > dataset.count:
             raise TileFault(
-                "read.corrupt", f"{plain(ref.href)} has {dataset.count} bands; the item says band {index}"
+                "read.corrupt", f"{bare_url(ref.href)} has {dataset.count} bands; the item says band {index}"
             )
         nodata = ref.nodata if ref.nodata is not None else dataset.nodatavals[index - 1]
         flags = dataset.mask_flag_enums[index - 1]
         return Facts(
-            source=handle.source,
+            georeference=_georeference(dataset, ref),
             factors=tuple(dataset.overviews(index)),
             dtype=str(dataset.dtypes[index - 1]),
             nodata=None if nodata is None else float(nodata),
@@ -266,37 +256,60 @@ class AssetFile:
     def block_sizes(self, ref: AssetRef, level: int) -> NDArray[np.int64]:
         """Compressed bytes of each block of a band, ``[rows, cols]``; 0 where sparse or not known."""
         facts = self.facts(ref)
-        shape, (height, width) = facts.level_source(level).shape, facts.block
-        found = np.zeros((-(-shape[0] // height), -(-shape[1] // width)), np.int64)
         extra = {} if level < 0 else {"ovr": level}
         with self.lock:
-            dataset = self._handle(-1).dataset
-            for (row, col), _ in np.ndenumerate(found):
-                size = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=ref.band_index, **extra)
-                found[row, col] = int(size or 0)
-        return found
+            sizes = np.zeros(facts.block_counts(level), np.int64)
+            for row, col in np.ndindex(sizes.shape):
+                sizes[row, col] = _block_size(self._dataset(-1), ref.band_index, row, col, **extra)
+        return sizes
+
+
+def _block_size(dataset: Any, band: int, row: int, col: int, **extra: int) -> int:
+    return int(dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band, **extra) or 0)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a file says of itself and of one band."""
+    """What a file says of itself and of one band.
 
-    source: Source
+    Args:
+        georeference: Of full resolution.
+        factors: How many times coarser each overview is.
+        dtype: Type of the pixels.
+        nodata: DN without data, as the item says it, else the file; None where neither does.
+        masked: Whether the file's own mask or alpha counts.
+        block: Rows and columns of a block.
+    """
+
+    georeference: Georeference
     factors: tuple[int, ...]
     dtype: str
     nodata: float | None
     masked: bool
     block: tuple[int, int]
 
-    def level_source(self, level: int) -> Source:
-        """Georeferencing of an overview (or of the file, for -1)."""
+    def level(self, level: int) -> Georeference:
+        """Georeference of an overview (or of the file, for -1)."""
+        full = self.georeference
         if level < 0:
-            return self.source
-        rows, cols = (-(-side // self.factors[level]) for side in self.source.shape)
-        wide, tall, own = self.source.shape[1] / cols, self.source.shape[0] / rows, self.source.transform
+            return full
+        rows, cols = (-(-side // self.factors[level]) for side in full.shape)
+        wide, tall, a = full.shape[1] / cols, full.shape[0] / rows, full.transform
         # Written out: affine 2 multiplies with *, affine 3 with @, and warns of the other.
-        transform = Affine(own.a * wide, own.b * tall, own.c, own.d * wide, own.e * tall, own.f)
-        return Source(self.source.crs, transform, (rows, cols))
+        return Georeference(full.crs, Affine(a.a * wide, a.b * tall, a.c, a.d * wide, a.e * tall, a.f), (rows, cols))
+
+    def block_counts(self, level: int) -> tuple[int, int]:
+        """Rows and columns of blocks in an overview (or in the file, for -1)."""
+        rows, cols = self.level(level).shape
+        return -(-rows // self.block[0]), -(-cols // self.block[1])
+
+    def blocks(self, window: PixelBox) -> tuple[range, range]:
+        """Rows and columns of the blocks that a window touches."""
+        height, width = self.block
+        return (
+            range(window.row0 // height, -(-window.row1 // height)),
+            range(window.col0 // width, -(-window.col1 // width)),
+        )
 
     def level_for(self, ratio: float) -> int:
         """The coarsest overview that is still finer than the grid, given source pixels per grid pixel."""
@@ -305,7 +318,7 @@ class Facts:
 
 
 MASKED = -(2**30)
-"""Stands in int32 pixels for one that the file's own mask leaves out."""
+"""Value of an int32 pixel that the file's own mask leaves out."""
 
 
 def _with_mask(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
@@ -318,28 +331,17 @@ def _with_mask(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
     return wide
 
 
-def _source(dataset: Any, ref: AssetRef) -> Source:
+def _georeference(dataset: Any, ref: AssetRef) -> Georeference:
     if dataset.crs is None or dataset.transform == Affine.identity():
         points = bool(dataset.gcps[0])
         how = "only ground control points" if points else "no CRS or no geotransform"
         # Control points carry no relief between them: a radar's slopes would lie hundreds of metres off.
         better = "with terrain correction, or take a terrain-corrected product (SAR: RTC), " if points else ""
         raise TileFault(
-            "read.corrupt", f"{plain(ref.href)} has {how}; warp it to a map projection {better}before mapping from it"
+            "read.corrupt",
+            f"{bare_url(ref.href)} has {how}; warp it to a map projection {better}before mapping from it",
         )
     epsg = dataset.crs.to_epsg(confidence_threshold=100)
-    return Source(
+    return Georeference(
         f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt(), dataset.transform, (dataset.height, dataset.width)
     )
-
-
-__all__ = [
-    "AssetFile",
-    "ReadStats",
-    "RetryPolicy",
-    "classify",
-    "gdal_path",
-    "gdal_worker_env",
-    "settings_for",
-    "worker_settings",
-]

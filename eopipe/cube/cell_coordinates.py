@@ -3,20 +3,20 @@
 Coordinates are transformed exactly at the nodes of a cell, 16 pixels apart, and
 interpolated between them; where that is not good to 1/64 of a pixel (grids of kilometres, poles)
 every pixel's corner is a node. GDAL's own approximation depends on the window
-it is given, and changed 1 to 81 percent of the pixels with it (DESIGN §3): this one cannot.
+it is given, and changed 1 to 81 percent of the pixels with it: this one cannot
+(docs/ARCHITECTURE.md, "Reading").
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from eopipe.area.crs import is_geographic, same_crs, transformer
 from eopipe.cube.resample import ONE, STEP
 from eopipe.errors import TileFault
 from eopipe.grid import CELL, PixelBox
@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from eopipe.grid import Grid
 
 _TOLERANCE = 1 / 64
+_FAR = 2.0**40
 
 FINER = 4 / 3
 """Source pixels per grid pixel above which the resampling triangle is widened against aliasing."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Georeferencing of one level of one file, as the file itself says."""
+class Georeference:
+    """CRS, transform and shape (rows, columns) of one level of one file, as the file itself says."""
 
     crs: str
     transform: Affine
@@ -69,11 +70,14 @@ class CellMap:
     ) -> PixelBox | None:
         """The source pixels that resampling ``box`` may touch, clipped to the file; None if there are none."""
         index = self.part(cell, box)
-        rows, cols = self.rows[index], self.cols[index]
-        if not (np.isfinite(rows).any() and np.isfinite(cols).any()):
+        spans = [
+            _span(nodes[index], margin, size)
+            for nodes, margin, size in zip((self.rows, self.cols), reach, shape, strict=True)
+        ]
+        if spans[0] is None or spans[1] is None:
             return None
-        found = _window(rows, cols, reach, shape)
-        return None if found.empty else found
+        window = PixelBox(spans[0][0], spans[1][0], spans[0][1], spans[1][1])
+        return None if window.empty else window
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -91,30 +95,13 @@ class CellMap:
         return (round(rows * ONE), round(cols * ONE))
 
 
-def _window(
-    rows: NDArray[np.float64], cols: NDArray[np.float64], reach: tuple[int, int], shape: tuple[int, int]
-) -> PixelBox:
-    low_r, high_r = np.nanmin(_finite(rows)), np.nanmax(_finite(rows))
-    low_c, high_c = np.nanmin(_finite(cols)), np.nanmax(_finite(cols))
-    limit = 2.0**40
-    row0, row1 = int(max(np.floor(low_r), -limit)) - reach[0], int(min(np.ceil(high_r), limit)) + reach[0]
-    col0, col1 = int(max(np.floor(low_c), -limit)) - reach[1], int(min(np.ceil(high_c), limit)) + reach[1]
-    return PixelBox(max(row0, 0), max(col0, 0), min(row1, shape[0]), min(col1, shape[1]))
-
-
-def _finite(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-@lru_cache(maxsize=256)
-def same_crs(first: str, second: str) -> bool:
-    """Whether two CRS texts mean the same system, axis order aside."""
-    if first == second:
-        return True
-    try:
-        return bool(CRS.from_user_input(first).equals(CRS.from_user_input(second), ignore_axis_order=True))
-    except CRSError:
-        return False
+def _span(nodes: NDArray[np.float64], margin: int, size: int) -> tuple[int, int] | None:
+    """First and last row (or column) under the nodes, grown by ``margin``, within 0..size; None where none is."""
+    finite = nodes[np.isfinite(nodes)]
+    if not finite.size:
+        return None
+    first, last = max(np.floor(finite.min()), -_FAR), min(np.ceil(finite.max()), _FAR)
+    return max(int(first) - margin, 0), min(int(last) + margin, size)
 
 
 class Geometry:
@@ -129,11 +116,10 @@ class Geometry:
         self._grid = grid
         self._keep = keep
         self._nodes: dict[tuple[int, int, str], tuple[NDArray[np.float64], NDArray[np.float64], int]] = {}
-        self._transformers: dict[str, Transformer] = {}
         # PROJ contexts belong to one thread at a time.
         self._lock = threading.Lock()
 
-    def cell_map(self, cell: PixelBox, source: Source) -> CellMap:
+    def cell_map(self, cell: PixelBox, source: Georeference) -> CellMap:
         """The cell's nodes in source pixels."""
         x, y, step = self._projected(cell, source.crs)
         if _geographic(source.crs):
@@ -146,12 +132,12 @@ class Geometry:
     def _projected(self, cell: PixelBox, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         key = (cell.row0, cell.col0, crs)
         with self._lock:
-            found = self._nodes.get(key)
-            if found is None:
-                found = self._nodes[key] = self._compute(cell, crs)
+            nodes = self._nodes.get(key)
+            if nodes is None:
+                nodes = self._nodes[key] = self._compute(cell, crs)
                 if len(self._nodes) > self._keep:
                     del self._nodes[next(iter(self._nodes))]
-            return found
+            return nodes
 
     def _compute(self, cell: PixelBox, crs: str) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         if same_crs(self._grid.crs, crs):
@@ -172,9 +158,7 @@ class Geometry:
     def _transform(
         self, points: tuple[NDArray[np.float64], NDArray[np.float64]], crs: str
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if crs not in self._transformers:
-            self._transformers[crs] = Transformer.from_crs(self._grid.crs, crs, always_xy=True)
-        return self._transformers[crs].transform(*points)
+        return transformer(self._grid.crs, crs).transform(*points)
 
 
 def _smooth(
@@ -192,15 +176,14 @@ def _smooth(
     return error <= _TOLERANCE * size
 
 
-@lru_cache(maxsize=256)
 def _geographic(crs: str) -> bool:
     try:
-        return bool(CRS.from_user_input(crs).is_geographic)
+        return is_geographic(crs)
     except CRSError as error:
         raise TileFault("read.corrupt", f"the file's CRS {crs[:60]!r} is unknown to PROJ: {error}") from None
 
 
-def _unwrap(x: NDArray[np.float64], source: Source) -> NDArray[np.float64]:
+def _unwrap(x: NDArray[np.float64], source: Georeference) -> NDArray[np.float64]:
     """Longitudes of a cell without a jump at 180 degrees, shifted to where the file lies."""
     finite = x[np.isfinite(x)]
     if finite.size == 0:

@@ -7,20 +7,23 @@ that a tile of a run sees, byte for byte before the conversion to reflectance (o
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import dask.array as da
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor that reads what is written here)
 import xarray as xr
-from pyproj import CRS
 
-from eopipe.area.on_grid import Area, GridArea, resolve_crs
-from eopipe.cube.asset_file import gdal_worker_env
+from eopipe.area.crs import crs_of
+from eopipe.area.grid_crs import resolve_crs
+from eopipe.area.lonlat import Area
+from eopipe.area.on_grid import GridArea
+from eopipe.cube.gdal_settings import gdal_worker_env
+from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.cube.reader import ReadSettings, TileReader
 from eopipe.cube.sar import decibels, modality_of
-from eopipe.cube.scenes import Scene, scenes_from_items, solar_day
+from eopipe.cube.scenes import Scene, middle_longitude, solar_day
 from eopipe.errors import NoItemsError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox
 from eopipe.spec import MaskSpec, SarSpec
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.snapshot import Snapshot
+    from eopipe.snapshot import SceneIndex, Snapshot
 
 BLOCK_CACHE = 682 * 2**20
 """Bytes of GDAL's block cache in a notebook's process."""
@@ -82,8 +85,7 @@ class Cube:
 
     def settings_for(self, bands: Sequence[str], *, factor: int = 1) -> ReadSettings:
         """The cube's settings for other bands, on a lattice ``factor`` times finer."""
-        grid = Grid(self.grid.crs, self.grid.resolution / factor) if factor != 1 else self.grid
-        return replace(self.settings, bands=tuple(bands), grid=grid)
+        return replace(self.settings, bands=tuple(bands), grid=self.grid.finer(factor))
 
     def scenes(self, box: PixelBox, bands: Sequence[str], grid: Grid | None = None) -> list[list[Scene]]:
         """The scenes that touch a box, one list a slot, in scene order.
@@ -91,11 +93,10 @@ class Cube:
         Raises:
             ItemError: An item lacks a band.
         """
-        place = grid or self.grid
-        found = {int(row) for row in _index_of(self.snapshot, place).query(np.array([place.bounds(box)]))[0]}
-        rows = [[row for row in slot.rows if row in found] for slot in self.slots]
-        settings = self.settings
-        return [scenes_from_items(self.snapshot.items(part), bands, settings.mask, settings.sar) for part in rows]
+        grid, settings = grid or self.grid, self.settings
+        touching = set(_index_of(self.snapshot, grid).query(np.array([grid.bounds(box)]))[0].tolist())
+        rows = [[row for row in slot.rows if row in touching] for slot in self.slots]
+        return [scenes_from_items(self.snapshot.items(some), bands, settings.mask, settings.sar) for some in rows]
 
     def read(self, box: PixelBox) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Reflectance ``[slot, band, y, x]`` with NaN where invalid, and observations ``[slot, y, x]``; of SAR dB.
@@ -121,24 +122,18 @@ class Cube:
         coords = _coordinates(self.grid, self.box)
         coords["time"] = ("time", np.array([slot.time for slot in self.slots], "datetime64[ns]"))
         coords["slot"] = ("time", np.array([slot.label for slot in self.slots], dtype=str))
-        said = ("dB", "radar backscatter") if self.settings.modality == "sar" else ("1", "reflectance")
-        attrs = {"grid_mapping": "spatial_ref", "units": said[0], "long_name": said[1]}
+        units, name = ("dB", "radar backscatter") if self.settings.modality == "sar" else ("1", "reflectance")
+        attrs = {"grid_mapping": "spatial_ref", "units": units, "long_name": name}
         variables = {
             band: (("time", "y", "x"), array[:, number], attrs) for number, band in enumerate(self.settings.bands)
         }
         return xr.Dataset(variables, coords, {"composite": self.settings.composite, "snapshot": self.snapshot.hash})
 
     def _array(self) -> Any:
-        rows, cols = (
-            _edges(self.box.row0, self.box.row1, self.chunk),
-            _edges(self.box.col0, self.box.col1, self.chunk),
-        )
-        chunks = (
-            (1,) * len(self.slots),
-            (len(self.settings.bands),),
-            tuple(int(n) for n in np.diff(rows)),
-            tuple(int(n) for n in np.diff(cols)),
-        )
+        rows = _edges(self.box.row0, self.box.row1, self.chunk)
+        cols = _edges(self.box.col0, self.box.col1, self.chunk)
+        sides = (tuple(np.diff(edges).tolist()) for edges in (rows, cols))
+        chunks = ((1,) * len(self.slots), (len(self.settings.bands),), *sides)
         return da.map_blocks(
             _read_chunk,
             cube=self,
@@ -172,31 +167,22 @@ def _edges(first: int, last: int, step: int) -> list[int]:
     return [first, *range((first // step + 1) * step, last, step), last]
 
 
-@lru_cache(maxsize=8)
-def _cached_index(key: tuple[str, Grid], holder: _Holder) -> Any:
-    return holder.snapshot.scenes(key[1])
+_INDEXES: dict[tuple[str, Grid], SceneIndex] = {}
 
 
-class _Holder:
-    """Carries a snapshot past lru_cache, which must not compare its tables."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Holder)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-def _index_of(snapshot: Snapshot, grid: Grid) -> Any:
-    return _cached_index((snapshot.hash, grid), _Holder(snapshot))
+def _index_of(snapshot: Snapshot, grid: Grid) -> SceneIndex:
+    """The snapshot's scenes on the grid; the last few are cached, since each chunk unpickles its own snapshot."""
+    key = (snapshot.hash, grid)
+    if key not in _INDEXES:
+        if len(_INDEXES) >= 8:
+            _INDEXES.clear()
+        _INDEXES[key] = snapshot.scenes(grid)
+    return _INDEXES[key]
 
 
 def _coordinates(grid: Grid, box: PixelBox) -> dict[str, Any]:
     res = grid.resolution
-    crs = CRS.from_user_input(grid.crs)
+    crs = crs_of(grid.crs)
     left, top = box.col0 * res, -box.row0 * res
     x = (np.arange(box.col0, box.col1) + 0.5) * res
     y = -(np.arange(box.row0, box.row1) + 0.5) * res
@@ -238,7 +224,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         resolution: Side of a pixel in CRS units.
         composite: How the scenes of one step of time become one picture.
         mask: ``scl``, ``qa_pixel``, ``bqa``, or settings as in a spec.
-        modality: ``optical`` or ``sar``; the bands tell it, and must agree where it is given.
+        modality: ``optical`` or ``sar``; follows from the bands, which must agree where it is given.
         sar: What SAR files hold, such as ``{"unit": "dB"}``, where the items do not say.
         groupby: A step of time is an epoch of the snapshot, or a solar day at each scene's own longitude.
         chunk: Side of a chunk in pixels, a multiple of 512.
@@ -255,14 +241,14 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         raise SpecError(f"chunk {chunk} is no multiple of {CELL}; give 512, 1024 or 2048")
     if groupby not in {"epoch", "solar_day"}:
         raise SpecError(f"groupby {groupby!r} is not known; give 'epoch' or 'solar_day'")
-    found = modality_of(bands)
-    if modality not in {None, found}:
-        raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {found}")
-    if found == "sar" and (mask is not None or composite == "least-cloudy"):
+    actual = modality_of(bands)
+    if modality not in {None, actual}:
+        raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {actual}")
+    if actual == "sar" and (mask is not None or composite == "least-cloudy"):
         raise SpecError("a cloud mask and 'least-cloudy' mean nothing for SAR; leave mask out, use median or first")
-    place = area if isinstance(area, Area) else Area.parse(area)
-    grid = Grid(resolve_crs(crs, place), float(resolution))
-    region = GridArea.project(place, grid)
+    lonlat = area if isinstance(area, Area) else Area.parse(area)
+    grid = Grid(resolve_crs(crs, lonlat), float(resolution))
+    region = GridArea.project(lonlat, grid)
     settings = ReadSettings(
         grid=grid,
         bands=tuple(bands),
@@ -286,24 +272,15 @@ def _mask(mask: str | Mapping[str, Any] | MaskSpec | None) -> MaskSpec | None:
 
 
 def _slots(snapshot: Snapshot, groupby: str) -> tuple[Slot, ...]:
-    found: dict[str, list[tuple[Any, int]]] = {}
-    if groupby == "epoch":
-        found = {name: [] for name in snapshot.epochs}
-    columns = snapshot.index.select(["epoch", "datetime", "bbox"]).to_pylist()
-    for row, entry in enumerate(columns):
-        label = entry["epoch"] if groupby == "epoch" else solar_day(entry["datetime"], _middle(entry["bbox"]))
-        found.setdefault(label, []).append((entry["datetime"], row))
-    labels = sorted(found) if groupby == "solar_day" else list(found)
+    groups: dict[str, list[tuple[Any, int]]] = {name: [] for name in snapshot.epochs} if groupby == "epoch" else {}
+    for row, entry in enumerate(snapshot.index.select(["epoch", "datetime", "bbox"]).to_pylist()):
+        bbox, label = entry["bbox"], entry["epoch"]
+        if groupby == "solar_day":
+            longitude = middle_longitude(bbox["xmin"], bbox["xmax"]) if bbox else 0.0
+            label = solar_day(entry["datetime"], longitude)
+        groups.setdefault(label, []).append((entry["datetime"], row))
     return tuple(
-        Slot(label, np.datetime64(min(found[label])[0].replace(tzinfo=None), "ns"), tuple(r for _, r in found[label]))
-        for label in labels
-        if found[label]
+        Slot(label, np.datetime64(min(group)[0].replace(tzinfo=None), "ns"), tuple(row for _, row in group))
+        for label, group in (sorted(groups.items()) if groupby == "solar_day" else groups.items())
+        if group
     )
-
-
-def _middle(bbox: Mapping[str, float] | None) -> float:
-    if not bbox:
-        return 0.0
-    west, east = bbox["xmin"], bbox["xmax"]
-    middle = (west + east) / 2 if west <= east else (west + east + 360) / 2
-    return (middle + 180) % 360 - 180

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import resource
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import rasterio
 from rasterio.session import DummySession
 
-from eopipe.cube.read_errors import plain
 from eopipe.errors import TileFault
+from eopipe.redact import bare_url
 
 if TYPE_CHECKING:
     from eopipe.cube.scenes import AssetRef
 
 HEADER_BYTES = 32768
-"""Bytes asked for in the request that opens a file: the headers of most COGs are shorter."""
+"""Bytes of the request that opens a file: the headers of most COGs are shorter."""
 
 REGIONS = 16 * 2**20
-"""GDAL's cache of network regions, in bytes. It also is the longest range that GDAL asks for at once, and a
-longer run of blocks would be read twice over."""
+"""Bytes of GDAL's cache of network regions, and of the longest range in one request: a longer run of blocks would
+be read twice."""
+
+_OPEN_FILES = 8192
+_PREFIXES = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "abfs": "/vsiaz/", "oss": "/vsioss/"}
 
 
 def worker_settings(cache: int) -> dict[str, str]:
@@ -67,7 +71,7 @@ def gdal_worker_env(cache: int) -> None:
 
 
 def gdal_env(**options: str) -> rasterio.Env:
-    """GDAL's settings for a while, in this thread; what GDAL says meanwhile goes to Python's logging.
+    """GDAL's settings within a block of code, in this thread; GDAL's messages go to Python's logging.
 
     Outside of it, GDAL writes to standard error by itself, signed addresses and all (``CPL_DEBUG``). No boto
     session is made, as rasterio would by default where credentials are in the environment: it takes as long as
@@ -79,22 +83,18 @@ def gdal_env(**options: str) -> rasterio.Env:
 def header_settings() -> dict[str, str]:
     """GDAL's settings for reading headers in a process that is no worker, as options of :func:`gdal_env`.
 
-    The same time-outs and the same requests as a worker's: GDAL's own defaults wait for ever for a server
+    The same time-outs and the same requests as a worker's: GDAL's own defaults wait without limit for a server
     that does not answer, and ask for sidecar files that no COG has. Caches are the process's own business.
     """
-    mine = {"GDAL_CACHEMAX", "CPL_VSIL_CURL_CACHE_SIZE"}
-    return {name: value for name, value in worker_settings(0).items() if name not in mine | os.environ.keys()}
+    caches = {"GDAL_CACHEMAX", "CPL_VSIL_CURL_CACHE_SIZE"}
+    return {name: value for name, value in worker_settings(0).items() if name not in caches | os.environ.keys()}
 
 
 def _raise_file_limit() -> None:
-    try:
-        import resource  # noqa: PLC0415  (not on Windows)
-    except ImportError:
-        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 8192 if hard == resource.RLIM_INFINITY else min(8192, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    limit = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 def gdal_path(href: str) -> str:
@@ -104,20 +104,24 @@ def gdal_path(href: str) -> str:
         return f"/vsicurl/{href}"
     if url.scheme == "file":
         return url.path
-    prefixes = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/", "abfs": "/vsiaz/", "oss": "/vsioss/"}
-    if url.scheme in prefixes:
-        return f"{prefixes[url.scheme]}{url.netloc}{url.path}"
+    if url.scheme in _PREFIXES:
+        return f"{_PREFIXES[url.scheme]}{url.netloc}{url.path}"
     if url.scheme and "://" in href:
         raise TileFault(
-            "read.missing", f"{plain(href)}: scheme {url.scheme!r} cannot be read; use https, s3, gs or az"
+            "read.missing", f"{bare_url(href)}: scheme {url.scheme!r} cannot be read; use https, s3, gs or az"
         )
     return href
+
+
+def is_remote(href: str) -> bool:
+    """Whether an address is read by requests to a server."""
+    return gdal_path(href).startswith("/vsi")
 
 
 def driver_of(href: str) -> str:
     """GDAL's driver for an address."""
     # Only these two: a VRT from a server could name any file of the worker.
-    return "JP2OpenJPEG" if plain(href).lower().endswith((".jp2", ".j2k")) else "GTiff"
+    return "JP2OpenJPEG" if bare_url(href).lower().endswith((".jp2", ".j2k")) else "GTiff"
 
 
 _CREDENTIALS = (
@@ -131,7 +135,7 @@ _CREDENTIALS = (
 
 
 def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
-    """Settings of one open: charges only when asked for, unsigned S3 requests where there are no credentials.
+    """Settings of one open: charges only where the run accepted them, unsigned S3 requests without credentials.
 
     Raises:
         TileFault: The file's bucket charges its reader, and the run did not agree to that.
@@ -139,12 +143,12 @@ def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
     if ref.requester_pays and not requester_pays:
         raise TileFault(
             "read.requester_pays",
-            f"{plain(ref.href)} is in a bucket that charges its readers; "
+            f"{bare_url(ref.href)} is in a bucket that charges its readers; "
             "set source.requester_pays: true to accept the charge, or use a catalog with free copies",
         )
     if not ref.href.startswith("s3://"):
         return {}
-    found = {"AWS_REQUEST_PAYER": "requester" if ref.requester_pays else ""}
+    settings = {"AWS_REQUEST_PAYER": "requester" if ref.requester_pays else ""}
     if not ref.requester_pays and not any(name in os.environ for name in _CREDENTIALS):
-        found["AWS_NO_SIGN_REQUEST"] = "YES"
-    return found
+        settings["AWS_NO_SIGN_REQUEST"] = "YES"
+    return settings

@@ -1,4 +1,4 @@
-"""One small request that tells why a read failed.
+"""One small request that finds out why a read failed.
 
 GDAL reports a data request that failed with 429 or 503 as missing bytes, and a connection
 that was reset while the header was read as "not a supported format". So when a file looks
@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 
 from eopipe.errors import TileFault
+from eopipe.redact import bare_url
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses after which trying again may help."""
@@ -34,7 +35,7 @@ def probe(signed: str, href: str) -> TileFault | None:
     """
     if not signed.startswith(("http://", "https://")):
         return None
-    return _ask(signed, href.split("?", 1)[0], _AT)
+    return _ask(signed, bare_url(href), _AT)
 
 
 def _ask(signed: str, where: str, at: int) -> TileFault | None:
@@ -47,15 +48,13 @@ def _ask(signed: str, where: str, at: int) -> TileFault | None:
         error.close()
         if status != 416:
             return http_fault(status, where)
-        # The file ends before this range: a small one is asked for its first bytes, unless it has none.
+        # The file ends before this range: its first bytes are requested, unless they were.
         return _ask(signed, where, 0) if at else None
-    except TimeoutError:
-        return TileFault("read.timeout", f"{where}: no answer within {_SECONDS:g} s", transient=True)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        said = getattr(error, "reason", error)
-        if isinstance(said, TimeoutError):
+        cause = getattr(error, "reason", error)
+        if isinstance(cause, TimeoutError):
             return TileFault("read.timeout", f"{where}: no answer within {_SECONDS:g} s", transient=True)
-        return TileFault("read.reset", f"{where}: {type(said).__name__}", transient=True)
+        return TileFault("read.reset", f"{where}: {type(cause).__name__}", transient=True)
     return None
 
 

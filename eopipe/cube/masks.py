@@ -15,6 +15,8 @@ from numba import njit
 from eopipe.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from eopipe.spec import MaskSpec
@@ -58,28 +60,24 @@ def mask_table(mask: MaskSpec) -> NDArray[np.uint8]:
     Raises:
         SpecError: A class is unknown; the message lists those that exist.
     """
-    drop = mask.drop if mask.drop is not None else DEFAULTS[mask.band]
     values = np.arange(65536)
-    found = np.zeros(65536, np.uint8)
-    for name in drop:
-        found[_hit(mask.band, name, values)] = _DROP
-    found[_hit(mask.band, "no_data" if mask.band == "scl" else "fill", values)] = _FILL
-    return found
+    table = np.zeros(65536, np.uint8)
+    for name in mask.drop if mask.drop is not None else DEFAULTS[mask.band]:
+        table[_hit(mask.band, name, values)] = _DROP
+    table[_hit(mask.band, "no_data" if mask.band == "scl" else "fill", values)] = _FILL
+    return table
 
 
 def _hit(band: str, name: str, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    tables: dict[str, Any] = {"scl": SCL, "qa_pixel": QA_PIXEL, "bqa": BQA}
+    tables: Mapping[str, Mapping[str, Any]] = {"scl": SCL, "qa_pixel": QA_PIXEL, "bqa": BQA}
     known = tables[band]
-    hit: NDArray[np.bool_]
-    if band == "scl" and name.isdigit() and int(name) <= 11:
-        hit = values == int(name)
-        return hit
-    if name not in known:
+    number = (int(name),) if band == "scl" and name.isdigit() and int(name) <= 11 else None
+    if number is None and name not in known:
         raise SpecError(f"source.mask.drop: {band} has no class {name!r}; it has {', '.join(known)}")
     if band == "scl":
-        return np.isin(values, known[name])
+        return np.isin(values, number or known[name])
     first, bits, least = known[name]
-    hit = ((values >> first) & ((1 << bits) - 1)) >= least
+    hit: NDArray[np.bool_] = ((values >> first) & ((1 << bits) - 1)) >= least
     return hit
 
 

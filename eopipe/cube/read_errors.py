@@ -8,16 +8,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from eopipe.cube.http_probe import http_fault
-from eopipe.errors import TileFault
+from eopipe.errors import TileFault, one_line
+from eopipe.redact import bare_url, redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-def plain(href: str) -> str:
-    """An address without its query string and credentials, fit for a message."""
-    base = href.split("?", 1)[0]
-    return re.sub(r"://[^/@]*@", "://", base)
 
 
 _HTTP = re.compile(
@@ -25,34 +20,25 @@ _HTTP = re.compile(
 )
 
 
-_KINDS = (
-    ("read.timeout", re.compile(r"timed? ?out|timeout", re.IGNORECASE), True),
-    (
-        "read.reset",
-        re.compile(
-            r"connection (was )?reset|recv failure|send failure|empty reply|(could not|couldn't|failed to) connect"
-            r"|(could not|couldn't) resolve|connection refused|connection died|transfer closed|curl error|ssl",
-            re.IGNORECASE,
-        ),
-        True,
-    ),
-    (
-        "read.denied",
-        re.compile(r"permission denied|access ?denied|forbidden|credential|unauthori[sz]ed", re.IGNORECASE),
-        False,
-    ),
-    (
-        "read.truncated",
-        re.compile(r"got \d+ bytes, expected \d+|read error at|short read|unexpected end", re.IGNORECASE),
-        True,
-    ),
-    ("read.missing", re.compile(r"no such file|does not exist|nosuchkey|not found", re.IGNORECASE), False),
+_RESET = (
+    "connection (was )?reset|recv failure|send failure|empty reply|(could not|couldn't|failed to) connect|"
+    "(could not|couldn't) resolve|connection refused|connection died|transfer closed|curl error|ssl"
 )
-"""Reason, what GDAL's sentences say, transient; the first that fits."""
+_KINDS = [
+    (reason, re.compile(pattern, re.IGNORECASE), transient)
+    for reason, transient, pattern in (
+        ("read.timeout", True, "timed? ?out|timeout"),
+        ("read.reset", True, _RESET),
+        ("read.denied", False, "permission denied|access ?denied|forbidden|credential|unauthori[sz]ed"),
+        ("read.truncated", True, r"got \d+ bytes, expected \d+|read error at|short read|unexpected end"),
+        ("read.missing", False, "no such file|does not exist|nosuchkey|not found"),
+    )
+]
+"""Reason, words of GDAL's messages, transient; the first that fits."""
 
 
-class Listener(logging.Filter):
-    """Listens to what GDAL says while a file is read, thread by thread, and takes signatures out of it.
+class GdalMessages(logging.Filter):
+    """Collects GDAL's messages while a file is read, thread by thread, and takes signatures out of them.
 
     An exception from rasterio holds only the last error: a decoder's complaint about missing bytes, not the
     server's answer before it. And GDAL's sentences repeat whole addresses, signed ones too.
@@ -63,60 +49,52 @@ class Listener(logging.Filter):
         self._local = threading.local()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Note the message; let it pass on without query strings."""
-        text = _scrub(record.getMessage())
-        record.msg, record.args = text, None
-        notes = getattr(self._local, "notes", None)
-        if notes is None:
-            return True
-        notes.append(text)
-        # Within a read the fault itself is reported; GDAL's running commentary would only repeat it.
-        return False
+        """Note the message within a read, of which the fault itself is reported; else pass it on, redacted."""
+        record.msg, record.args = redact(record.getMessage(), queries=False), None
+        messages = getattr(self._local, "messages", None)
+        if messages is not None:
+            messages.append(record.msg)
+        return messages is None
 
     def listen(self) -> None:
         """Start a new list for this thread."""
-        self._local.notes = []
+        self._local.messages = []
 
-    def heard(self) -> list[str]:
-        """What was said since, and stop."""
-        notes: list[str] = getattr(self._local, "notes", None) or []
-        self._local.notes = None
-        return notes
-
-
-SAID = Listener()
-"""Listens on the logger that rasterio passes GDAL's messages to."""
-
-logging.getLogger("rasterio._env").addFilter(SAID)
+    def collect(self) -> list[str]:
+        """The messages since, redacted; ends the list."""
+        messages: list[str] = getattr(self._local, "messages", None) or []
+        self._local.messages = None
+        return messages
 
 
-def classify(error: BaseException, href: str, notes: Sequence[str] = ()) -> TileFault:
+GDAL_MESSAGES = GdalMessages()
+"""Filter of the logger that rasterio passes GDAL's messages to."""
+
+logging.getLogger("rasterio._env").addFilter(GDAL_MESSAGES)
+
+
+def classify(error: BaseException, href: str, messages: Sequence[str] = ()) -> TileFault:
     """The tile fault that an error from GDAL means; the message holds no query string.
 
     Args:
         error: What rasterio raised.
         href: Unsigned address.
-        notes: What GDAL said before, oldest first.
+        messages: GDAL's, oldest first.
     """
-    said = " | ".join([*notes[:8], *_chain(error)])
-    status = _HTTP.search(said)
+    text = " | ".join([*messages[:8], *_chain(error)])
+    status = _HTTP.search(text)
     if status:
-        return http_fault(int(status[1]), plain(href))
-    detail = f"{plain(href)}: {_scrub(said)[:300]}"
+        return http_fault(int(status[1]), bare_url(href))
+    detail = f"{bare_url(href)}: {redact(text, queries=False)[:300]}"
     for reason, pattern, transient in _KINDS:
-        if pattern.search(said):
+        if pattern.search(text):
             return TileFault(reason, detail, transient=transient)
     return TileFault("read.corrupt", detail)
 
 
 def _chain(error: BaseException | None) -> list[str]:
-    found: list[str] = []
-    while error is not None and len(found) < 10:
-        found.append(" ".join(str(error).split()))
+    texts: list[str] = []
+    while error is not None and len(texts) < 10:
+        texts.append(one_line(error))
         error = error.__cause__ or error.__context__
-    return found
-
-
-def _scrub(text: str) -> str:
-    # Query strings carry signatures; GDAL's sentences repeat the whole address.
-    return re.sub(r"\?[^\s'\"|]*", "", re.sub(r"://[^/@\s]*@", "://", text))
+    return texts

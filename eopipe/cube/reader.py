@@ -1,4 +1,4 @@
-"""TileReader: one task's pixels from many scenes, the same whatever box they are asked in.
+"""TileReader: one task's pixels from many scenes, the same for any box that holds them.
 
 Every value is a function of the absolute pixel: coordinates hang on the cell (see
 :mod:`eopipe.cube.cell_coordinates`), resampling and composites are integer arithmetic, a mask is read
@@ -8,7 +8,7 @@ pixels, not the cells around it.
 Order of work for a box: for each epoch, each file is opened once and read once per strip, as one
 window (which lets GDAL ask for neighbouring blocks in one request), by a small pool of threads; then
 the stack is composited. The rows of the last strip are kept, so that the overlap of two strips
-is never read twice.
+is read once.
 """
 
 from __future__ import annotations
@@ -98,10 +98,10 @@ class Pixels:
 
     def for_kernel(self, modality: str) -> NDArray[np.float32]:
         """What a kernel receives: reflectance x 10000, or of SAR decibels; 0 where invalid, so heed ``valid``."""
-        seen = self.valid[:, None]
+        valid = self.valid[:, None]
         if modality == "sar":
-            return np.where(seen, decibels(self.values), np.float32(0))
-        return np.where(seen, self.values, 0).astype(np.float32)
+            return np.where(valid, decibels(self.values), np.float32(0))
+        return np.where(valid, self.values, 0).astype(np.float32)
 
     @classmethod
     def empty(cls, epochs: int, bands: int, shape: tuple[int, int]) -> Pixels:
@@ -119,7 +119,6 @@ def memory(
     bands: int,
     *,
     epochs: int = 1,
-    settings_bytes: int = STACK_BYTES,
     modality: str = "optical",
 ) -> int:
     """Peak bytes that reading strips of ``shape`` (halo included) takes, GDAL's cache aside.
@@ -129,14 +128,13 @@ def memory(
         scenes: Most scenes of an epoch over the tile.
         bands: Bands read.
         epochs: Epochs.
-        settings_bytes: ``ReadSettings.stack_bytes``.
         modality: Of SAR a window is float32, held beside its codes, and of full resolution on any grid.
     """
     pixels = shape[0] * shape[1]
     strip = epochs * pixels * (2 * bands + 2)
     column = shape[0] * min(shape[1], COLUMN) * scenes * (2 * bands + 1)
-    stack = min(pixels * scenes * (2 * bands + 1), max(settings_bytes, column))
-    # Three strips: the one in hand, the one kept for its overlap, and the one read ahead. Each of four threads
+    stack = min(pixels * scenes * (2 * bands + 1), max(STACK_BYTES, column))
+    # Three strips: the one being mapped, the last one for its overlap, and the one read ahead. Each of four threads
     # holds a window of a file, which is larger than the strip where the file is finer than the grid.
     source = min(4 * pixels, MOST_PIXELS)
     windows = 4 * (6 * max(source, MOST_FULL) if modality == "sar" else 2 * source)
@@ -150,8 +148,8 @@ COLUMN = 512
 def columns(box: PixelBox, scenes: int, settings: ReadSettings) -> list[PixelBox]:
     """Columns of whole cells that a box is composited in, as wide as the bound on the stack allows."""
     height, width = box.shape
-    each = height * max(scenes, 1) * (2 * len(settings.bands) + 1)
-    step = max(COLUMN, settings.stack_bytes // max(each, 1) // COLUMN * COLUMN)
+    pixel_column = height * max(scenes, 1) * (2 * len(settings.bands) + 1)
+    step = max(COLUMN, settings.stack_bytes // max(pixel_column, 1) // COLUMN * COLUMN)
     if step >= width:
         return [box]
     edges = range(box.col0 // step * step, box.col1, step)
@@ -178,7 +176,7 @@ class TileReader:
         self._pool = ThreadPoolExecutor(settings.threads, "read")
         self._ahead = ThreadPoolExecutor(1, "read-ahead")
         self._pending: tuple[PixelBox, Future[Pixels]] | None = None
-        self._kept: tuple[PixelBox, Pixels] | None = None
+        self._last: tuple[PixelBox, Pixels] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -187,17 +185,17 @@ class TileReader:
         self.close()
 
     def read(self, box: PixelBox) -> Pixels:
-        """Composited pixels of any box; rows that the box before held are taken from memory.
+        """Composited pixels of any box; rows that it shares with the box before are taken from memory.
 
         Raises:
             TileFault: A file could not be read after retries.
         """
         if self._pending is not None:
-            wanted, future = self._pending
+            ahead, future = self._pending
             self._pending = None
-            found = future.result()
-            if wanted == box:
-                return found
+            pixels = future.result()
+            if ahead == box:
+                return pixels
         return self._read(box)
 
     def prefetch(self, box: PixelBox) -> None:
@@ -216,47 +214,31 @@ class TileReader:
         self._pool.shutdown(wait=True, cancel_futures=True)
         for file in self._files.values():
             file.close()
-        self._kept = None
+        self._last = None
 
     def _read(self, box: PixelBox) -> Pixels:
-        kept = self._kept
-        shared = _shared_rows(kept[0], box) if kept else None
-        if kept is None or shared is None:
-            found = self._composite(box)
+        last_box, last = self._last or (PixelBox(0, 0, 0, 0), None)
+        shared = last_box & box
+        if last is None or shared.empty or box.col0 < last_box.col0 or last_box.col1 < box.col1:
+            pixels = self._composite(box)
         else:
-            found = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
-            _copy(found[shared.slices(box)], kept[1][shared.slices(kept[0])])
-            for rows in ((box.row0, shared.row0), (shared.row1, box.row1)):
-                part = PixelBox(rows[0], box.col0, rows[1], box.col1)
-                if not part.empty:
-                    _copy(found[part.slices(box)], self._composite(part))
-        self._kept = (box, found)
-        return found
+            pixels = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
+            _copy(pixels[shared.slices(box)], last[shared.slices(last_box)])
+            for row0, row1 in ((box.row0, shared.row0), (shared.row1, box.row1)):
+                rows = PixelBox(row0, box.col0, row1, box.col1)
+                if not rows.empty:
+                    _copy(pixels[rows.slices(box)], self._composite(rows))
+        self._last = (box, pixels)
+        return pixels
 
     def _composite(self, box: PixelBox) -> Pixels:
-        found = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
+        pixels = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
         for epoch, scenes in enumerate(self._scenes):
-            for part in columns(box, len(scenes), self._settings):
-                rows, cols = part.slices(box)
-                self._epoch(
-                    part,
-                    scenes,
-                    found.values[epoch, :, rows, cols],
-                    found.valid[epoch, rows, cols],
-                    found.observations[epoch, rows, cols],
-                )
-        return found
+            for column in columns(box, len(scenes), self._settings) if scenes else ():
+                self._composite_epoch(epoch, scenes, column, pixels[column.slices(box)])
+        return pixels
 
-    def _epoch(
-        self,
-        box: PixelBox,
-        scenes: Sequence[Scene],
-        values: NDArray[np.uint16],
-        valid: NDArray[np.bool_],
-        observations: NDArray[np.uint8],
-    ) -> None:
-        if not scenes:
-            return
+    def _composite_epoch(self, epoch: int, scenes: Sequence[Scene], box: PixelBox, out: Pixels) -> None:
         settings = self._settings
         stack = np.empty((len(scenes), len(settings.bands), *box.shape), np.uint16)
         passed = np.ones((len(scenes), *box.shape), np.bool_) if settings.mask else None
@@ -275,9 +257,9 @@ class TileReader:
             scene_order(scenes, settings.composite),
             median=settings.composite == "median",
             sar=settings.modality == "sar",
-            values=values,
-            valid=valid,
-            observations=observations,
+            values=out.values[epoch],
+            valid=out.valid[epoch],
+            observations=out.observations[epoch],
         )
 
     def _bands(self, scene: Scene, group: Sequence[int], box: PixelBox, out: NDArray[np.uint16]) -> None:
@@ -328,17 +310,7 @@ def _finish(jobs: Sequence[Future[Any]]) -> None:
                 job.exception()
 
 
-def _shared_rows(kept: PixelBox, box: PixelBox) -> PixelBox | None:
-    if not (kept.col0 <= box.col0 and box.col1 <= kept.col1):
-        return None
-    shared = kept & box
-    return None if shared.empty else shared
-
-
 def _copy(target: Pixels, source: Pixels) -> None:
     target.values[...] = source.values
     target.valid[...] = source.valid
     target.observations[...] = source.observations
-
-
-__all__ = ["Pixels", "ReadSettings", "ReadStats", "RetryPolicy", "TileReader", "memory"]

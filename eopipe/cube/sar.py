@@ -63,11 +63,10 @@ def modality_of(bands: Sequence[str]) -> Literal["optical", "sar"]:
     Raises:
         SpecError: Both kinds are among the bands; one reader composites one kind.
     """
-    sar = [band for band in bands if band in SAR_BANDS]
-    if sar and len(sar) < len(bands):
-        others = [band for band in bands if band not in SAR_BANDS]
+    sar, optical = ([band for band in bands if (band in SAR_BANDS) is radar] for radar in (True, False))
+    if sar and optical:
         raise SpecError(
-            f"bands {', '.join(sar)} are SAR and {', '.join(others)} are optical; read them as two cubes or two runs"
+            f"bands {', '.join(sar)} are SAR and {', '.join(optical)} are optical; read them as two cubes or two runs"
         )
     return "sar" if sar else "optical"
 
@@ -95,14 +94,17 @@ def warnings_of(source: SourceSpec) -> list[str]:
     """What the spec's SAR settings mean for the map, one line each."""
     if source.sar is None or source.sar.unit != "amplitude" or source.sar.offset:
         return []
-    said = "source.sar says amplitude with no offset: pixels are 20 log10(DN), which is no calibrated backscatter"
-    return [f"{said}; set source.sar.offset (dB) where the provider states a constant, or take a calibrated product"]
+    warning = (
+        "source.sar says amplitude with no offset: pixels are 20 log10(DN), which is no calibrated backscatter; "
+        "set source.sar.offset (dB) where the provider states a constant, or take a calibrated product"
+    )
+    return [warning]
 
 
 def decibels(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Decibels of codes, exact in float32; INVALID has no meaning here."""
-    found: NDArray[np.float32] = codes.astype(np.float32) / np.float32(STEPS) + np.float32(LOWEST)
-    return found
+    values: NDArray[np.float32] = codes.astype(np.float32) / np.float32(STEPS) + np.float32(LOWEST)
+    return values
 
 
 @lru_cache(maxsize=1)
@@ -121,10 +123,10 @@ def power_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         edges.append(value / one)
         value = value * ratio >> _BITS
     powers.append(value / one)
-    found = np.array(powers), np.array(edges)
-    for array in found:
-        array.flags.writeable = False
-    return found
+    tables = np.array(powers), np.array(edges)
+    for table in tables:
+        table.flags.writeable = False
+    return tables
 
 
 def _half_step() -> int:
@@ -139,13 +141,13 @@ def _half_step() -> int:
 
 
 def _fixed_power(base: int, exponent: int) -> int:
-    found = 1 << _BITS
+    power = 1 << _BITS
     while exponent:
         if exponent & 1:
-            found = found * base >> _BITS
+            power = power * base >> _BITS
         base = base * base >> _BITS
         exponent >>= 1
-    return found
+    return power
 
 
 def _fixed_power_of_ten(decibel: int) -> int:
@@ -229,9 +231,11 @@ def encode(
     """
     out = np.empty(values.shape, np.uint16)
     # In the type of the file: -3.4e38 is stated as a decimal that float32 does not hold exactly.
-    wanted = math.nan if nodata is None else float(values.dtype.type(nodata)) if values.dtype.kind == "f" else nodata
+    if nodata is not None and values.dtype.kind == "f":
+        nodata = float(values.dtype.type(nodata))
+    missing = math.nan if nodata is None else float(nodata)
     shift = math.floor(decibels * STEPS + 0.5)
-    _encode(values, _KINDS[unit], float(scale), float(offset), shift, float(wanted), power_tables()[1], out)
+    _encode(values, _KINDS[unit], float(scale), float(offset), shift, missing, power_tables()[1], out)
     return out
 
 

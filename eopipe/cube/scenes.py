@@ -1,4 +1,4 @@
-"""Scenes: one STAC item reduced to what reading needs, and how items become scenes.
+"""Scenes: one STAC item reduced to what reading needs.
 
 A scene is a small picklable value. Its hrefs are unsigned: the signing hook runs on the
 worker, just before a file is opened, so that no message or record can hold a token.
@@ -6,15 +6,12 @@ worker, just before a file is opened, so that no message or record can hold a to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from eopipe.snapshot import Snapshot
-    from eopipe.spec import MaskSpec, SarSpec
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class AssetRef:
         crs: As the item states it; the file's own georeferencing is what reading trusts.
         shape: Rows and columns, as stated.
         transform: First six affine coefficients, as stated.
-        requester_pays: Whether whoever reads is charged.
+        requester_pays: Whether the reader is charged.
     """
 
     href: str
@@ -57,7 +54,7 @@ class AssetRef:
 
 @dataclass(frozen=True)
 class Scene:
-    """One item: the files of the bands asked for, by canonical name, and of the mask.
+    """One item: the files of its bands, by canonical name, and of the mask.
 
     Args:
         level: ``L1C``, ``L2A``, ``L2SP`` … or None where the item does not say.
@@ -73,12 +70,6 @@ class Scene:
     mask: AssetRef | None = None
     cloud_cover: float | None = None
     longitude: float = 0.0
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def solar_day(self) -> str:
-        """Date of the local mean solar time at the scene's own longitude, ``YYYY-MM-DD``."""
-        return solar_day(self.datetime, self.longitude)
 
 
 def solar_day(when: datetime, longitude: float) -> str:
@@ -86,53 +77,7 @@ def solar_day(when: datetime, longitude: float) -> str:
     return (when.astimezone(UTC) + timedelta(hours=longitude / 15.0)).date().isoformat()
 
 
-def scenes_from_items(
-    items: Sequence[Mapping[str, Any]],
-    bands: Sequence[str],
-    mask: MaskSpec | None = None,
-    sar: SarSpec | None = None,
-) -> list[Scene]:
-    """Resolve items to scenes, keeping their order.
-
-    Args:
-        items: The items' JSON.
-        bands: Canonical band names.
-        mask: Mask to resolve too.
-        sar: What the spec says of SAR files.
-
-    Raises:
-        ItemError: An item lacks a band or cannot be understood.
-    """
-    from eopipe.cube.sensors import resolve_scene  # noqa: PLC0415  (sensors builds on this module's values)
-
-    return [resolve_scene(item, bands, mask, sar=sar) for item in items]
-
-
-def scenes_by_epoch(
-    snapshot: Snapshot,
-    rows: Sequence[int],
-    epochs: Sequence[str],
-    bands: Sequence[str],
-    mask: MaskSpec | None = None,
-    sar: SarSpec | None = None,
-) -> list[list[Scene]]:
-    """The scenes of some rows of a snapshot, split by epoch, in scene order (datetime, id).
-
-    Args:
-        snapshot: The frozen items.
-        rows: Row numbers of its index, such as a query of its SceneIndex gives.
-        epochs: Epoch names in the spec's order.
-        bands: Canonical band names.
-        mask: Mask to resolve too.
-        sar: What the spec says of SAR files.
-
-    Returns:
-        One list an epoch; an epoch that no scene covers has an empty list.
-    """
-    wanted = [int(row) for row in rows]
-    index = snapshot.index.select(["epoch", "datetime", "id"]).take(wanted).to_pylist()
-    scenes = scenes_from_items(snapshot.items(wanted), bands, mask, sar)
-    found: list[list[tuple[Any, str, Scene]]] = [[] for _ in epochs]
-    for row, scene in zip(index, scenes, strict=True):
-        found[list(epochs).index(row["epoch"])].append((row["datetime"], row["id"], scene))
-    return [[scene for _, _, scene in sorted(group, key=lambda entry: entry[:2])] for group in found]
+def middle_longitude(west: float, east: float) -> float:
+    """Longitude halfway between two, in -180..180; west > east spans the antimeridian."""
+    middle = (west + east) / 2 if west <= east else (west + east + 360) / 2
+    return float((middle + 180) % 360 - 180)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import AssetRef
 
 MOST_PIXELS = 24_000_000
-"""Source pixels in one window; larger ones are read in parts."""
+"""Source pixels in one window; larger ones are read piece by piece."""
 
 MOST_FULL = 6_000_000
 """The same where overviews may not be read: a coarse grid has many source pixels there, of up to 6 bytes each."""
@@ -37,7 +37,7 @@ _IDENTITY = np.arange(65536, dtype=np.uint16)
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of one cell, and the source window that it needs."""
+    """A box within one cell, and the source window that it needs."""
 
     cell: PixelBox
     box: PixelBox
@@ -45,6 +45,14 @@ class Piece:
     level: int
     window: PixelBox
 
+    def nodes(self, window: PixelBox) -> _Nodes:
+        """Coordinates of the piece for resampling from pixels of a window that holds the piece's own."""
+        corner = (self.box.row0 - self.cell.row0, self.box.col0 - self.cell.col0)
+        return ((window.row0, window.col0), self.map.rows, self.map.cols, self.map.step, corner)
+
+
+_Nodes = tuple[tuple[int, int], "NDArray[np.float64]", "NDArray[np.float64]", int, tuple[int, int]]
+"""Window's corner in the file, source rows and columns at nodes, their distance, the piece's corner in the cell."""
 
 Use = Literal["overviews", "full", "nearest"]
 """How a file is read: means from an overview or from full resolution, or the nearest pixel of full resolution."""
@@ -67,46 +75,43 @@ def pieces(facts: Facts, geometry: Geometry, box: PixelBox, use: Use) -> list[Pi
 
 
 def _cell_pieces(facts: Facts, geometry: Geometry, cell: PixelBox, box: PixelBox, use: Use) -> Iterator[Piece]:
-    full = geometry.cell_map(cell, facts.source)
+    full = geometry.cell_map(cell, facts.georeference)
     level = -1
     if use == "overviews" and facts.factors:
         ratio = min(full.scale)
         level = facts.level_for(ratio) if math.isfinite(ratio) else -1
-    source = facts.level_source(level)
-    found = full if level < 0 else geometry.cell_map(cell, source)
-    widths = found.half_widths if use != "nearest" else (ONE, ONE)
+    georeference = facts.level(level)
+    cell_map = full if level < 0 else geometry.cell_map(cell, georeference)
+    widths = cell_map.half_widths if use != "nearest" else (ONE, ONE)
     reach = (-(-widths[0] // ONE) + 1, -(-widths[1] // ONE) + 1)
-    for part in _split(found, cell, box, source.shape, reach, _most(use)):
-        window = found.window(cell, part, source.shape, reach)
-        if window is not None:
-            yield Piece(cell, part, found, level, window)
+    boxes = [box]
+    while boxes:
+        box = boxes.pop()
+        window = cell_map.window(cell, box, georeference.shape, reach)
+        if window is not None and _area(window) > _most(use) and max(box.shape) > 16:
+            boxes += reversed(_halves(box))
+        elif window is not None:
+            yield Piece(cell, box, cell_map, level, window)
 
 
-def _split(
-    found: CellMap, cell: PixelBox, box: PixelBox, shape: tuple[int, int], reach: tuple[int, int], most: int
-) -> list[PixelBox]:
-    """Cut a box until each part's window is small enough for memory (a source much finer than the grid)."""
-    window = found.window(cell, box, shape, reach)
-    if window is None or _area(window) <= most or max(box.shape) <= 16:
-        return [box]
+def _halves(box: PixelBox) -> list[PixelBox]:
+    """A box cut across its longer side."""
     rows, cols = box.shape
     if rows >= cols:
         middle = box.row0 + rows // 2
-        halves = [PixelBox(box.row0, box.col0, middle, box.col1), PixelBox(middle, box.col0, box.row1, box.col1)]
-    else:
-        middle = box.col0 + cols // 2
-        halves = [PixelBox(box.row0, box.col0, box.row1, middle), PixelBox(box.row0, middle, box.row1, box.col1)]
-    return [part for half in halves for part in _split(found, cell, half, shape, reach, most)]
+        return [PixelBox(box.row0, box.col0, middle, box.col1), PixelBox(middle, box.col0, box.row1, box.col1)]
+    middle = box.col0 + cols // 2
+    return [PixelBox(box.row0, box.col0, box.row1, middle), PixelBox(box.row0, middle, box.row1, box.col1)]
 
 
-def windows(found: Sequence[Piece], use: Use) -> list[tuple[int, PixelBox, list[Piece]]]:
+def windows(served: Sequence[Piece], use: Use) -> list[tuple[int, PixelBox, list[Piece]]]:
     """Reads to do: (level, window, pieces that it serves); neighbours share one window where that is not wasteful."""
     reads: list[tuple[int, PixelBox, list[Piece]]] = []
-    for level in sorted({piece.level for piece in found}):
-        group = [piece for piece in found if piece.level == level]
-        union = group[0].window
-        for piece in group[1:]:
-            union = _union(union, piece.window)
+    for level in sorted({piece.level for piece in served}):
+        group = [piece for piece in served if piece.level == level]
+        corners = [(w.row0, w.col0, w.row1, w.col1) for w in (piece.window for piece in group)]
+        row0, col0, row1, col1 = zip(*corners, strict=True)
+        union = PixelBox(min(row0), min(col0), max(row1), max(col1))
         if _area(union) <= min(_most(use), 2 * sum(_area(piece.window) for piece in group)):
             reads.append((level, union, group))
         else:
@@ -136,18 +141,12 @@ def sample_bands(file: AssetFile, ref: AssetRef, geometry: Geometry, box: PixelB
             if shift is not None and source.dtype.itemsize <= 2:
                 _copy_aligned(source, values, lowest, shift, target)
                 continue
-            place = (
-                (window.row0, window.col0),
-                piece.map.rows,
-                piece.map.cols,
-                piece.map.step,
-                (piece.box.row0 - piece.cell.row0, piece.box.col0 - piece.cell.col0),
-                piece.map.half_widths,
-            )
+            nodes, widen = piece.nodes(window), piece.map.half_widths
             if ref.unit != "reflectance":
-                mean_power(source, *place, *power_tables(), target)
+                mean_power(source, *nodes, widen, *power_tables(), target)
                 continue
-            bilinear(source, *place, 0 if nodata is None else nodata, nodata is not None, values, lowest, target)
+            has_nodata = nodata is not None
+            bilinear(source, *nodes, widen, nodata or 0, has_nodata, values, lowest, target)
 
 
 def sample_mask(
@@ -172,16 +171,7 @@ def sample_mask(
         pixels = file.read(ref, window, level)
         for piece in served:
             index = piece.box.slices(box)
-            nearest(
-                pixels,
-                (window.row0, window.col0),
-                piece.map.rows,
-                piece.map.cols,
-                piece.map.step,
-                (piece.box.row0 - piece.cell.row0, piece.box.col0 - piece.cell.col0),
-                out[index],
-                present[index],
-            )
+            nearest(pixels, *piece.nodes(window), out[index], present[index])
 
 
 def _prepare(
@@ -196,8 +186,7 @@ def _prepare(
         lowest = int(np.iinfo(facts.dtype).min)
         if facts.masked:
             return pixels, MASKED, values, lowest
-        whole = nodata is not None and float(nodata).is_integer()
-        return pixels, int(nodata) if whole and nodata is not None else None, values, lowest
+        return pixels, None if nodata is None or not nodata.is_integer() else int(nodata), values, lowest
     wide = pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
     if facts.masked and pixels.dtype.kind != "f":
         nodata = float(MASKED)
@@ -210,8 +199,8 @@ def _codes(pixels: NDArray[Any], facts: Facts, ref: AssetRef) -> NDArray[np.uint
     if facts.dtype in _SMALL and not facts.masked:
         values = _code_table(facts.dtype, ref.unit, ref.scale, ref.offset, ref.decibels, facts.nodata)
         lowest = int(np.iinfo(facts.dtype).min)
-        found: NDArray[np.uint16] = values[pixels if lowest == 0 else pixels.astype(np.int32) - lowest]
-        return found
+        codes: NDArray[np.uint16] = values[pixels if lowest == 0 else pixels.astype(np.int32) - lowest]
+        return codes
     nodata = float(MASKED) if facts.masked and pixels.dtype.kind != "f" else facts.nodata
     return encode(pixels, ref.unit, scale=ref.scale, offset=ref.offset, decibels=ref.decibels, nodata=nodata)
 
@@ -222,9 +211,9 @@ def _code_table(
 ) -> NDArray[np.uint16]:
     info = np.iinfo(dtype)
     numbers = np.arange(info.min, info.max + 1, dtype=np.int32)[None]
-    found: NDArray[np.uint16] = encode(numbers, unit, scale=scale, offset=offset, decibels=decibels, nodata=nodata)[0]
-    found.flags.writeable = False
-    return found
+    codes: NDArray[np.uint16] = encode(numbers, unit, scale=scale, offset=offset, decibels=decibels, nodata=nodata)[0]
+    codes.flags.writeable = False
+    return codes
 
 
 def _aligned(piece: Piece, window: PixelBox) -> tuple[int, int] | None:
@@ -254,13 +243,8 @@ def _copy_aligned(
     bottom, right = min(out.shape[0], source.shape[0] - row), min(out.shape[1], source.shape[1] - col)
     if bottom <= top or right <= left:
         return
-    part = source[row + top : row + bottom, col + left : col + right]
-    index = part if lowest == 0 else part.astype(np.int32) - lowest
-    out[top:bottom, left:right] = values[index]
-
-
-def _union(a: PixelBox, b: PixelBox) -> PixelBox:
-    return PixelBox(min(a.row0, b.row0), min(a.col0, b.col0), max(a.row1, b.row1), max(a.col1, b.col1))
+    pixels = source[row + top : row + bottom, col + left : col + right]
+    out[top:bottom, left:right] = values[pixels if lowest == 0 else pixels.astype(np.int32) - lowest]
 
 
 def _area(box: PixelBox) -> int:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from eopipe.errors import CatalogError, SpecError
+from eopipe.redact import redact, unsign
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,14 +103,12 @@ def _read(address: str, tiff: Callable[[Any, str], T], pillow: Callable[[Any, st
             with Image.open(source) as image:
                 return pillow(image, address)
     except FileNotFoundError:
-        raise SpecError(f"{address} does not exist; correct the folder, or the asset's href in the item") from None
+        raise SpecError(f"{address} does not exist; give a folder or a collection whose files exist") from None
     except (RasterioError, OSError, SyntaxError, Image.DecompressionBombError) as error:  # pillow's, for broken PNGs
         raise SpecError(f"{address} cannot be read as a picture ({error_text(error)}); replace the file") from None
 
 
 def _fetch(address: str) -> bytes:
-    from eopipe.stac.signing import redact, unsign  # noqa: PLC0415  (loads an HTTP library)
-
     try:
         with fsspec.open(address, "rb") as file:
             return bytes(file.read())

@@ -1,20 +1,16 @@
-"""Canonical JSON, hashes of items, and absolute hrefs."""
+"""Hashes of items, their JSON as received, and absolute hrefs."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
+from eopipe.canonical_json import digest
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def canonical_json(value: object) -> str:
-    """One text for equal JSON values: keys sorted, no spaces, non-ASCII kept; ``1`` and ``1.0`` differ."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def item_hash(item: Mapping[str, Any]) -> str:
@@ -22,7 +18,7 @@ def item_hash(item: Mapping[str, Any]) -> str:
 
     The item is taken as received, relative hrefs and all; signatures must have been removed before.
     """
-    return hashlib.sha256(canonical_json(item).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(item)
 
 
 def verbatim_json(item: Mapping[str, Any]) -> str:
@@ -36,7 +32,7 @@ def verbatim_json(item: Mapping[str, Any]) -> str:
 
 
 def resolve_href(href: str, base: str | None) -> str:
-    """Make an href absolute against the address of the document that it stands in.
+    """Make an href absolute against the address of the document that holds it.
 
     Args:
         href: As written in the document; URLs, ``/vsi…`` and other absolute paths are returned as they are.
@@ -48,16 +44,14 @@ def resolve_href(href: str, base: str | None) -> str:
         return urljoin(base, href)
     if href.startswith("/"):
         return href
-    scheme, found, path = base.rpartition("://")
-    joined = posixpath.normpath(posixpath.join(posixpath.dirname(path), href))
-    return f"{scheme}{found}{joined}"
+    scheme, mark, path = base.rpartition("://")
+    return f"{scheme}{mark}{posixpath.normpath(posixpath.join(posixpath.dirname(path), href))}"
 
 
-def absolute_assets(item: dict[str, Any], base: str | None) -> dict[str, Any]:
-    """Make the hrefs of the assets, and of their alternates, absolute; changes and returns the item."""
+def make_assets_absolute(item: dict[str, Any], base: str | None) -> None:
+    """Make the hrefs of the assets, and of their alternates, absolute; changes the item."""
     for asset in item.get("assets", {}).values():
-        others = asset.get("alternate")
-        for place in (asset, *(others.values() if isinstance(others, dict) else ())):
-            if isinstance(place, dict) and isinstance(place.get("href"), str):
-                place["href"] = resolve_href(place["href"], base)
-    return item
+        alternates = asset.get("alternate")
+        for file in (asset, *(alternates.values() if isinstance(alternates, dict) else ())):
+            if isinstance(file, dict) and isinstance(file.get("href"), str):
+                file["href"] = resolve_href(file["href"], base)

@@ -12,7 +12,6 @@ import io
 import json
 import re
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +21,21 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from eopipe import run_folder
-from eopipe.errors import DamageError
-from eopipe.snapshot.snapshot import INDEX_SCHEMA, Snapshot, SnapshotStore, snapshot_hash
+from eopipe.errors import DamageError, one_line
+from eopipe.snapshot.snapshot import INDEX_SCHEMA, Snapshot, snapshot_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from eopipe.storage import Storage
+
 FORMAT = 1
 GROUP = 32
 """Items in a row group of an items file: about half a megabyte of JSON."""
 
-_KEPT_GROUPS = 24
+_GROUPS_IN_MEMORY = 24
 _GEO = {
     "version": "1.1.0",
     "primary_column": "geometry",
@@ -48,43 +49,48 @@ _GEO = {
 }
 
 
-def write(snapshot: Snapshot, storage: SnapshotStore) -> None:
-    """Write the snapshot's files, the manifest last; an equal one that is there is left as it is."""
+def write_snapshot(snapshot: Snapshot, storage: Storage) -> None:
+    """Write under ``snapshots/<hash>/``; ``snapshot.json`` comes last, so a torn write is no snapshot."""
     folder = run_folder.snapshot(snapshot.hash)
-    parts: dict[str, dict[str, Any]] = {}
+    files: dict[str, dict[str, Any]] = {}
     collections = snapshot.index.column("collection").to_numpy(zero_copy_only=False)
     for name in dict.fromkeys(collections.tolist()):
         rows = np.flatnonzero(collections == name)
-        stem = _stem(name, parts)
+        stem = _stem(name, files)
         index = _parquet(_index_table(snapshot, rows), group=10_000)
-        items = _parquet(_items_table(snapshot, rows), group=GROUP)
-        storage.put(f"{folder}/{stem}.items.parquet", items)
+        storage.put(f"{folder}/{stem}.items.parquet", _parquet(_items_table(snapshot, rows), group=GROUP))
         storage.put(f"{folder}/{stem}.parquet", index)
-        parts[stem] = {"collection": name, "rows": len(rows), "index_sha256": hashlib.sha256(index).hexdigest()}
-    manifest = {"format": FORMAT, "hash": snapshot.hash, "epochs": list(snapshot.epochs), "files": parts}
+        files[stem] = {"collection": name, "rows": len(rows), "index_sha256": hashlib.sha256(index).hexdigest()}
+    manifest = {"format": FORMAT, "hash": snapshot.hash, "epochs": list(snapshot.epochs), "files": files}
     storage.put(f"{folder}/snapshot.json", json.dumps(manifest, indent=1).encode())
 
 
-def read(storage: SnapshotStore, wanted: str) -> Snapshot:
-    """Read the index of a snapshot and check it against its hash; see `Snapshot.read`."""
-    folder = run_folder.snapshot(wanted)
-    manifest = _manifest(storage, folder, wanted)
+def read_snapshot(storage: Storage, expected: str) -> Snapshot:
+    """Read a written snapshot by its hash; the items' JSON stays in its files until it is needed.
+
+    Raises:
+        DamageError: A file is missing or damaged, or what it holds does not have this hash.
+    """
+    folder = run_folder.snapshot(expected)
+    manifest = _manifest(storage, folder, expected)
     tables = [
-        _read_index(storage, f"{folder}/{stem}.parquet", part["index_sha256"])
-        for stem, part in manifest["files"].items()
+        _read_index(storage, f"{folder}/{stem}.parquet", entry["index_sha256"])
+        for stem, entry in manifest["files"].items()
     ]
     index = pa.concat_tables([INDEX_SCHEMA.empty_table(), *tables]).sort_by("row").combine_chunks()
     epochs = tuple(manifest["epochs"])
     pairs = zip(index.column("epoch").to_pylist(), index.column("hash").to_pylist(), strict=True)
-    found = snapshot_hash(epochs, pairs)
-    if found != wanted:
+    actual = snapshot_hash(epochs, pairs)
+    if actual != expected:
         raise DamageError(
-            f"snapshot {wanted[:12]}: its index has the hash {found[:12]}; restore {folder}/ or start anew"
+            f"snapshot {expected[:12]}: its index has the hash {actual[:12]}; restore {folder}/ or start anew"
         )
     sizes = dict(storage.sizes(folder))
-    files = {stem: _ItemsFile(storage, folder, f"{stem}.items.parquet", sizes) for stem in manifest["files"]}
-    by_collection = {part["collection"]: files[stem] for stem, part in manifest["files"].items()}
-    return Snapshot(hash=wanted, index=index, epochs=epochs, _texts=_InParquet(by_collection, index))
+    files = {
+        entry["collection"]: _ItemsFile(storage, folder, f"{stem}.items.parquet", sizes)
+        for stem, entry in manifest["files"].items()
+    }
+    return Snapshot(hash=expected, index=index, epochs=epochs, _texts=_InParquet(files, index))
 
 
 def _stem(collection: str, taken: dict[str, dict[str, Any]]) -> str:
@@ -102,8 +108,8 @@ def _index_table(snapshot: Snapshot, rows: NDArray[np.int64]) -> pa.Table:
 
 def _items_table(snapshot: Snapshot, rows: NDArray[np.int64]) -> pa.Table:
     ordered = rows[_by_place(snapshot.index.take(pa.array(rows)))]
-    texts = snapshot._texts.texts(ordered.tolist())  # noqa: SLF001  (same module family)
-    return pa.table({"row": pa.array(ordered, pa.int32()), "item": pa.array(texts, pa.large_string())})
+    texts = pa.array(snapshot.texts(ordered.tolist()), pa.large_string())
+    return pa.table({"row": pa.array(ordered, pa.int32()), "item": texts})
 
 
 def _by_place(index: pa.Table) -> NDArray[np.int64]:
@@ -130,23 +136,25 @@ def _parquet(table: pa.Table, *, group: int) -> bytes:
     return sink.getvalue()
 
 
-def _manifest(storage: SnapshotStore, folder: str, wanted: str) -> dict[str, Any]:
+def _manifest(storage: Storage, folder: str, expected: str) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(storage.get(f"{folder}/snapshot.json"))
-        said = (manifest["format"], manifest["hash"])
-        parts = {"files": dict(manifest["files"]), "epochs": list(manifest["epochs"])}
+        stated = (manifest["format"], manifest["hash"])
+        checked = {"files": dict(manifest["files"]), "epochs": list(manifest["epochs"])}
     except FileNotFoundError:
-        raise DamageError(f"snapshot {wanted[:12]} is not there; {folder}/snapshot.json is missing") from None
+        raise DamageError(f"snapshot {expected[:12]} is not there; {folder}/snapshot.json is missing") from None
     except (ValueError, KeyError, TypeError) as error:
         raise DamageError(
-            f"snapshot {wanted[:12]}: {folder}/snapshot.json is damaged ({error}); restore it"
+            f"snapshot {expected[:12]}: {folder}/snapshot.json is damaged ({error}); restore it"
         ) from None
-    if said != (FORMAT, wanted):
-        raise DamageError(f"snapshot {wanted[:12]}: {folder}/snapshot.json says format and hash {said}; restore it")
-    return parts
+    if stated != (FORMAT, expected):
+        raise DamageError(
+            f"snapshot {expected[:12]}: {folder}/snapshot.json says format and hash {stated}; restore it"
+        )
+    return checked
 
 
-def _read_index(storage: SnapshotStore, path: str, sha256: str) -> pa.Table:
+def _read_index(storage: Storage, path: str, sha256: str) -> pa.Table:
     try:
         data = storage.get(path)
     except FileNotFoundError:
@@ -163,21 +171,21 @@ class _InParquet:
     files: dict[str, _ItemsFile]
     index: pa.Table
 
-    def texts(self, rows: Sequence[int]) -> list[str]:
+    def __call__(self, rows: Sequence[int]) -> list[str]:
         collections = self.index.column("collection")
-        wanted: dict[str, list[int]] = {}
+        by_collection: dict[str, list[int]] = {}
         for row in rows:
-            wanted.setdefault(collections[int(row)].as_py(), []).append(int(row))
-        found: dict[int, str] = {}
-        for name, numbers in wanted.items():
-            found.update(self.files[name].read(numbers))
-        return [found[int(row)] for row in rows]
+            by_collection.setdefault(collections[int(row)].as_py(), []).append(int(row))
+        texts: dict[int, str] = {}
+        for name, numbers in by_collection.items():
+            texts.update(self.files[name].read(numbers))
+        return [texts[int(row)] for row in rows]
 
 
 class _ItemsFile:
     """One items file: knows which row group holds a row, and keeps the last few groups."""
 
-    def __init__(self, storage: SnapshotStore, folder: str, name: str, sizes: dict[str, int]) -> None:
+    def __init__(self, storage: Storage, folder: str, name: str, sizes: dict[str, int]) -> None:
         self.storage, self.folder, self.name = storage, folder, name
         self.size = next((size for path, size in sizes.items() if path.endswith(f"/{name}")), None)
         self._forget()
@@ -186,7 +194,7 @@ class _ItemsFile:
         self._lock = threading.Lock()
         self._file: pq.ParquetFile | None = None
         self._group_of: dict[int, int] = {}
-        self._groups: OrderedDict[int, dict[int, str]] = OrderedDict()
+        self._groups: dict[int, dict[int, str]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("storage", "folder", "name", "size")}
@@ -211,12 +219,11 @@ class _ItemsFile:
             except FileNotFoundError:
                 raise DamageError(f"snapshot file {where} is missing; restore it or start a new run") from None
             except (pa.ArrowException, OSError) as error:
-                self._forget_file()
-                said = " ".join(str(error).split())[:200]
-                raise DamageError(f"snapshot file {where} cannot be read: {said}; restore it or start anew") from None
-
-    def _forget_file(self) -> None:
-        self._file = None
+                self._file = None
+                reason = one_line(error, 200)
+                raise DamageError(
+                    f"snapshot file {where} cannot be read: {reason}; restore it or start anew"
+                ) from None
 
     def _open(self) -> pq.ParquetFile:
         if self._file is None:
@@ -238,15 +245,14 @@ class _ItemsFile:
         return pa.PythonFile(_Ranges(self.storage.zarr_store(self.folder), self.name, self.size), mode="r")
 
     def _group(self, file: pq.ParquetFile, number: int) -> dict[int, str]:
-        if number not in self._groups:
+        texts = self._groups.pop(number, None)
+        if texts is None:
             table = file.read_row_group(number)
-            self._groups[number] = dict(
-                zip(table.column("row").to_pylist(), table.column("item").to_pylist(), strict=True)
-            )
-            while len(self._groups) > _KEPT_GROUPS:
-                self._groups.popitem(last=False)
-        self._groups.move_to_end(number)
-        return self._groups[number]
+            texts = dict(zip(table.column("row").to_pylist(), table.column("item").to_pylist(), strict=True))
+        self._groups[number] = texts  # last: most recently used
+        if len(self._groups) > _GROUPS_IN_MEMORY:
+            del self._groups[next(iter(self._groups))]
+        return texts
 
 
 class _Ranges(io.RawIOBase):
@@ -283,7 +289,7 @@ def _ranged(store: Any, key: str, start: int, stop: int) -> bytes:
     from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415
     from zarr.core.sync import sync  # noqa: PLC0415
 
-    found = sync(store.get(key, default_buffer_prototype(), RangeByteRequest(start, stop)))
-    if found is None:
+    data = sync(store.get(key, default_buffer_prototype(), RangeByteRequest(start, stop)))
+    if data is None:
         raise FileNotFoundError(key)
-    return bytes(found.to_bytes())
+    return bytes(data.to_bytes())

@@ -2,10 +2,10 @@
 
 Scenes are found by the bounds of their rasters, not by their footprints: whether a pixel is valid is for the
 reader to say. An outline is the raster's rectangle, densified in its own CRS and projected to the grid's; it
-may be a little too large, never too small, since a scene too many costs a look and one too few costs pixels.
+may be a little too large, never too small, since a scene too many costs one read and one too few costs pixels.
 
 An outline that the grid's CRS cannot take (beyond the projection's domain, or torn at its antimeridian) is
-compared in lon/lat instead, by boxes, so that no scene is lost in silence.
+compared in lon/lat instead, by boxes, so that no scene is lost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 import shapely
-from pyproj import CRS, Transformer
+
+from eopipe.area.crs import LONLAT, crs_of, is_geographic, same_crs, transformer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,20 +65,18 @@ class SceneIndex:
     @classmethod
     def build(cls, index: pa.Table, grid: Grid) -> SceneIndex:
         """Project the raster bounds of a snapshot's index: one transform a CRS, each distinct raster once."""
-        codes, names = _codes(index)
-        corners = np.stack([index.column(name).to_numpy() for name in ("x0", "y0", "x1", "y1")], axis=1)
-        corners = corners.reshape(-1, 4).astype(np.float64)
+        codes, names, corners, rows = _columns(index)
         key, first = _distinct(codes, corners)
-        parts = [
-            _project(names[code], corners[first][mine], mine, grid.crs)
+        outlines = [
+            _project(names[code], corners[first][group], group, grid.crs)
             for code in np.unique(codes[first])
-            for mine in [np.flatnonzero(codes[first] == code)]
+            for group in [np.flatnonzero(codes[first] == code)]
         ]
-        pieces, piece_key, boxes, box_key = _joined(parts)
+        pieces, piece_key, boxes, box_key = _joined(outlines)
         order = np.argsort(key, kind="stable")
         starts = np.searchsorted(key[order], np.arange(len(first) + 1))
-        rows = index.column("row").to_numpy().astype(np.int32)[order]
-        return cls(grid, len(key), shapely.STRtree(pieces), piece_key, shapely.STRtree(boxes), box_key, rows, starts)
+        trees = shapely.STRtree(pieces), shapely.STRtree(boxes)
+        return cls(grid, len(key), trees[0], piece_key, trees[1], box_key, rows[order], starts)
 
     def query(self, bounds: NDArray[np.float64]) -> list[NDArray[np.int32]]:
         """Scenes whose raster may touch each box.
@@ -111,46 +110,50 @@ class SceneIndex:
     def _query_lonlat(self, boxes: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         spans, known = _spans(*_grid_points(self.grid.crs, boxes, 9))
         pieces, owner = _pieces(spans, np.flatnonzero(known))
-        found = self.boxes.query(pieces, predicate="intersects")
-        return owner[found[0]], self.box_key[found[1]]
+        where, key = _hits(self.boxes, pieces, self.box_key)
+        return owner[where], key
 
 
 def off_footprint(index: pa.Table) -> NDArray[np.int32]:
     """Rows whose raster bounds lie nowhere near their footprint: one of the two is wrong.
 
-    Such a scene is looked for where its projection says, so a wrong one would be lost in silence.
+    Scenes are searched by their projection, so a wrong one would be lost without a warning.
     """
-    codes, names = _codes(index)
+    codes, names, corners, rows = _columns(index)
     bbox = index.column("bbox").combine_chunks()
     sides = [pc.struct_field(bbox, side).to_numpy(zero_copy_only=False) for side in ("xmin", "xmax", "ymin", "ymax")]
     foot = np.stack(sides, axis=1).astype(np.float64)
     foot[:, 1] += np.where(foot[:, 1] < foot[:, 0], 360.0, 0.0)
-    corners = np.stack([index.column(name).to_numpy() for name in ("x0", "y0", "x1", "y1")], axis=1)
     off = np.zeros(len(codes), dtype=bool)
     for code in np.unique(codes):
-        mine = np.flatnonzero(codes == code)
-        spans, known = _spans(*_grid_points(names[code], corners[mine], 5))
-        off[mine] = ~known | _apart(spans, foot[mine])
-    rows: NDArray[np.int32] = index.column("row").to_numpy().astype(np.int32)
+        group = np.flatnonzero(codes == code)
+        spans, known = _spans(*_grid_points(names[code], corners[group], 5))
+        off[group] = ~known | _apart(spans, foot[group])
     return rows[off & np.isfinite(foot).all(axis=1)]
 
 
-def _apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether boxes (west, east, south, north) are disjoint, whatever multiple of 360 lies between them."""
-    gap = (other[:, 0] - one[:, 0]) % 360.0
-    beside = (gap > one[:, 1] - one[:, 0]) & (gap + other[:, 1] - other[:, 0] < 360.0)
-    apart: NDArray[np.bool_] = beside | (other[:, 2] > one[:, 3]) | (other[:, 3] < one[:, 2])
+    gap = (b[:, 0] - a[:, 0]) % 360.0
+    beside = (gap > a[:, 1] - a[:, 0]) & (gap + b[:, 1] - b[:, 0] < 360.0)
+    apart: NDArray[np.bool_] = beside | (b[:, 2] > a[:, 3]) | (b[:, 3] < a[:, 2])
     return apart
 
 
-_Part = tuple[Any, "NDArray[np.int64]", Any, "NDArray[np.int64]"]
+_Outlines = tuple[Any, "NDArray[np.int64]", Any, "NDArray[np.int64]"]
 
 
-def _codes(index: pa.Table) -> tuple[NDArray[np.int64], list[str]]:
+def _columns(
+    index: pa.Table,
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float64], NDArray[np.int32]]:
+    """Each scene's CRS as a number, the CRS by number, the corners of the rasters ``[n, 4]``, the rows."""
     encoded = index.column("crs").combine_chunks().dictionary_encode()
     if hasattr(encoded, "combine_chunks"):  # an empty column stays chunked
         encoded = encoded.combine_chunks()
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    corners = np.stack([index.column(name).to_numpy() for name in ("x0", "y0", "x1", "y1")], axis=1)
+    rows = index.column("row").to_numpy().astype(np.int32)
+    return codes, encoded.dictionary.to_pylist(), corners.reshape(-1, 4).astype(np.float64), rows
 
 
 def _distinct(codes: NDArray[np.int64], corners: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -162,34 +165,34 @@ def _distinct(codes: NDArray[np.int64], corners: NDArray[np.float64]) -> tuple[N
     return key.reshape(-1).astype(np.int64), first.astype(np.int64)
 
 
-def _joined(parts: list[_Part]) -> tuple[Any, NDArray[np.int64], Any, NDArray[np.int64]]:
+def _joined(outlines: list[_Outlines]) -> tuple[Any, NDArray[np.int64], Any, NDArray[np.int64]]:
     none, no_key = np.empty(0, dtype=object), np.empty(0, dtype=np.int64)
-    columns = list(zip(*parts, strict=True)) or [(none,), (no_key,), (none,), (no_key,)]
+    columns = list(zip(*outlines, strict=True)) or [(none,), (no_key,), (none,), (no_key,)]
     pieces, piece_key, boxes, box_key = (np.concatenate(column) for column in columns)
     return pieces, piece_key, boxes, box_key
 
 
-def _project(crs: str, corners: NDArray[np.float64], key: NDArray[np.int64], target: str) -> _Part:
+def _project(crs: str, corners: NDArray[np.float64], key: NDArray[np.int64], target: str) -> _Outlines:
     """Outlines of rasters of one CRS: pieces in the target CRS, and lon/lat boxes of those it cannot take."""
     nothing = (np.empty(0, dtype=object), np.empty(0, dtype=np.int64))
-    if _same(crs, target):
-        if not _crs(crs).is_geographic:
+    if same_crs(crs, target):
+        if not is_geographic(crs):
             return (shapely.box(*corners.T), key, *nothing)
         pieces, owner = _pieces(corners[:, [0, 2, 1, 3]], np.arange(len(corners)))
         return (pieces, key[owner], *nothing)
-    wide = _crs(crs).is_geographic & (np.max(corners[:, 2:] - corners[:, :2], axis=1) > _WIDE_DEGREES)
+    wide = is_geographic(crs) & (np.max(corners[:, 2:] - corners[:, :2], axis=1) > _WIDE_DEGREES)
     outlines, good = np.empty(len(corners), dtype=object), np.zeros(len(corners), dtype=bool)
-    for mine, edge in ((~wide, _PER_EDGE), (wide, _MANY_PER_EDGE)):
-        if mine.any():
-            outlines[mine], good[mine] = _warped(crs, corners[mine], target, edge)
+    for group, edge in ((~wide, _PER_EDGE), (wide, _MANY_PER_EDGE)):
+        if group.any():
+            outlines[group], good[group] = _warped(crs, corners[group], target, edge)
     pieces, owner = _lonlat(crs, corners[~good])
     return outlines[good], key[good], pieces, key[~good][owner]
 
 
 def _warped(crs: str, corners: NDArray[np.float64], target: str, edge: int) -> tuple[Any, NDArray[np.bool_]]:
     x, y = _ring(corners, edge)
-    lon, _ = _transformer(crs, "EPSG:4326").transform(x[:, ::4], y[:, ::4])  # every fourth point tells the cut
-    u, v = (np.asarray(part) for part in _transformer(crs, target).transform(x, y))
+    lon, _ = transformer(crs, LONLAT).transform(x[:, ::4], y[:, ::4])  # every fourth point shows the cut
+    u, v = (np.asarray(part) for part in transformer(crs, target).transform(x, y))
     good = np.isfinite(u).all(axis=1) & np.isfinite(v).all(axis=1)
     good &= ~_near_cut(lon, target)
     good &= ~_torn(np.where(good[:, None], u, 0.0), np.where(good[:, None], v, 0.0), edge)
@@ -255,7 +258,7 @@ def _grid_points(crs: str, boxes: NDArray[np.float64], side: int) -> tuple[Any, 
     across, up = (part.reshape(-1) for part in np.meshgrid(steps, steps))
     x = boxes[:, 0, None] + (boxes[:, 2] - boxes[:, 0])[:, None] * across
     y = boxes[:, 1, None] + (boxes[:, 3] - boxes[:, 1])[:, None] * up
-    lon, lat = _transformer(crs, "EPSG:4326").transform(x, y)
+    lon, lat = transformer(crs, LONLAT).transform(x, y)
     return lon, lat
 
 
@@ -302,27 +305,12 @@ def _pieces(spans: NDArray[np.float64], owners: NDArray[np.int64]) -> tuple[Any,
 
 
 def _hits(tree: shapely.STRtree, boxes: Any, key: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    where, found = tree.query(boxes, predicate="intersects")
-    return where, key[found]
-
-
-@lru_cache(maxsize=256)
-def _crs(text: str) -> CRS:
-    return CRS.from_user_input(text)
-
-
-@lru_cache(maxsize=256)
-def _transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(_crs(source), _crs(target), always_xy=True)
-
-
-@lru_cache(maxsize=256)
-def _same(one: str, other: str) -> bool:
-    return one == other or bool(_crs(one).equals(_crs(other), ignore_axis_order=True))
+    where, hit = tree.query(boxes, predicate="intersects")
+    return where, key[hit]
 
 
 @lru_cache(maxsize=256)
 def _central_meridian(crs: str) -> float:
-    operation = _crs(crs).coordinate_operation
+    operation = crs_of(crs).coordinate_operation
     parameters = operation.params if operation is not None else ()
     return next((float(p.value) for p in parameters if p.name.lower().startswith("longitude of")), 0.0)

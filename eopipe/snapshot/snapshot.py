@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from eopipe.errors import DamageError
-from eopipe.snapshot.item_hash import absolute_assets, item_hash
+from eopipe.snapshot.item_hash import item_hash, make_assets_absolute
 from eopipe.snapshot.scene_index import SceneIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -48,25 +48,6 @@ INDEX_SCHEMA = pa.schema(
     ]
 )
 """Columns of the index; ``geometry`` is WKB in lon/lat, ``bbox`` its GeoParquet covering."""
-
-
-class SnapshotStore(Protocol):
-    """What a snapshot asks of the folder that it is written to; ``eopipe.storage.Storage`` is one."""
-
-    def get(self, path: str) -> bytes: ...  # noqa: D102  (as Storage)
-    def put(self, path: str, data: bytes) -> None: ...  # noqa: D102
-    def exists(self, path: str) -> bool: ...  # noqa: D102
-    def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]: ...  # noqa: D102
-    def local_path(self, path: str) -> Path | None: ...  # noqa: D102
-    def zarr_store(self, path: str) -> Any: ...  # noqa: D102
-
-
-class ItemTexts(Protocol):
-    """Where the items' JSON comes from: memory after a search, parquet after a read."""
-
-    def texts(self, rows: Sequence[int]) -> list[str]:
-        """JSON of the items of these rows, in this order."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -115,14 +96,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _InMemory:
-    lines: tuple[str, ...]
-
-    def texts(self, rows: Sequence[int]) -> list[str]:
-        return [self.lines[row] for row in rows]
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """The STAC items that a run uses, frozen.
 
@@ -136,7 +109,7 @@ class Snapshot:
     hash: str
     index: pa.Table
     epochs: tuple[str, ...]
-    _texts: ItemTexts = field(repr=False, compare=False)
+    _texts: Callable[[Sequence[int]], list[str]] = field(repr=False, compare=False)
 
     @classmethod
     def build(cls, epochs: Sequence[str], rows: Iterable[Row]) -> Snapshot:
@@ -146,14 +119,14 @@ class Snapshot:
             epochs: Names in the order of the spec.
             rows: One per epoch and item, in any order.
         """
-        place = {name: number for number, name in enumerate(epochs)}
-        ordered = sorted(rows, key=lambda row: (place[row.epoch], row.datetime, row.id, row.collection, row.hash))
+        order = {name: number for number, name in enumerate(epochs)}
+        ordered = sorted(rows, key=lambda row: (order[row.epoch], row.datetime, row.id, row.collection, row.hash))
         names = tuple(epochs)
         return cls(
             hash=snapshot_hash(names, [(row.epoch, row.hash) for row in ordered]),
             index=_index(ordered),
             epochs=names,
-            _texts=_InMemory(tuple(row.text for row in ordered)),
+            _texts=partial(_in_memory, [row.text for row in ordered]),
         )
 
     def __len__(self) -> int:
@@ -162,8 +135,12 @@ class Snapshot:
     @property
     def epoch_codes(self) -> NDArray[np.int16]:
         """Number of each row's epoch, as ``epochs`` orders them."""
-        place = {name: number for number, name in enumerate(self.epochs)}
-        return np.asarray([place[name] for name in self.index.column("epoch").to_pylist()], dtype=np.int16)
+        order = {name: number for number, name in enumerate(self.epochs)}
+        return np.asarray([order[name] for name in self.index.column("epoch").to_pylist()], dtype=np.int16)
+
+    def texts(self, rows: Sequence[int]) -> list[str]:
+        """The items' JSON as it was received, less signatures."""
+        return self._texts(rows)
 
     def raw_items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The items exactly as received, less signatures; relative hrefs stay relative.
@@ -172,14 +149,14 @@ class Snapshot:
             DamageError: An item's JSON is not the one that its hash was taken of.
         """
         hashes = self.index.column("hash")
-        found: list[dict[str, Any]] = [json.loads(text) for text in self._texts.texts(rows)]
-        for row, item in zip(rows, found, strict=True):
+        items: list[dict[str, Any]] = [json.loads(text) for text in self.texts(rows)]
+        for row, item in zip(rows, items, strict=True):
             if item_hash(item) != hashes[int(row)].as_py():
                 raise DamageError(
                     f"snapshot {self.hash[:12]}: the JSON of item {item.get('id')!r} (row {row}) does not have its "
                     "hash; the file was changed, restore it or start a new run"
                 )
-        return found
+        return items
 
     def items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """The items for reading pixels: as received, but with absolute hrefs of assets (and alternates).
@@ -192,33 +169,20 @@ class Snapshot:
             DamageError: As `raw_items`.
         """
         bases, collections = self.index.column("href"), self.index.column("collection")
-        found = []
-        for row, item in zip(rows, self.raw_items(rows), strict=True):
+        items = self.raw_items(rows)
+        for row, item in zip(rows, items, strict=True):
             if not item.get("collection") and collections[int(row)].as_py():
                 item["collection"] = collections[int(row)].as_py()
-            found.append(absolute_assets(item, bases[int(row)].as_py()))
-        return found
+            make_assets_absolute(item, bases[int(row)].as_py())
+        return items
 
     def scenes(self, grid: Grid) -> SceneIndex:
         """Outlines of the rasters on the grid, from the index alone (no item is parsed)."""
         return SceneIndex.build(self.index, grid)
 
-    def write(self, storage: SnapshotStore) -> None:
-        """Write under ``snapshots/<hash>/``; ``snapshot.json`` comes last, so a torn write is no snapshot."""
-        from eopipe.snapshot.parquet import write  # noqa: PLC0415  (files imports this module)
 
-        write(self, storage)
-
-    @classmethod
-    def read(cls, storage: SnapshotStore, hash: str) -> Snapshot:  # noqa: A002  (the contract's name)
-        """Read a written snapshot; the items' JSON stays in its files until asked for.
-
-        Raises:
-            DamageError: A file is missing or damaged, or what it holds does not have this hash.
-        """
-        from eopipe.snapshot.parquet import read  # noqa: PLC0415  (files imports this module)
-
-        return read(storage, hash)
+def _in_memory(lines: Sequence[str], rows: Sequence[int]) -> list[str]:
+    return [lines[row] for row in rows]
 
 
 def snapshot_hash(epochs: Sequence[str], items: Iterable[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""RunSpec: what a run is, as people write it (DESIGN §5).
+"""RunSpec: what a run is, as people write it.
 
 Every mistake ends in one line that names the key, the value and the remedy, before anything is read.
 """

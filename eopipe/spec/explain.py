@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from eopipe.errors import short
 from eopipe.spec.model import RunSpec
 
 if TYPE_CHECKING:
@@ -23,14 +24,14 @@ def explain(error: ValidationError) -> str:
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"] if not _is_union_arm(part)) or "spec"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 and first["loc"][:1] != ("area",) else ""
-    return f"{key}: {_say(first, key)}{more}"
+    return f"{key}: {_sentence(first, key)}{more}"
 
 
 def _is_union_arm(part: object) -> bool:
     return (isinstance(part, str) and any(sign in part for sign in "[(")) or part in {"str", "dict"}
 
 
-def _say(problem: Mapping[str, Any], key: str) -> str:
+def _sentence(problem: Mapping[str, Any], key: str) -> str:
     kind, value = problem["type"], problem.get("input")
     if key.split(".", maxsplit=1)[0] == "area":
         return f"{short(value)} is no area; give [west, south, east, north] in degrees, a GeoJSON file or GeoJSON"
@@ -41,8 +42,8 @@ def _say(problem: Mapping[str, Any], key: str) -> str:
         return f"unknown key; {hint}"
     if kind == "missing":
         return "is missing; add it to the spec"
-    said = _PLAIN.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
-    return f"{short(value)} is not valid: {said[:1].lower()}{said[1:]}"
+    remedy = _PLAIN.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
+    return f"{short(value)} is not valid: {remedy[:1].lower()}{remedy[1:]}"
 
 
 _PLAIN = {
@@ -65,17 +66,6 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
         arms = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, BaseModel)), model)
     return list(model.model_fields)
-
-
-def short(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def one_line(value: object) -> str:
-    """A text without line breaks."""
-    return " ".join(str(value).split())
 
 
 def place(error: YAMLError) -> str:

@@ -1,4 +1,4 @@
-"""What a run is: the keys of a spec, their values and defaults (DESIGN §5)."""
+"""What a run is: the keys of a spec, their values and defaults."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-TILE_CHOICES = (512, 1024, 2048, 4096)
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
-
 _BYTES = re.compile(r"\s*\d+(\.\d+)?(e\d+)?\s*([kmgtp]i?)?b?\s*", re.IGNORECASE)
-"""What Dask reads as bytes; it tells of a mistake only once a cluster is asked for."""
+"""What Dask reads as bytes; it finds a mistake only when the cluster starts."""
 
 
 class _Model(BaseModel):
@@ -139,7 +137,7 @@ class OutputSpec(_Model):
     @field_validator("uri")
     @classmethod
     def _known_placeholders(cls, value: str) -> str:
-        unknown = [found for found in re.findall(r"\{\w+\}", value) if found not in {"{name}", "{date}"}]
+        unknown = [name for name in re.findall(r"\{\w+\}", value) if name not in {"{name}", "{date}"}]
         if unknown:
             raise ValueError(f"{unknown[0]} cannot be filled in; only {{name}} and {{date}} can")
         return value
@@ -188,14 +186,14 @@ class KernelSpec(BaseModel):
 
     def anchored(self, base: Path) -> KernelSpec:
         """Relative paths from ``base``: options named ``...checkpoint``, and every ``local-dir:`` model."""
-        found = self.options()
-        for key, value in found.items():
+        options = self.options()
+        for key, value in options.items():
             if key.endswith("checkpoint") and isinstance(value, str):
-                found[key] = os.path.normpath(base / Path(value).expanduser())
+                options[key] = os.path.normpath(base / Path(value).expanduser())
             elif isinstance(value, str) and value.startswith("local-dir:"):
                 folder = Path(value.removeprefix("local-dir:")).expanduser()
-                found[key] = f"local-dir:{os.path.normpath(base / folder)}"
-        return KernelSpec(name=self.name, **found)
+                options[key] = f"local-dir:{os.path.normpath(base / folder)}"
+        return KernelSpec(name=self.name, **options)
 
 
 def _plain_area(value: object) -> object:
@@ -219,7 +217,7 @@ class SearchSpec(_Model):
 
 
 class RunSpec(_Model):
-    """A whole run. See DESIGN §5 for the YAML form.
+    """A whole run, as README.md shows it in YAML.
 
     Args:
         name: Letters, digits, ``.``, ``_``, ``-``; names the output.

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 
-from eopipe.errors import SpecError
-from eopipe.spec.explain import explain, one_line, place, short
+from eopipe.errors import SpecError, one_line, short
+from eopipe.spec.explain import explain, place
 from eopipe.spec.model import RunSpec, SearchSpec, SourceSpec
 
 if TYPE_CHECKING:
@@ -148,13 +148,13 @@ def _anchor_area(area: Any, base: Path) -> Any:
 
 def _read_area(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpecError(f"area: file {str(path)!r} does not exist; give a bbox, a GeoJSON file or GeoJSON") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"area: {str(path)!r} is not a GeoJSON file: {one_line(error)}") from None
-    if not isinstance(found, dict) or "type" not in found:
+    if not isinstance(document, dict) or "type" not in document:
         raise SpecError(
             f"area: {str(path)!r} holds no GeoJSON object with a 'type'; give a Polygon or a FeatureCollection"
         )
-    return found
+    return document

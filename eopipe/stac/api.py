@@ -12,17 +12,18 @@ from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 
 from eopipe.errors import CatalogError, SpecError
+from eopipe.redact import unsign
 from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
-from eopipe.stac.query import matches_query
-from eopipe.stac.question import Found, Question, catalog_error
-from eopipe.stac.signing import unsign
+from eopipe.stac.question import CatalogItem, Question, catalog_error, self_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eopipe.stac.query import Query
+
 PAGE = 100
-"""Items asked for a page: Sentinel-2 items are 20 to 50 kB, and some servers may not answer with more than 6 MB."""
+"""Items a page: Sentinel-2 items are 20 to 50 kB, and some servers may not answer with more than 6 MB."""
 
 _SMALL_PAGE = 10
 _MANY_VERTICES = 500
@@ -73,7 +74,7 @@ class Api:
         if not collections:
             raise SpecError(f"source.collections: name at least one collection of the API {unsign(self._url)}")
         for name in collections:
-            url = urljoin(f"{self._url.partition('?')[0].rstrip('/')}/", f"collections/{name}")
+            url = self._collection_url(f"/{name}")
             try:
                 self._http.json(url)
             except HttpError as error:
@@ -85,21 +86,21 @@ class Api:
             except ValueError:
                 raise CatalogError(f"catalog {unsign(url)} did not answer with JSON; check the address") from None
 
-    def items(self, question: Question) -> Iterator[Found]:
-        """Items that match, page by page; a page too large for the server is asked for in smaller ones.
+    def items(self, question: Question) -> Iterator[CatalogItem]:
+        """Items that match, page by page; a page that is too large for the server is requested in smaller ones.
 
         Raises:
             SpecError: More match than ``max_items``.
             CatalogError: The API fails, or answers with something else than items.
         """
-        limit, seen = PAGE, set()
+        limit, keys = PAGE, set()
         while True:
             try:
-                for found in self._search(question, limit):
-                    key = (found.item.get("collection"), found.item.get("id"))
-                    if key not in seen:
-                        seen.add(key)
-                        yield found
+                for entry in question.limited(self._search(question, limit)):
+                    key = (entry.item.get("collection"), entry.item.get("id"))
+                    if key not in keys:
+                        keys.add(key)
+                        yield entry
             except HttpError as error:
                 if error.status not in _TOO_LARGE or limit <= _SMALL_PAGE:
                     raise catalog_error(self._search_link()["href"], error) from None
@@ -108,34 +109,30 @@ class Api:
             else:
                 return
 
-    def _search(self, question: Question, limit: int) -> Iterator[Found]:
+    def _search(self, question: Question, limit: int) -> Iterator[CatalogItem]:
         link = self._search_link()
         method = str(link.get("method") or "GET").upper()
-        local = self._local(question)
-        asked: dict[str, Any] = {
+        local = self._local_query(question)
+        parameters: dict[str, Any] = {
             "collections": list(question.collections),
             "datetime": question.time.rfc3339,
             "ids": sorted(question.ids) if question.ids is not None else None,
-            "query": None if local.query else question.query,
+            "query": question.query.conditions if question.query is not None and local is None else None,
             "limit": min(limit, question.max_items + 1),
-            **_place(question),
+            **_area_of(question),
         }
-        if question.filter is not None and local.filter is None:
+        if question.filter is not None:
             text = method == "GET"
-            asked |= {
+            parameters |= {
                 "filter": question.filter.text if text else question.filter.json,
                 "filter_lang": "cql2-text" if text else "cql2-json",
             }
-        search = ItemSearch(link["href"], method=method, stac_io=self._io, **asked)
-        count = 0
-        for page in self._pages(search):
+        for page in self._pages(ItemSearch(link["href"], method=method, stac_io=self._io, **parameters)):
             question.guard(page.get("numberMatched") or (page.get("context") or {}).get("matched"))
             for item in page["features"]:
                 check_item(item, link["href"])
-                if local.query is None or matches_query(item, local.query):
-                    count += 1
-                    question.guard(count)
-                    yield Found(item, _self_link(item) or link["href"])
+                if local is None or local.matches(item):
+                    yield CatalogItem(item, self_link(item) or link["href"])
 
     def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
         url = unsign(search.url)
@@ -147,47 +144,43 @@ class Api:
         except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
             raise CatalogError(f"catalog {url} answered a search with something else than items; try again") from None
 
-    def _local(self, question: Question) -> _Local:
-        """What the API does not claim to evaluate: sent on, it would be ignored, and too much would come back."""
+    def _local_query(self, question: Question) -> Query | None:
+        """The query where the API does not claim to evaluate it: an API would ignore it without a word.
+
+        Raises:
+            SpecError: There is a filter, and the API offers none.
+        """
         claims = " ".join(self._root.get("conformsTo") or ())
-        local = _Local()
-        if question.query and "item-search#query" not in claims:
-            local.query = question.query
-            self._remark("query")
-        if question.filter and "filter" not in claims:
+        if question.filter is not None and "filter" not in claims:
             raise SpecError(
                 f"source.filter: {unsign(self._url)} does not offer filters (CQL2); use source.query instead"
             )
-        return local
-
-    def _remark(self, what: str) -> None:
-        line = f"{unsign(self._url)} does not offer the {what} extension; {what} was evaluated here"
-        if line not in self.warnings:
-            self.warnings.append(line)
+        if question.query is None or "item-search#query" in claims:
+            return None
+        warning = f"{unsign(self._url)} does not offer the query extension; query was evaluated here"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+        return question.query
 
     def _search_link(self) -> dict[str, Any]:
         links = [link for link in self._root.get("links", ()) if link.get("rel") == "search" and "href" in link]
         best = next((link for link in links if str(link.get("method")).upper() == "POST"), None) or links[0]
         return {**best, "href": urljoin(self._url, best["href"])}
 
+    def _collection_url(self, name: str = "") -> str:
+        return urljoin(f"{self._url.partition('?')[0].rstrip('/')}/", f"collections{name}")
+
     def _hint(self, name: str) -> str:
-        url = urljoin(f"{self._url.partition('?')[0].rstrip('/')}/", "collections")
+        url = self._collection_url()
         try:
-            known = [str(one["id"]) for one in self._http.json(url)["collections"]]
+            known = [str(entry["id"]) for entry in self._http.json(url)["collections"]]
         except (HttpError, ValueError, KeyError, TypeError):
             return f"see {unsign(url)} for those it has"
         close = get_close_matches(name, known, n=1)
         return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known)[:20])}"
 
 
-class _Local:
-    """Conditions that are evaluated here, since the API would ignore them."""
-
-    query: Any = None
-    filter: Any = None
-
-
-def _place(question: Question) -> dict[str, Any]:
+def _area_of(question: Question) -> dict[str, Any]:
     """The area as a bbox where it is one, else as GeoJSON with few vertices (servers limit the request)."""
     geometry = question.area.geometry
     west, south, east, north = geometry.bounds
@@ -198,12 +191,3 @@ def _place(question: Question) -> dict[str, Any]:
         world = shapely.box(-180, -90, 180, 90)
         geometry = shapely.intersection(shapely.simplify(shapely.buffer(geometry, 2 * rough), rough), world)
     return {"intersects": json.loads(shapely.to_geojson(geometry))}
-
-
-def _self_link(item: dict[str, Any]) -> str | None:
-    links = item.get("links") or ()
-    found = next((link.get("href") for link in links if isinstance(link, dict) and link.get("rel") == "self"), None)
-    return found if isinstance(found, str) and "://" in found else None
-
-
-__all__ = ["PAGE", "Api"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eopipe import run_folder
-from eopipe.run_folder import COLLECTION, ITEMS_TABLE, href
+from eopipe.run_folder import COLLECTION
 from eopipe.stac import extensions as ext
-from eopipe.stac.item import EXTENSIONS, VERSION, bands, span, when
+from eopipe.stac.item import EXTENSIONS, VERSION, bands, href, span, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eopipe.stac.publish_input import PublishInfo, TileOutput
 
 LINKED_ITEMS = 1000
-"""Up to so many Items the Collection links each; above, it points to their table."""
+"""Up to so many Items the Collection links each; above, it points to the table."""
 
 _FAILED_LISTED = 100
 
@@ -36,9 +36,9 @@ def collection(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, An
         "id": info.name,
         "title": info.name,
         "description": _description(info, len(outputs)),
-        "keywords": list(dict.fromkeys([*info.keywords, info.kernel.name, "eopipe"])),
-        "license": info.licence,
-        "providers": [*map(dict, info.providers), _processor(info)],
+        "keywords": [info.kernel.name, "eopipe"],
+        "license": "other",
+        "providers": [_processor(info)],
         "extent": {
             "spatial": {"bbox": [list(info.area.bbox)]},
             "temporal": {"interval": [[when(start), when(end)]]},
@@ -75,26 +75,22 @@ def _processor(info: PublishInfo) -> dict[str, Any]:
 
 def _summaries(info: PublishInfo) -> dict[str, Any]:
     code = ext.crs_fields(info.region.grid)["proj:code"]
-    found: dict[str, Any] = {
-        "gsd": [ext.metres(info.region.grid.crs, info.region.grid.resolution)],
-        "eopipe:kernel": [info.kernel.name],
-    }
-    return found | ({"proj:code": [code]} if code else {})
+    summaries: dict[str, Any] = {"gsd": [info.gsd], "eopipe:kernel": [info.kernel.name]}
+    return summaries | ({"proj:code": [code]} if code else {})
 
 
 def _item_assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
-    """What each Item's assets are, told once, with the whole class table."""
+    """What each Item's assets are, with the whole class table."""
     types = {name: ext.media_type(file.path) for output in outputs for name, file in output.files.items()}
-    found: dict[str, Any] = {}
-    for name in sorted(types):
-        found[name] = {"type": types[name], "roles": ["data"], "title": name}
-        if types[name] == ext.COG:
-            found[name]["bands"] = bands(info, info.arrays_of(name))
-    return found
+    return {
+        name: {"type": kind, "roles": ["data"], "title": name}
+        | ({"bands": bands(info, info.arrays_of(name))} if kind == ext.COG else {})
+        for name, kind in sorted(types.items())
+    }
 
 
 def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    assets: dict[str, Any] = {
         "mosaic": {
             "href": href(run_folder.MOSAIC, COLLECTION),
             "type": ext.ZARR,
@@ -113,14 +109,14 @@ def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
         },
     }
     if outputs:
-        found["items"] = {
-            "href": href(ITEMS_TABLE, COLLECTION),
+        assets["items"] = {
+            "href": href(run_folder.STAC_TABLE, COLLECTION),
             "type": ext.PARQUET,
             "roles": ["collection-mirror"],
             "title": "All Items (stac-geoparquet)",
         }
     if info.objects is not None:
-        found["objects"] = {
+        assets["objects"] = {
             "href": href(info.objects.file.path, COLLECTION),
             "type": ext.PARQUET,
             "roles": ["data"],
@@ -131,7 +127,7 @@ def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
             "eopipe:sources": info.objects.sources,
         }
     if info.quicklook is not None:
-        found["quicklook"] = {
+        assets["quicklook"] = {
             "href": href(info.quicklook.path, COLLECTION),
             "type": ext.media_type(info.quicklook.path),
             "roles": ["thumbnail", "overview"],
@@ -139,16 +135,14 @@ def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
             **ext.file_fields(info.quicklook),
         }
     if info.kernel.weights:
-        found["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(run_folder.RUN, COLLECTION))
-    return found
+        assets["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(run_folder.RUN, COLLECTION))
+    return assets
 
 
 def _links(info: PublishInfo, outputs: Sequence[TileOutput]) -> list[dict[str, Any]]:
     links = [{"rel": "root", "href": "./collection.json", "type": "application/json", "title": info.name}]
     if len(outputs) > LINKED_ITEMS:
-        table = {"rel": "items", "href": href(ITEMS_TABLE, COLLECTION), "type": ext.PARQUET, "title": "All Items"}
-        return [*links, table]
-    return links + [
-        {"rel": "item", "href": href(run_folder.item(output.tile), COLLECTION), "type": "application/geo+json"}
-        for output in outputs
-    ]
+        table = href(run_folder.STAC_TABLE, COLLECTION)
+        return [*links, {"rel": "items", "href": table, "type": ext.PARQUET, "title": "All Items"}]
+    paths = [run_folder.stac_item(output.tile) for output in outputs]
+    return links + [{"rel": "item", "href": href(path, COLLECTION), "type": "application/geo+json"} for path in paths]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from eopipe.errors import ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError
+from eopipe.redact import unsign, unsign_document
 from eopipe.snapshot import Row, item_hash
 from eopipe.snapshot.item_hash import verbatim_json
 from eopipe.stac.footprints import item_bbox, item_geometry
 from eopipe.stac.raster_bounds import raster_bounds
-from eopipe.stac.signing import unsign, unsign_item
 from eopipe.stac.time_range import nominal_time
 
 if TYPE_CHECKING:
@@ -74,12 +74,14 @@ def describe(
         ItemError: It is no STAC item, has no time, or has neither a projection nor a geometry.
     """
     check_item(item, href)
-    plain = unsign_item(item)
+    plain = unsign_document(item)
     assert isinstance(plain, dict)
     properties = plain["properties"]
     geometry = item_geometry(plain)
     name = plain.get("collection") or collection or ""
-    crs, bounds, source = raster_bounds(plain, geometry, remarks)
+    raster = raster_bounds(plain, geometry)
+    for remark in raster.remarks:
+        remarks.add(remark, plain["id"])
     product = _product(plain)
     datatake, baseline = _datatake(properties, product)
     return Row(
@@ -89,9 +91,9 @@ def describe(
         datetime=nominal_time(plain),
         hash=item_hash(plain),
         text=verbatim_json(plain),
-        crs=crs,
-        bounds=bounds,
-        raster_source=source,
+        crs=raster.crs,
+        bounds=raster.bounds,
+        raster_source=raster.source,
         bbox=item_bbox(plain) or (geometry.bounds if geometry is not None else None),
         geometry=None if geometry is None else shapely.to_wkb(geometry),
         href=None if href is None else unsign(href),
@@ -112,14 +114,14 @@ def check_item(item: object, href: str | None = None) -> None:
     where = f" at {unsign(href)}" if href else ""
     if not isinstance(item, dict) or item.get("type") != "Feature":
         kind = item.get("type") if isinstance(item, dict) else type(item).__name__
-        raise ItemError(f"not a STAC item{where}: its type is {kind!r}, not 'Feature'; leave it out of the catalog")
+        raise ItemError(f"not a STAC item{where}: its type is {kind!r}, not 'Feature'; {ITEM_REMEDY}")
     if not isinstance(item.get("id"), str) or not item["id"]:
-        raise ItemError(f"STAC item{where} has no id (a text); mend the item")
+        raise ItemError(f"STAC item{where} has no id (a text); {ITEM_REMEDY}")
     for key in ("properties", "assets"):
         if not isinstance(item.get(key), dict):
-            raise ItemError(f"STAC item {item['id']!r}{where} has no {key} (a mapping); mend the item")
+            raise ItemError(f"STAC item {item['id']!r}{where} has no {key} (a mapping); {ITEM_REMEDY}")
     if not all(isinstance(asset, dict) for asset in item["assets"].values()):
-        raise ItemError(f"STAC item {item['id']!r}{where} has an asset that is no mapping; mend the item")
+        raise ItemError(f"STAC item {item['id']!r}{where} has an asset that is no mapping; {ITEM_REMEDY}")
 
 
 def _product(item: dict[str, Any]) -> re.Match[str] | None:
@@ -148,13 +150,10 @@ def _mgrs(properties: dict[str, Any], product: re.Match[str] | None) -> str | No
         if (square := properties.get(f"{prefix}:grid_square"))
     )
     written = [properties.get("s2:mgrs_tile"), properties.get("grid:code"), properties.get("sentinel:mgrs")]
-    written += ["".join(str(part) for part in triple) for triple in triples]
+    written += ["".join(map(str, triple)) for triple in triples]
     written += [product["mgrs"]] if product else []
-    for text in written:
-        match = _MGRS.match(str(text or ""))
-        if match:
-            return f"{int(match[1]):02d}{match[2]}{match[3]}"
-    return None
+    match = next((match for text in written if (match := _MGRS.match(str(text or "")))), None)
+    return f"{int(match[1]):02d}{match[2]}{match[3]}" if match else None
 
 
 def _level(item: dict[str, Any], collection: str, product: re.Match[str] | None) -> str | None:
@@ -162,16 +161,12 @@ def _level(item: dict[str, Any], collection: str, product: re.Match[str] | None)
     kind = str(properties.get("s2:product_type") or properties.get("product:type") or "").removeprefix("S2")
     if kind.startswith("MSI") and len(kind) >= 5:
         return f"L{kind[3:5]}"
-    for key in ("processing:level", "landsat:correction", "sar:product_type"):
-        if isinstance(properties.get(key), str) and properties[key]:
-            return str(properties[key])
-    if product:
-        return product["level"]
-    for name in (item["id"].replace("_", "-"), collection.replace("_", "-")):
-        match = _LEVEL.search(name)
-        if match:
-            return match[1].upper()
-    return None
+    stated = (properties.get(key) for key in ("processing:level", "landsat:correction", "sar:product_type"))
+    level = next((value for value in stated if isinstance(value, str) and value), product and product["level"])
+    if level:
+        return level
+    match = _LEVEL.search(item["id"].replace("_", "-")) or _LEVEL.search(collection.replace("_", "-"))
+    return match[1].upper() if match else None
 
 
 def _number(value: object) -> float | None:

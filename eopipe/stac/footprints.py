@@ -9,7 +9,7 @@ import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
-from eopipe.errors import ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError, one_line
 
 Box = tuple[float, float, float, float]
 
@@ -24,14 +24,20 @@ def item_geometry(item: dict[str, Any]) -> Any | None:
     if value is None:
         return None
     try:
-        found = shape(value)
-        finite = found.is_empty or all(map(math.isfinite, found.bounds))
+        geometry = shape(value)
+        finite = geometry.is_empty or all(map(math.isfinite, geometry.bounds))
     except (ShapelyError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        said = " ".join(str(error).split())[:120]
-        raise ItemError(f"item {item.get('id')!r}: its geometry is not GeoJSON ({said}); mend the item") from None
+        reason = one_line(error, 120)
+        raise _refusal(item, f"its geometry is not GeoJSON ({reason})") from None
     if not finite:
-        raise ItemError(f"item {item.get('id')!r}: its geometry has coordinates that are no numbers; mend the item")
-    return None if found.is_empty else found
+        raise _refusal(item, "its geometry has coordinates that are no numbers")
+    return None if geometry.is_empty else geometry
+
+
+def flat_box(value: Any) -> list[float]:
+    """The numbers of a box without the heights of a 3D one."""
+    numbers = list(map(float, value))
+    return [*numbers[:2], *numbers[3:5]] if len(numbers) == 6 else numbers
 
 
 def item_bbox(item: dict[str, Any]) -> Box | None:
@@ -44,16 +50,18 @@ def item_bbox(item: dict[str, Any]) -> Box | None:
     if not value:
         return None
     try:
-        numbers = [float(part) for part in value]
+        numbers = flat_box(value)
     except (TypeError, ValueError):
-        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} is not numbers; mend the item") from None
-    if len(numbers) == 6:
-        numbers = [numbers[part] for part in (0, 1, 3, 4)]
+        raise _refusal(item, f"its bbox {value!r} is not numbers") from None
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} is not 4 or 6 numbers; mend the item")
+        raise _refusal(item, f"its bbox {value!r} is not 4 or 6 numbers")
     if numbers[1] > numbers[3]:
-        raise ItemError(f"item {item.get('id')!r}: its bbox {value!r} has south above north; mend the item")
+        raise _refusal(item, f"its bbox {value!r} has south above north")
     return (numbers[0], numbers[1], numbers[2], numbers[3])
+
+
+def _refusal(item: dict[str, Any], problem: str) -> ItemError:
+    return ItemError(f"item {item.get('id')!r}: {problem}; {ITEM_REMEDY}")
 
 
 def box_geometry(box: Box) -> Any:

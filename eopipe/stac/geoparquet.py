@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from stac_geoparquet.arrow import stac_table_to_items
 
-from eopipe.errors import CatalogError, SpecError
-from eopipe.stac.question import Found, Question
-from eopipe.stac.signing import unsign
+from eopipe.errors import CatalogError, one_line
+from eopipe.redact import unsign
+from eopipe.stac.question import CatalogItem, Question, self_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ class GeoparquetFile:
         self._url, self._documents = url, documents
         self.warnings: list[str] = []
 
-    def items(self, question: Question) -> Iterator[Found]:
+    def items(self, question: Question) -> Iterator[CatalogItem]:
         """Items that match. Place, time, id and collection are tested by column before any item is made.
 
         Raises:
@@ -50,22 +50,18 @@ class GeoparquetFile:
             SpecError: A collection does not exist, or more than ``max_items`` match.
         """
         known: set[str] = set()
-        count = 0
+        yield from question.limited(self._matching(question, known))
+        question.refuse_unknown(known, self._url)
+
+    def _matching(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
         for table in self._tables():
             names = _texts(table, "collection")
-            known.update(name for name in names.tolist() if name)
-            chosen = np.flatnonzero(_candidates(table, names, question))
-            for found in self._made(table.take(pa.array(chosen))):
-                if question.matches(found.item):
-                    count += 1
-                    question.guard(count)
-                    yield found
-        missing = [name for name in question.collections if name not in known]
-        if missing:
-            raise SpecError(
-                f"source.collections: {unsign(self._url)} has no collection {missing[0]!r}; "
-                f"it has {', '.join(sorted(known)[:20]) or 'none'}"
-            )
+            known.update(filter(None, names.tolist()))
+            chosen = table.take(pa.array(np.flatnonzero(_candidates(table, names, question))))
+            for row in stac_table_to_items(chosen) if chosen.num_rows else ():
+                item = _without_nulls(row)
+                if question.matches(item):
+                    yield CatalogItem(item, self_link(item) or f"{self._url}#{item.get('id')}")
 
     def _tables(self) -> Iterator[pa.Table]:
         file = self._open()
@@ -92,15 +88,8 @@ class GeoparquetFile:
             raise self._unreadable(error) from None
 
     def _unreadable(self, error: Exception) -> CatalogError:
-        said = " ".join(str(error).split())[:200]
-        return CatalogError(f"catalog {unsign(self._url)} cannot be read as parquet ({said}); give a whole file")
-
-    def _made(self, table: pa.Table) -> Iterator[Found]:
-        if not table.num_rows:
-            return
-        for item in stac_table_to_items(table):
-            plain = _without_nulls(item)
-            yield Found(plain, _self_link(plain) or f"{self._url}#{plain.get('id')}")
+        reason = one_line(error, 200)
+        return CatalogError(f"catalog {unsign(self._url)} cannot be read as parquet ({reason}); give a whole file")
 
 
 def _candidates(table: pa.Table, names: NDArray[Any], question: Question) -> NDArray[np.bool_]:
@@ -128,8 +117,8 @@ def _in_box(bbox: Any, area: tuple[float, float, float, float]) -> NDArray[np.bo
 def _texts(table: pa.Table, name: str) -> NDArray[Any]:
     if name not in table.column_names:
         return np.full(table.num_rows, "", dtype=object)
-    found: NDArray[Any] = table.column(name).cast(pa.string()).to_numpy()
-    return found
+    texts: NDArray[Any] = table.column(name).cast(pa.string()).to_numpy()
+    return texts
 
 
 def _without_nulls(value: Any) -> Any:
@@ -139,16 +128,10 @@ def _without_nulls(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {
-            key: _without_nulls(part)
-            for key, part in value.items()
-            if part is not None or key in {"datetime", "geometry"}
+            key: _without_nulls(member)
+            for key, member in value.items()
+            if member is not None or key in {"datetime", "geometry"}
         }
     if isinstance(value, list):
-        return [_without_nulls(part) for part in value]
+        return list(map(_without_nulls, value))
     return value
-
-
-def _self_link(item: dict[str, Any]) -> str | None:
-    links = item.get("links") or ()
-    found = next((link.get("href") for link in links if link.get("rel") == "self"), None)
-    return found if isinstance(found, str) and "://" in found else None

@@ -1,17 +1,18 @@
-"""What the engine tells the publisher: one tile's output, and the run's."""
+"""What is published: one tile's output, and the run's."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from eopipe.stac.signing import unsign
+from eopipe.area.crs import metres_per_unit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
-    from eopipe.area.on_grid import Area, GridArea
+    from eopipe.area.lonlat import Area
+    from eopipe.area.on_grid import GridArea
     from eopipe.grid import Tile
     from eopipe.kernel_info import ArraySpec, KernelInfo
 
@@ -31,16 +32,6 @@ class SceneRef:
     collection: str
     datetime: datetime
     href: str | None = None
-
-    @classmethod
-    def of(cls, item: Mapping[str, Any]) -> SceneRef:
-        """From the item's JSON; a relative self link is no address once the item is out of its catalog."""
-        properties = item["properties"]
-        moment = datetime.fromisoformat(properties.get("datetime") or properties["start_datetime"])
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        hrefs = (str(link.get("href", "")) for link in item.get("links", ()) if link.get("rel") == "self")
-        href = next((href for href in hrefs if "://" in href), None)
-        return cls(item["id"], item.get("collection") or "", moment, unsign(href) if href else None)
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ class PublishInfo:
         tile_size: Side of a tile in pixels.
         kernel: What mapped it.
         arrays: All arrays of the mosaic, in the order of a COG's bands.
-        interval: Start and end of the time that was asked for or used.
+        interval: Start and end of the time that was searched or used.
         created: When this is published, UTC.
         software: Name to version.
         failed: Failed tile's name to reason.
@@ -110,9 +101,6 @@ class PublishInfo:
         levels: Number of pyramid levels in the store.
         quicklook: Picture of the whole, if one was made.
         objects: All objects, where the kernel finds any.
-        licence: SPDX id, or ``other``.
-        providers: STAC providers beside eopipe (who made the input, who hosts).
-        keywords: For search.
     """
 
     name: str
@@ -131,9 +119,11 @@ class PublishInfo:
     levels: int = 1
     quicklook: OutputFile | None = None
     objects: ObjectsFile | None = None
-    licence: str = "other"
-    providers: tuple[Mapping[str, Any], ...] = ()
-    keywords: tuple[str, ...] = ()
+
+    @property
+    def gsd(self) -> float:
+        """Ground sample distance in metres; at the equator where the CRS is in degrees."""
+        return round(self.region.grid.resolution * metres_per_unit(self.region.grid.crs), 6)
 
     def arrays_of(self, asset: str) -> tuple[ArraySpec, ...]:
         """The arrays that an asset's file holds."""

@@ -1,4 +1,4 @@
-"""What every kind of catalog has in common: a question asked of it, and items that come back."""
+"""The question that a search puts to a catalog of any kind, and the items that come back."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogError, SpecError, one_line
+from eopipe.redact import redact, unsign
 from eopipe.stac.footprints import box_geometry, item_bbox, item_geometry
 from eopipe.stac.http import HttpError
-from eopipe.stac.query import Cql2, matches_query
-from eopipe.stac.signing import redact, unsign
 from eopipe.stac.time_range import item_times
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator
 
-    from eopipe.area.on_grid import Area
+    from eopipe.area.lonlat import Area
+    from eopipe.stac.query import Cql2, Query
     from eopipe.stac.time_range import TimeRange
 
 
 @dataclass(frozen=True)
-class Found:
-    """One item, and where it was found.
+class CatalogItem:
+    """One item of a catalog.
 
     Args:
         item: As received.
-        href: Address of the document that it stands in; relative hrefs start there.
+        href: Address of the document that holds it; relative hrefs start there.
         collection: Id of the collection that the catalog files it under, or None.
     """
 
@@ -38,14 +38,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a catalog for one epoch.
+    """The question to a catalog for one epoch.
 
     Args:
         area: Where.
         time: When.
         collections: Ids; empty means all of a static catalog or file.
         ids: Only these items; None means all.
-        query: STAC query, checked.
+        query: STAC query.
         filter: CQL2, parsed.
         max_items: More than this many is refused.
     """
@@ -54,7 +54,7 @@ class Question:
     time: TimeRange
     collections: tuple[str, ...] = ()
     ids: frozenset[str] | None = None
-    query: Mapping[str, Mapping[str, Any]] | None = None
+    query: Query | None = None
     filter: Cql2 | None = None
     max_items: int = 200_000
 
@@ -70,21 +70,50 @@ class Question:
                 "query, or raise source.max_items"
             )
 
-    def about(self, item: dict[str, Any]) -> bool:
-        """Whether id, time and place match: what is cheap."""
-        if self.ids is not None and item.get("id") not in self.ids:
-            return False
-        return self.time.overlaps(*item_times(item)) and touches(item, self.area)
+    def limited(self, items: Iterator[CatalogItem]) -> Iterator[CatalogItem]:
+        """The items, as far as ``max_items``.
+
+        Raises:
+            SpecError: There are more.
+        """
+        for count, item in enumerate(items, start=1):
+            self.guard(count)
+            yield item
+
+    def names(self, item: object) -> bool:
+        """Whether ``ids`` lets an item through; of others it does not matter what is wrong with them."""
+        return self.ids is None or not isinstance(item, dict) or item.get("id") in self.ids
 
     def matches(self, item: dict[str, Any]) -> bool:
-        """Whether everything matches (but the collection)."""
-        if not self.about(item) or not matches_query(item, self.query):
-            return False
-        return self.filter is None or self.filter.matches(item)
+        """Whether everything matches (but the collection); an item is judged by its id, then by its properties.
+
+        Raises:
+            ItemError: Its time or its place cannot be read.
+        """
+        return (
+            self.names(item)
+            and (self.query is None or self.query.matches(item))
+            and self.time.overlaps(*item_times(item))
+            and touches(item, self.area)
+            and (self.filter is None or self.filter.matches(item))
+        )
+
+    def refuse_unknown(self, known: Collection[str], url: str) -> None:
+        """Refuse a collection that the catalog does not hold.
+
+        Raises:
+            SpecError: With those that it holds.
+        """
+        missing = [name for name in self.collections if name not in known]
+        if missing:
+            raise SpecError(
+                f"source.collections: {unsign(url)} has no collection {missing[0]!r}; "
+                f"it has {', '.join(sorted(known)[:20]) or 'none'}"
+            )
 
 
 def touches(item: dict[str, Any], area: Area) -> bool:
-    """Whether an item's footprint touches the area; its bbox stands in where it has no geometry."""
+    """Whether an item's footprint touches the area; its bbox counts where it has no geometry."""
     box = item_bbox(item)
     if box is not None and not shapely.intersects(box_geometry(box), area.geometry):
         return False
@@ -93,14 +122,21 @@ def touches(item: dict[str, Any], area: Area) -> bool:
     return geometry is None or bool(shapely.intersects(shapely.make_valid(geometry), area.geometry))
 
 
+def self_link(item: dict[str, Any]) -> str | None:
+    """Address that an item gives for itself; None where it is relative or missing."""
+    links = item.get("links") or ()
+    href = next((link.get("href") for link in links if isinstance(link, dict) and link.get("rel") == "self"), None)
+    return href if isinstance(href, str) and "://" in href else None
+
+
 def catalog_error(url: str, error: Exception) -> CatalogError:
     """A catalog's failure as one line: the address without secrets, what was said, and what to do."""
     status = error.status if isinstance(error, HttpError) else None
-    said = redact(" ".join(str(error).split()))[:300]
-    todo = {
+    reason = redact(one_line(error))[:300]
+    remedy = {
         401: "it wants credentials",
         403: "access is denied; check your credentials and rights",
         404: "nothing is there; check the address",
         429: "it limits the rate; try again later",
     }.get(status or 0, "try again later, or check the address")
-    return CatalogError(f"catalog {unsign(url)}: {said}; {todo}")
+    return CatalogError(f"catalog {unsign(url)}: {reason}; {remedy}")

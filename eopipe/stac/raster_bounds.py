@@ -6,19 +6,16 @@ import json
 import math
 from collections import Counter
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError, ProjError
 
-from eopipe.errors import ItemError
-from eopipe.stac.footprints import item_bbox
-
-if TYPE_CHECKING:
-    from eopipe.stac.describe_item import Remarks
+from eopipe.area.crs import LONLAT, code_or_wkt, crs_of, transformer
+from eopipe.errors import ITEM_REMEDY, ItemError, one_line
+from eopipe.stac.footprints import flat_box, item_bbox
 
 FOOTPRINT_PAD = 0.01
-"""Degrees by which a footprint grows where it stands in for raster bounds: footprints are rounded and smoothed."""
+"""Degrees by which a footprint grows where it is used as raster bounds: footprints are rounded and smoothed."""
 
 _NOT_DATA = frozenset({"thumbnail", "overview", "metadata", "tiles", "visual", "preview", "index", "rendered"})
 _RASTER_TYPES = ("tiff", "jp2", "jpeg2000", "x-hdf", "netcdf", "zarr", "cloud-optimized", "vrt", "x-erdas")
@@ -27,44 +24,55 @@ _RASTER_ENDINGS = (".tif", ".tiff", ".jp2", ".vrt", ".nc", ".h5", ".hdf", ".img"
 Bounds = tuple[float, float, float, float]
 
 
-def raster_bounds(item: dict[str, Any], geometry: Any | None, remarks: Remarks) -> tuple[str, Bounds, str]:
-    """CRS, bounds and source (``proj`` or ``footprint``) of an item's rasters: the union over its data assets.
+class RasterBounds(NamedTuple):
+    """Where an item's rasters lie.
+
+    Args:
+        crs: ``AUTHORITY:code``, or WKT.
+        bounds: Left, bottom, right, top in ``crs``.
+        source: ``proj`` or ``footprint``.
+        remarks: What was odd, one line each.
+    """
+
+    crs: str
+    bounds: Bounds
+    source: str
+    remarks: tuple[str, ...] = ()
+
+
+def raster_bounds(item: dict[str, Any], geometry: Any | None) -> RasterBounds:
+    """Bounds of an item's rasters: the union over its data assets, else its padded footprint.
 
     Raises:
         ItemError: It has neither a projection nor a geometry.
     """
+    remarks: tuple[str, ...] = ()
     try:
-        found = _from_assets(item)
+        placed = _from_assets(item)
+        if placed is not None:
+            return RasterBounds(*placed, "proj")
     except (CRSError, ProjError, ValueError, TypeError, KeyError, IndexError) as error:
-        said = " ".join(str(error).split())[:120]
-        remarks.add(f"projection cannot be read ({said}); its footprint is used", item["id"])
-        found = None
-    if found is not None:
-        return (*found, "proj")
+        reason = one_line(error, 120)
+        remarks = (f"projection cannot be read ({reason}); its footprint is used",)
     if geometry is None:
         raise ItemError(
             f"item {item['id']!r} has neither proj:transform and proj:shape, nor proj:bbox, nor a geometry, so its "
-            "rasters cannot be placed; leave it out (ids, query or filter)"
+            f"rasters cannot be placed; {ITEM_REMEDY}"
         )
-    remarks.add("no projection, the footprint stands in for the raster's bounds", item["id"])
-    return "EPSG:4326", _of_footprint(item, geometry), "footprint"
+    remarks = (*remarks, "no projection, the footprint stands in for the raster's bounds")
+    return RasterBounds(LONLAT, _of_footprint(item, geometry), "footprint", remarks)
 
 
 def _from_assets(item: dict[str, Any]) -> tuple[str, Bounds] | None:
     properties = item["properties"]
-    assets = data_assets(item)
-    placed = [place for asset in assets if (place := _place(asset, properties)) is not None]
+    placed = [bounds for asset in data_assets(item) if (bounds := _of_asset(asset, properties)) is not None]
     if not placed:
-        return _place({}, properties)
+        return _of_asset({}, properties)
     # The commonest CRS, whatever the order of the assets.
     crs = max(Counter(name for name, _ in placed).items(), key=lambda pair: (pair[1], pair[0]))[0]
     boxes = [box if name == crs else _into(crs, name, box) for name, box in dict.fromkeys(placed)]
-    return crs, (
-        min(b[0] for b in boxes),
-        min(b[1] for b in boxes),
-        max(b[2] for b in boxes),
-        max(b[3] for b in boxes),
-    )
+    left, bottom, right, top = zip(*boxes, strict=True)
+    return crs, (min(left), min(bottom), max(right), max(top))
 
 
 def data_assets(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -82,28 +90,23 @@ def _is_raster(asset: dict[str, Any]) -> bool:
     return any(word in kind for word in _RASTER_TYPES) or (not kind and href.endswith(_RASTER_ENDINGS))
 
 
-def _place(asset: dict[str, Any], properties: dict[str, Any]) -> tuple[str, Bounds] | None:
+def _of_asset(asset: dict[str, Any], properties: dict[str, Any]) -> tuple[str, Bounds] | None:
     """CRS and bounds of one asset: from its own fields, else from the item's."""
-    own_crs = _crs(asset)
-    crs = own_crs or _crs(properties)
+    asset_crs, item_crs = _crs(asset), _crs(properties)
+    crs = asset_crs or item_crs
     if crs is None:
         return None
-    own = _extent(asset)
-    # The item's extent is in the item's CRS, and means nothing in another one.
-    extent = own if own is not None or (own_crs and own_crs != _crs(properties)) else _extent(properties)
+    extent = _extent(asset)
+    if extent is None and asset_crs in {None, item_crs}:  # the item's extent means nothing in another CRS
+        extent = _extent(properties)
     return None if extent is None else (crs, extent)
 
 
 def _crs(fields: dict[str, Any]) -> str | None:
-    if fields.get("proj:code"):
-        return crs_text(str(fields["proj:code"]))
-    if fields.get("proj:epsg"):
-        return crs_text(f"EPSG:{int(fields['proj:epsg'])}")
-    if fields.get("proj:wkt2"):
-        return crs_text(str(fields["proj:wkt2"]))
-    if fields.get("proj:projjson"):
-        return crs_text(json.dumps(fields["proj:projjson"], sort_keys=True))
-    return None
+    epsg, projjson = fields.get("proj:epsg"), fields.get("proj:projjson")
+    text = fields.get("proj:code") or (epsg and f"EPSG:{int(epsg)}") or fields.get("proj:wkt2")
+    text = text or (projjson and json.dumps(projjson, sort_keys=True))
+    return crs_text(str(text)) if text else None
 
 
 @lru_cache(maxsize=1024)
@@ -113,22 +116,18 @@ def crs_text(text: str) -> str:
     Raises:
         CRSError: It is no CRS.
     """
-    crs = CRS.from_user_input(text)
-    authority = crs.to_authority(min_confidence=90)
-    return ":".join(authority) if authority else str(crs.to_wkt())
+    return code_or_wkt(crs_of(text), confidence=90)
 
 
 def _extent(fields: dict[str, Any]) -> Bounds | None:
     """Bounds from transform and shape, which are exact, else from the bbox."""
     transform, shape = fields.get("proj:transform"), fields.get("proj:shape")
     if transform is not None and shape is not None:
-        return _of_transform([float(part) for part in transform], [int(part) for part in shape])
+        return _of_transform(list(map(float, transform)), list(map(int, shape)))
     bbox = fields.get("proj:bbox")
     if bbox is None:
         return None
-    numbers = [float(part) for part in bbox]
-    if len(numbers) == 6:
-        numbers = [numbers[part] for part in (0, 1, 3, 4)]
+    numbers = flat_box(bbox)
     if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise ValueError(f"proj:bbox {bbox}")
     left, bottom, right, top = numbers
@@ -148,7 +147,7 @@ def _of_transform(transform: list[float], shape: list[int]) -> Bounds:
 
 
 def _into(target: str, source: str, box: Bounds) -> Bounds:
-    left, bottom, right, top = Transformer.from_crs(source, target, always_xy=True).transform_bounds(*box)
+    left, bottom, right, top = transformer(source, target).transform_bounds(*box)
     if not all(map(math.isfinite, (left, bottom, right, top))):
         raise ValueError(f"asset bounds {box} of {source} do not fit into {target}")
     return (left, bottom, right, top)
@@ -162,7 +161,8 @@ def _of_footprint(item: dict[str, Any], geometry: Any) -> Bounds:
         west, east = box[0], box[2] + 360.0
     elif east - west > 180.0 and geometry.geom_type == "MultiPolygon":
         # Parts on either side of the antimeridian, as RFC 7946 has it.
-        west = min((part.bounds[0] for part in geometry.geoms if part.bounds[0] >= 0), default=west)
-        east = max((part.bounds[2] + 360.0 for part in geometry.geoms if part.bounds[2] <= 0), default=east)
+        sides = [(polygon.bounds[0], polygon.bounds[2]) for polygon in geometry.geoms]
+        west = min((left for left, _ in sides if left >= 0), default=west)
+        east = max((right + 360.0 for _, right in sides if right <= 0), default=east)
     pad = FOOTPRINT_PAD
     return (west - pad, max(-90.0, south - pad), east + pad, min(90.0, north + pad))

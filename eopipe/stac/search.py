@@ -1,8 +1,8 @@
 """Search: from a spec's source to a snapshot.
 
-A catalog is a STAC API, a static catalog or a stac-geoparquet file; which one, its address and first document
-tell. An API evaluates the question itself; of the other two every item is read and the question is evaluated
-here, with the same meaning.
+A catalog is a STAC API, a static catalog or a stac-geoparquet file; its address and first document show which. An
+API evaluates the question itself; of the other two every item is read and the question is evaluated in this process,
+with the same meaning.
 """
 
 from __future__ import annotations
@@ -11,41 +11,39 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eopipe.errors import CatalogAddressError, SpecError
+from eopipe.redact import unsign
 from eopipe.snapshot import Row, Snapshot, off_footprint
 from eopipe.stac.api import Api
 from eopipe.stac.describe_item import Remarks, describe
 from eopipe.stac.duplicates import Duplicate, reduce_duplicates
 from eopipe.stac.geoparquet import GeoparquetFile
 from eopipe.stac.http import Backoff, Http
-from eopipe.stac.query import Cql2, check_query
+from eopipe.stac.query import Cql2, Query
 from eopipe.stac.question import Question
 from eopipe.stac.season import Season
-from eopipe.stac.signing import unsign
 from eopipe.stac.static import Documents, StaticCatalog
 from eopipe.stac.time_range import TimeRange, nominal_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from eopipe.area.on_grid import Area
+    from eopipe.area.lonlat import Area
     from eopipe.spec import SourceSpec
-    from eopipe.stac.question import Found
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """What a search found, for people and for the session's record.
+    """What a search gave, for people and for the session's record.
 
     Args:
         matched: Items that matched, over all epochs.
-        kept: Items in the snapshot: those less duplicates.
-        by_epoch: Kept items of each epoch.
+        by_epoch: Items of the snapshot, epoch by epoch.
         duplicates: What was left out, and why.
         warnings: One line each.
         seconds: How long it took.
@@ -53,12 +51,16 @@ class SearchReport:
     """
 
     matched: int
-    kept: int
     by_epoch: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     requests: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Items in the snapshot: those that matched, less duplicates."""
+        return self.matched - len(self.duplicates)
 
 
 def search(
@@ -94,33 +96,20 @@ def search(
         next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
     remarks = Remarks()
     rows = list(_rows(catalog, questions, season, remarks, progress))
-    kept, duplicates = reduce_duplicates(rows, source.collections)
-    snapshot = Snapshot.build(list(questions), kept)
+    used, duplicates = reduce_duplicates(rows, source.collections)
+    snapshot = Snapshot.build(list(questions), used)
     for row in off_footprint(snapshot.index):
         remarks.add(
             "raster bounds lie apart from the footprint; check proj:*", snapshot.index["id"][int(row)].as_py()
         )
     return snapshot, SearchReport(
         matched=len(rows),
-        kept=len(kept),
-        by_epoch={name: sum(row.epoch == name for row in kept) for name in questions},
+        by_epoch={name: sum(row.epoch == name for row in used) for name in questions},
         duplicates=duplicates,
         warnings=[*catalog.warnings, *remarks.lines()],
         seconds=time.monotonic() - started,
         requests=http.requests,
     )
-
-
-def snapshot_of(epochs: Mapping[str, Iterable[Mapping[str, Any]]], *, href: str | None = None) -> Snapshot:
-    """Freeze items at hand, such as those of another search; nothing is searched and duplicates stay.
-
-    Args:
-        epochs: Name to items, in order.
-        href: Address that relative hrefs start from.
-    """
-    remarks = Remarks()
-    rows = [describe(item, name, remarks, href=href) for name, items in epochs.items() for item in items]
-    return Snapshot.build(list(epochs), rows)
 
 
 def open_catalog(address: str, http: Http) -> Api | StaticCatalog | GeoparquetFile:
@@ -165,7 +154,7 @@ def _local(address: str) -> str:
 
 
 def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Question]:
-    check_query(source.query)
+    query = None if source.query is None else Query(source.query)
     cql2 = None if source.filter is None else Cql2(source.filter)
     ids = None if source.ids is None else frozenset(source.ids)
     many = source.epochs is not None
@@ -175,7 +164,7 @@ def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Quest
             time=TimeRange.parse(text, now, key=f"source.epochs.{name}" if many else "source.datetime"),
             collections=source.collections,
             ids=ids,
-            query=source.query,
+            query=query,
             filter=cql2,
             max_items=source.max_items,
         )
@@ -192,13 +181,12 @@ def _rows(
 ) -> Iterator[Row]:
     count = 0
     for epoch, question in questions.items():
-        seen: dict[tuple[str, str], set[str]] = {}
-        found: Found
-        for found in catalog.items(question):
-            if season is not None and not season.holds(nominal_time(found.item)):
+        hashes_of: dict[tuple[str, str], set[str]] = {}
+        for entry in catalog.items(question):
+            if season is not None and not season.holds(nominal_time(entry.item)):
                 continue
-            row = describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
-            hashes = seen.setdefault((row.collection, row.id), set())
+            row = describe(entry.item, epoch, remarks, href=entry.href, collection=entry.collection)
+            hashes = hashes_of.setdefault((row.collection, row.id), set())
             if row.hash in hashes:
                 remarks.add("listed more than once in the catalog, used once", row.id)
                 continue

@@ -1,4 +1,4 @@
-"""Days of the year that a search takes scenes of, in whatever year: ``05-01/09-30``, or over New Year ``11/02``."""
+"""Days of the year from which a search takes scenes, in any year: ``05-01/09-30``, or over New Year ``11/02``."""
 
 from __future__ import annotations
 
@@ -34,15 +34,13 @@ class Season:
         Raises:
             SpecError: It is none.
         """
-        parts = text.split("/")
-        days = [
-            _day(part.strip(), last=last) for part, last in zip([parts[0], parts[-1]], (False, True), strict=True)
-        ]
-        if len(parts) > 2 or days[0] is None or days[1] is None:
+        begin, mark, end = text.partition("/")
+        first, last = _day(begin.strip(), last=False), _day((end if mark else begin).strip(), last=True)
+        if first is None or last is None:
             raise SpecError(
                 f"source.season: {text!r} is no season; write days or months, such as 05-01/09-30 or 11/02"
             )
-        return cls(days[0], days[1])
+        return cls(first, last)
 
     def holds(self, moment: datetime) -> bool:
         """Whether a scene of this time (UTC) is taken."""
@@ -53,9 +51,9 @@ class Season:
 
 
 def _day(text: str, *, last: bool) -> tuple[int, int] | None:
-    found = _DAY.match(text)
-    if found is None or not 1 <= (month := int(found[1])) <= 12:
+    match = _DAY.match(text)
+    if match is None or not 1 <= (month := int(match[1])) <= 12:
         return None
     most = calendar.monthrange(_LEAP, month)[1]
-    day = int(found[2]) if found[2] else most if last else 1
+    day = int(match[2]) if match[2] else most if last else 1
     return (month, day) if 1 <= day <= most else None

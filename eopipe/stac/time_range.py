@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from eopipe.errors import ItemError, SpecError
+from eopipe.errors import ITEM_REMEDY, ItemError, SpecError
 
 _PERIOD = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
 _DURATION = re.compile(
@@ -43,12 +43,12 @@ class TimeRange:
         if len(parts) > 2:
             raise SpecError(f"{key}: {text!r} has {len(parts)} parts; {_HINT}")
         try:
-            found = _pair(parts[0], parts[1], now) if len(parts) == 2 else _single(parts[0], now)
+            span = _span(parts[0], parts[-1], now)
         except (ValueError, OverflowError) as error:
             raise SpecError(f"{key}: {text!r} is no time range ({error}); {_HINT}") from None
-        if found.start and found.end and found.start > found.end:
+        if span.start and span.end and span.start > span.end:
             raise SpecError(f"{key}: {text!r} ends before it starts; swap the two")
-        return found
+        return span
 
     def overlaps(self, start: datetime, end: datetime) -> bool:
         """Whether an item's time, or its range, lies in this range at least in part."""
@@ -73,7 +73,7 @@ def item_times(item: dict[str, Any]) -> tuple[datetime, datetime]:
     last = properties.get("end_datetime") or properties.get("datetime") or first
     first = first or last
     if first is None:
-        raise ItemError(f"item {item.get('id')!r} has no datetime, start_datetime or end_datetime; mend it")
+        raise ItemError(f"item {item.get('id')!r} has no datetime, start_datetime or end_datetime; {ITEM_REMEDY}")
     return parse_time(first, item), parse_time(last, item)
 
 
@@ -96,22 +96,14 @@ def parse_time(value: object, item: dict[str, Any]) -> datetime:
     try:
         return _utc(datetime.fromisoformat(str(value)))
     except ValueError:
-        raise ItemError(f"item {item.get('id')!r}: {value!r} is no RFC 3339 time; mend the item") from None
+        raise ItemError(f"item {item.get('id')!r}: {value!r} is no RFC 3339 time; {ITEM_REMEDY}") from None
 
 
-def _single(text: str, now: datetime) -> TimeRange:
-    if text.startswith("P"):
-        raise ValueError("a duration needs a second part, such as P30D/now")
-    return TimeRange(_edge(text, now, last=False), _edge(text, now, last=True))
-
-
-def _pair(first: str, second: str, now: datetime) -> TimeRange:
-    if first.startswith("P") and second.startswith("P"):
-        raise ValueError("both parts are durations")
+def _span(first: str, second: str, now: datetime) -> TimeRange:
     if first.startswith("P"):
-        end = _edge(second, now, last=True)
+        end = None if second.startswith("P") else _edge(second, now, last=True)
         if end is None:
-            raise ValueError("a duration cannot count from an open end")
+            raise ValueError("a duration needs an end, such as P30D/now")
         return TimeRange(_shift(end, first, sign=-1), end)
     start = _edge(first, now, last=False)
     if second.startswith("P"):
@@ -144,7 +136,7 @@ def _shift(moment: datetime, text: str, *, sign: int) -> datetime:
     match = _DURATION.match(text)
     if match is None:
         raise ValueError(f"{text!r} is no ISO 8601 duration such as P30D or P1Y")
-    years, months, weeks, days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    years, months, weeks, days, hours, minutes, seconds = (int(number or 0) for number in match.groups())
     moved = _add_months(moment, sign * (12 * years + months))
     return moved + sign * timedelta(days=7 * weeks + days, hours=hours, minutes=minutes, seconds=seconds)
 

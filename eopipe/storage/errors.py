@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import obstore.exceptions
 
 from eopipe.errors import OutputError
+from eopipe.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,25 +32,32 @@ _REMEDY = {
 
 
 @contextmanager
-def translate(url: str) -> Iterator[None]:
-    """Raise OutputError for a fault of the folder; let a plain missing file through as FileNotFoundError."""
+def translate(url: str, *, writing: bool = False) -> Iterator[None]:
+    """Raise OutputError for a fault of the folder; let a plain missing file through as FileNotFoundError.
+
+    Args:
+        url: Of the file or folder.
+        writing: Whether a missing file is a fault of the folder (no such bucket) too.
+    """
     try:
         yield
     except FileNotFoundError as error:  # obstore raises the built-in one too
         if _has(str(error), _NO_BUCKET_WORDS):
             raise _of_text(url, str(error), denied=False) from error
-        raise
+        if not writing:
+            raise
+        raise _fault(url, "write.unreachable", first_line(f"no such bucket or folder: {error}")) from error
     except obstore.exceptions.BaseError as error:
         raise _of_text(url, str(error), denied=_is_denied(error)) from error
     except OSError as error:
         if _has(str(error), _NO_BUCKET_WORDS):
             raise _of_text(url, str(error), denied=False) from error
-        raise _fault(url, _of_errno(error), _first_line(error.strerror or str(error))) from error
+        raise _fault(url, _of_errno(error), first_line(error.strerror or str(error))) from error
     except RuntimeError as error:  # what zarrs, in Rust, makes of an OSError
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        if found is None:
+        match = re.search(r"\(os error (\d+)\)", str(error))
+        if match is None:
             raise
-        code = int(found[1])
+        code = int(match[1])
         raise _fault(url, _of_errno(OSError(code, os.strerror(code))), os.strerror(code)) from error
 
 
@@ -69,27 +77,26 @@ def _of_errno(error: OSError) -> str:
 
 def _of_text(url: str, text: str, *, denied: bool) -> OutputError:
     if _has(text, _FULL_WORDS):
-        return _fault(url, "write.full", _first_line(text))
+        return _fault(url, "write.full", first_line(text))
     if _has(text, _NO_CREDENTIALS_WORDS):
-        what = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the provider's own)"
-        return OutputError(f"{url}: {what}", reason="write.denied")
+        problem = "no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or the provider's own)"
+        return OutputError(f"{url}: {problem}", reason="write.denied")
     if denied or _has(text, _DENIED_WORDS):
-        return _fault(url, "write.denied", _first_line(text))
+        return _fault(url, "write.denied", first_line(text))
     if _has(text, _NO_BUCKET_WORDS):
         return OutputError(f"{url}: the bucket does not exist; create it, or choose another output.uri")
-    return _fault(url, "write.unreachable", _first_line(text))
+    return _fault(url, "write.unreachable", first_line(text))
 
 
-def _fault(url: str, reason: str, said: str) -> OutputError:
-    what = {"write.denied": "denied", "write.full": "full", "write.unreachable": "unreachable"}[reason]
-    return OutputError(f"{url}: {what}: {said}; {_REMEDY[reason]}", reason=reason)
+def _fault(url: str, reason: str, detail: str) -> OutputError:
+    return OutputError(f"{url}: {reason.removeprefix('write.')}: {detail}; {_REMEDY[reason]}", reason=reason)
 
 
 def _has(text: str, words: tuple[str, ...]) -> bool:
     return any(word in text for word in words)
 
 
-def _first_line(text: str) -> str:
-    """The first line, without query strings (a signed URL may stand in it), at most 240 characters."""
-    line = re.sub(r"\?[^\s'\")]*", "", text.strip().split("\n", 1)[0])
+def first_line(text: str) -> str:
+    """The first line, without query strings (it may hold a signed URL), at most 240 characters."""
+    line = redact(text.strip().split("\n", 1)[0], queries=False)
     return line if len(line) <= 240 else f"{line[:237]}..."

@@ -1,13 +1,12 @@
 """A folder of any other scheme (sftp, hdfs, webdav …), by fsspec.
 
-fsspec has no conditional replace, and its exclusive create depends on the file system; so ``atomic`` is False
-here, and whoever relies on the lease between machines should know.
+fsspec has no conditional replace, and its exclusive create depends on the file system; so ``create`` and ``swap``
+do not decide between several writers, and the lease does not hold between machines.
 """
 
-# ruff: noqa: D102, ARG002  (Storage documents each method; not each kind of folder needs all arguments)
+# ruff: noqa: D102  (Storage documents each method)
 from __future__ import annotations
 
-import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ import fsspec
 from zarr.storage import FsspecStore
 
 from eopipe.errors import OutputAddressError
+from eopipe.storage.backend import Backend
+from eopipe.storage.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,11 +24,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
 
-class FsspecFolder:
+class FsspecFolder(Backend):
     """Backend on a folder of an fsspec file system."""
-
-    shareable = True
-    atomic = False
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         scheme = uri.partition("://")[0]
@@ -39,9 +37,9 @@ class FsspecFolder:
             self._uri, self._options = uri, options
             self._fs, self._root = fsspec.core.url_to_fs(uri, **options)
         except (ValueError, ImportError, OSError, TypeError) as error:
-            said = str(error).split("\n", 1)[0]
+            reason = first_line(str(error))
             raise OutputAddressError(
-                f"output {uri!r} cannot be opened: {said}; give a folder, s3://, gs://, az://,"
+                f"output {uri!r} cannot be opened: {reason}; give a folder, s3://, gs://, az://,"
                 " or install the fsspec library for this scheme"
             ) from error
 
@@ -57,41 +55,22 @@ class FsspecFolder:
         self._fs.pipe_file(partial, data)
         self._fs.mv(partial, self._full(path))
 
-    def create(self, path: str, data: bytes) -> bool:
-        if self.exists(path):
-            return False
-        self.put(path, data)
-        return True
-
-    def get_versioned(self, path: str) -> tuple[bytes, str]:
-        data = self.get(path)
-        return data, hashlib.blake2b(data, digest_size=16).hexdigest()
-
-    def swap(self, path: str, data: bytes, version: str) -> bool:
-        if not self.exists(path) or self.get_versioned(path)[1] != version:
-            return False
-        self.put(path, data)
-        return True
-
     def exists(self, path: str) -> bool:
         return bool(self._fs.isfile(self._full(path)))
 
     def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         self._fs.invalidate_cache()
         try:
-            found = self._fs.find(self._full(prefix), detail=True)
+            details = self._fs.find(self._full(prefix), detail=True)
         except FileNotFoundError:
             return
-        for path in sorted(found):
+        for path in sorted(details):
             if not path.endswith(".partial"):
-                yield path.removeprefix(self._root).lstrip("/"), int(found[path]["size"])
+                yield path.removeprefix(self._root).lstrip("/"), int(details[path]["size"])
 
     def delete(self, path: str) -> None:
         if self.exists(path):
             self._fs.rm_file(self._full(path))
-
-    def local_path(self, path: str) -> Path | None:
-        return None
 
     def zarr_store(self, path: str) -> FsspecStore:
         return _FolderMakingStore.from_url(f"{self._uri}/{path}", storage_options=dict(self._options))
@@ -100,9 +79,6 @@ class FsspecFolder:
         partial = self._partial(path)
         self._fs.put_file(str(file), partial)
         self._fs.mv(partial, self._full(path))
-
-    def flush(self, path: str) -> None:
-        return
 
     def _partial(self, path: str) -> str:
         target = self._full(path)

@@ -1,28 +1,22 @@
 """A folder in this process's memory: for tests of the store, never for a run with worker processes."""
 
-# ruff: noqa: D102, ARG002  (Storage documents each method; not each kind of folder needs all arguments)
+# ruff: noqa: D102  (Storage documents each method)
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator, MutableMapping
-from typing import TYPE_CHECKING
 
 from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from eopipe.storage.backend import Backend
 
 _LOCK = threading.RLock()
 _FILES: dict[str, bytes] = {}
 
 
-class MemoryFolder:
+class MemoryFolder(Backend):
     """Backend on one dictionary a process; ``memory://a/b`` is a folder of ``memory://a``."""
-
-    shareable = False
-    atomic = True
 
     def __init__(self, name: str) -> None:
         self._prefix = f"{name.strip('/')}/"
@@ -39,21 +33,11 @@ class MemoryFolder:
 
     def create(self, path: str, data: bytes) -> bool:
         with _LOCK:
-            if self.exists(path):
-                return False
-            self.put(path, data)
-            return True
-
-    def get_versioned(self, path: str) -> tuple[bytes, str]:
-        data = self.get(path)
-        return data, hashlib.blake2b(data, digest_size=16).hexdigest()
+            return super().create(path, data)
 
     def swap(self, path: str, data: bytes, version: str) -> bool:
         with _LOCK:
-            if not self.exists(path) or self.get_versioned(path)[1] != version:
-                return False
-            self.put(path, data)
-            return True
+            return super().swap(path, data, version)
 
     def exists(self, path: str) -> bool:
         return self._prefix + path in _FILES
@@ -61,25 +45,16 @@ class MemoryFolder:
     def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         start = self._prefix + (f"{prefix}/" if prefix else "")
         with _LOCK:
-            found = sorted((key, len(data)) for key, data in _FILES.items() if key.startswith(start))
-        for key, size in found:
+            files = sorted((key, len(data)) for key, data in _FILES.items() if key.startswith(start))
+        for key, size in files:
             yield key.removeprefix(self._prefix), size
 
     def delete(self, path: str) -> None:
         with _LOCK:
             _FILES.pop(self._prefix + path, None)
 
-    def local_path(self, path: str) -> Path | None:
-        return None
-
     def zarr_store(self, path: str) -> MemoryStore:
         return MemoryStore(_View(f"{self._prefix}{path}/"))
-
-    def upload(self, path: str, file: Path) -> None:
-        self.put(path, file.read_bytes())
-
-    def flush(self, path: str) -> None:
-        return
 
 
 class _View(MutableMapping[str, Buffer]):
@@ -101,8 +76,8 @@ class _View(MutableMapping[str, Buffer]):
 
     def __iter__(self) -> Iterator[str]:
         with _LOCK:
-            found = [key for key in _FILES if key.startswith(self._prefix)]
-        return (key.removeprefix(self._prefix) for key in found)
+            keys = [key for key in _FILES if key.startswith(self._prefix)]
+        return (key.removeprefix(self._prefix) for key in keys)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -4,7 +4,7 @@
 server decides between writers. All three providers, MinIO, Ceph and moto's server do so.
 """
 
-# ruff: noqa: D102, ARG002  (Storage documents each method; not each kind of folder needs all arguments)
+# ruff: noqa: D102  (Storage documents each method)
 from __future__ import annotations
 
 import os
@@ -17,6 +17,8 @@ from obstore.store import from_url
 from zarr.storage import ObjectStore
 
 from eopipe.errors import OutputAddressError
+from eopipe.storage.backend import Backend
+from eopipe.storage.errors import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,11 +41,8 @@ def _plain_http() -> bool:
     return os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes", "on"}
 
 
-class ObjectFolder:
+class ObjectFolder(Backend):
     """Backend on a bucket's prefix."""
-
-    shareable = True
-    atomic = True
 
     def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
         self._uri = uri
@@ -56,8 +55,8 @@ class ObjectFolder:
         try:
             return from_url(f"{self._uri}/{path}".rstrip("/"), **settings)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
-            said = str(error).split("\n", 1)[0]
-            raise OutputAddressError(f"output {self._uri!r} cannot be opened: {said}; mend the address") from error
+            reason = first_line(str(error))
+            raise OutputAddressError(f"output {self._uri!r} cannot be opened: {reason}; mend the address") from error
 
     def get(self, path: str) -> bytes:
         return bytes(self._store.get(path).bytes())
@@ -74,8 +73,8 @@ class ObjectFolder:
         return True
 
     def get_versioned(self, path: str) -> tuple[bytes, str]:
-        found = self._store.get(path)
-        return bytes(found.bytes()), f"{found.meta.get('e_tag') or ''}|{found.meta.get('version') or ''}"
+        file = self._store.get(path)
+        return bytes(file.bytes()), f"{file.meta.get('e_tag') or ''}|{file.meta.get('version') or ''}"
 
     def swap(self, path: str, data: bytes, version: str) -> bool:
         tag, _, generation = version.partition("|")
@@ -97,8 +96,8 @@ class ObjectFolder:
 
     def sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         for page in self._store.list(prefix or None):
-            for found in page:
-                yield found["path"], found["size"]
+            for entry in page:
+                yield entry["path"], entry["size"]
 
     def delete(self, path: str) -> None:
         try:
@@ -107,14 +106,8 @@ class ObjectFolder:
             if "NoSuchBucket" in str(error):
                 raise
 
-    def local_path(self, path: str) -> Path | None:
-        return None
-
     def zarr_store(self, path: str) -> ObjectStore[Any]:
         return ObjectStore(self._open(path))
 
     def upload(self, path: str, file: Path) -> None:
         self._store.put(path, file)
-
-    def flush(self, path: str) -> None:
-        return

@@ -13,8 +13,8 @@ import pystac
 import rasterio
 from rasterio.warp import Resampling, reproject
 
-from eopipe.cube.asset_file import gdal_worker_env
 from eopipe.cube.composite import combine
+from eopipe.cube.gdal_settings import gdal_worker_env
 from eopipe.cube.reader import TileReader
 from eopipe.grid import CELL, Grid, PixelBox
 from tests.cube.helpers import BANDS, oscd, oscd_item, pisa_box, settings

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from pyproj import Transformer
 
-from eopipe.cube import estimate
+from eopipe.cube import estimate, file_layout
 from eopipe.cube.estimate import estimate_reads
 from eopipe.cube.gdal_settings import worker_settings
 from eopipe.cube.reader import TileReader
@@ -95,7 +95,7 @@ def test_a_sample_of_many_tiles_and_few_headers_still_fits(served, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(estimate, "TILES", 50)
     monkeypatch.setattr(estimate, "_WORK", 0)
-    monkeypatch.setattr(estimate, "HEADERS", 3)
+    monkeypatch.setattr(file_layout, "HEADERS", 3)
     tiles, plan, requests, sent = run(served, "EPSG:32633", 5.0, 512)
     assert (plan.tiles, plan.headers) == (50, 3)
     assert tiles >= 64

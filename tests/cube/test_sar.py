@@ -16,11 +16,11 @@ from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
 from eopipe.cube.cube import open_cube
+from eopipe.cube.item_scenes import resolve_scene
 from eopipe.cube.radiometry import INVALID
 from eopipe.cube.reader import TileReader
 from eopipe.cube.sar import check_source, decibels, encode, mean_power, modality_of, power_tables, warnings_of
 from eopipe.cube.scenes import AssetRef
-from eopipe.cube.sensors import resolve_scene
 from eopipe.engine.work.strips import Sink, map_box
 from eopipe.errors import ItemError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox

@@ -12,10 +12,10 @@ import pytest
 import xarray as xr
 
 import eopipe
+from eopipe.canonical_json import digest
 from eopipe.engine.derived.rescore import _anchored, open_features
 from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
-from eopipe.engine.output.recipe import digest
 from eopipe.errors import SpecError
 from eopipe.grid import Tile
 from eopipe.kernels import registry

@@ -9,7 +9,7 @@ import time
 import pytest
 from pyproj import Transformer
 
-from eopipe.cube import estimate
+from eopipe.cube import file_layout
 from eopipe.engine.display import Display
 from eopipe.engine.plan import make as plan_module
 from eopipe.engine.plan import resolved_spec as job_module
@@ -88,7 +88,7 @@ def test_the_plan_is_what_the_server_counts(client, server, cheap, tmp_path, mon
     assert summary["retries"] == 0
     time.sleep(0.2)  # a request is logged when its answer has been sent
     before, reads = server.requests()[: marks.at["tiles"]], server.requests()[marks.at["tiles"] :]
-    assert len({request.path for request in before}) <= estimate.HEADERS
+    assert len({request.path for request in before}) <= file_layout.HEADERS
     counted = (sum(request.sent for request in reads), len(reads))
     plan = summary["session"]["plan"]
     assert (plan["bytes_read"], plan["requests"]) == pytest.approx(counted, rel=0.10)

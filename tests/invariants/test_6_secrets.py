@@ -10,7 +10,6 @@ import importlib
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -174,13 +173,13 @@ def test_nothing_that_a_run_writes_or_says_holds_a_secret(world, tmp_path):
 
 
 GUARDS = (
-    ("eopipe.stac.describe_item", "unsign_item"),
+    ("eopipe.stac.describe_item", "unsign_document"),
     ("eopipe.stac.describe_item", "unsign"),
     ("eopipe.stac.item", "unsign"),
-    ("eopipe.engine.output.run_json", "unsign_item"),
-    ("eopipe.cube.read_errors", "_scrub"),
+    ("eopipe.engine.output.run_json", "unsign_document"),
+    ("eopipe.cube.read_errors", "redact"),
     ("eopipe.engine.work.task_shell", "redact"),
-    ("eopipe.engine.output.record", "_URL_SECRETS"),
+    ("eopipe.engine.output.record", "redact"),
 )
 _GUARDED = {}
 
@@ -192,8 +191,8 @@ def set_guards(*, on, environment):
         if on:
             setattr(module, attribute, _GUARDED.pop((name, attribute)))
         else:
-            guard = _GUARDED.setdefault((name, attribute), getattr(module, attribute))
-            setattr(module, attribute, (lambda value, *_: value) if callable(guard) else re.compile("(?!)()()"))
+            _GUARDED.setdefault((name, attribute), getattr(module, attribute))
+            setattr(module, attribute, lambda value, *_, **__: value)
     for key, value in environment.items():
         if on:
             os.environ.pop(key, None)

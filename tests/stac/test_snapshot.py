@@ -16,12 +16,11 @@ from pyproj import Transformer
 
 from eopipe.errors import DamageError
 from eopipe.grid import Grid
-from eopipe.snapshot import Row, Snapshot, item_hash, resolve_href
-from eopipe.stac.search import snapshot_of
+from eopipe.snapshot import Row, Snapshot, item_hash, read_snapshot, resolve_href, write_snapshot
 from eopipe.storage import Storage
 from tests.support.paths import needs_shared
 from tests.support.s3 import s3, s3_uri  # noqa: F401  (fixtures)
-from tests.support.stac_items import real_item, real_items
+from tests.support.stac_items import real_item, real_items, snapshot_of
 
 
 def row_of(name, crs, bounds, *, epoch="all", when=datetime(2020, 1, 1, tzinfo=UTC), footprint=None):
@@ -48,8 +47,8 @@ def test_every_real_item_round_trips_verbatim_through_files(tmp_path, number):
     item = real_item(number)
     storage = Storage.open(str(tmp_path))
     snapshot = snapshot_of({"all": [item]}, href="https://host/items/item.json")
-    snapshot.write(storage)
-    again = Snapshot.read(storage, snapshot.hash)
+    write_snapshot(snapshot, storage)
+    again = read_snapshot(storage, snapshot.hash)
     text = json.dumps(again.raw_items([0])[0])
     assert text == json.dumps(item)  # the order of keys too
     assert again.index.equals(snapshot.index)
@@ -67,8 +66,8 @@ def test_all_real_items_in_one_snapshot(tmp_path):
     items = real_items()
     snapshot = snapshot_of({"all": items})
     storage = Storage.open(str(tmp_path))
-    snapshot.write(storage)
-    again = pickle.loads(pickle.dumps(Snapshot.read(storage, snapshot.hash)))
+    write_snapshot(snapshot, storage)
+    again = pickle.loads(pickle.dumps(read_snapshot(storage, snapshot.hash)))
     assert again.hash == snapshot.hash
     rows = list(range(len(snapshot)))[::-1]
     assert again.raw_items(rows) == snapshot.raw_items(rows)
@@ -80,7 +79,7 @@ def test_the_index_is_geoparquet(tmp_path):
     import geopandas
 
     snapshot = snapshot_of({"all": real_items("site2")})
-    snapshot.write(Storage.open(str(tmp_path)))
+    write_snapshot(snapshot, Storage.open(str(tmp_path)))
     frame = geopandas.read_parquet(tmp_path / "snapshots" / snapshot.hash / "sentinel-2-l2a.parquet")
     assert frame.crs.to_epsg() in {4326, None} or "CRS84" in str(frame.crs)
     assert frame.geometry.iloc[0].geom_type == "Polygon"
@@ -93,8 +92,8 @@ def test_a_remote_store_is_read_by_ranges(kind, request):
     snapshot = snapshot_of({"all": real_items()})
     uri = request.getfixturevalue("s3_uri") if kind == "s3" else "memory://snapshot-ranges"
     storage = Storage.open(uri)
-    snapshot.write(storage)
-    again = pickle.loads(pickle.dumps(Snapshot.read(storage, snapshot.hash)))
+    write_snapshot(snapshot, storage)
+    again = pickle.loads(pickle.dumps(read_snapshot(storage, snapshot.hash)))
     rows = [70, 3, 3, 41]
     assert again.raw_items(rows) == snapshot.raw_items(rows)
 
@@ -125,8 +124,8 @@ def test_rows_are_ordered_by_epoch_time_and_id():
 def test_an_empty_snapshot_and_an_empty_epoch_survive(tmp_path):
     storage = Storage.open(str(tmp_path))
     empty = Snapshot.build(["before", "after"], [])
-    empty.write(storage)
-    again = Snapshot.read(storage, empty.hash)
+    write_snapshot(empty, storage)
+    again = read_snapshot(storage, empty.hash)
     assert again.epochs == ("before", "after")
     assert len(again) == 0
     assert one(again, Grid("EPSG:32632", 10.0), [0, 0, 1e6, 1e7]) == []
@@ -139,10 +138,10 @@ def test_odd_collection_names_make_distinct_plain_files(tmp_path):
     ]
     snapshot = Snapshot.build(["all"], rows)
     storage = Storage.open(str(tmp_path))
-    snapshot.write(storage)
+    write_snapshot(snapshot, storage)
     files = [path.name for path in (tmp_path / "snapshots" / snapshot.hash).iterdir()]
     assert len({name.lower() for name in files}) == 2 * len(names) + 1
-    assert Snapshot.read(storage, snapshot.hash).index.column("collection").to_pylist() == names
+    assert read_snapshot(storage, snapshot.hash).index.column("collection").to_pylist() == names
 
 
 # Damage.
@@ -159,13 +158,13 @@ def written(tmp_path):
         for n in range(100)
     ]  # fmt: skip
     snapshot = snapshot_of({"all": items})
-    snapshot.write(storage)
+    write_snapshot(snapshot, storage)
     return snapshot, storage, tmp_path / "snapshots" / snapshot.hash
 
 
 def test_reading_few_rows_reads_few_groups(written):
     snapshot, storage, _ = written
-    again = Snapshot.read(storage, snapshot.hash)
+    again = read_snapshot(storage, snapshot.hash)
     again.items([0, 1, 2])
     file = again._texts.files["c"]
     assert len(file._groups) == 1
@@ -173,7 +172,7 @@ def test_reading_few_rows_reads_few_groups(written):
 
 def test_threads_share_one_snapshot(written):
     snapshot, storage, _ = written
-    again = Snapshot.read(storage, snapshot.hash)
+    again = read_snapshot(storage, snapshot.hash)
     found = {}
     threads = [
         threading.Thread(target=lambda n=n: found.update({n: again.items([n, 99 - n])[0]["id"]})) for n in range(100)
@@ -201,7 +200,7 @@ def test_damage_is_named(written, name, how):
         data[middle] ^= 0x55
         path.write_bytes(data)
     with pytest.raises(DamageError) as caught:
-        Snapshot.read(storage, snapshot.hash).items(range(100))
+        read_snapshot(storage, snapshot.hash).items(range(100))
     assert "\n" not in str(caught.value)
     assert snapshot.hash[:12] in str(caught.value)
 
@@ -213,12 +212,12 @@ def test_another_item_under_the_same_row_is_found_out(written):
     texts = [text.replace('"i7"', '"i8"') for text in table.column("item").to_pylist()]
     pq.write_table(table.set_column(1, "item", pa.array(texts, pa.large_string())), path, row_group_size=32)
     with pytest.raises(DamageError, match="does not have its hash"):
-        Snapshot.read(storage, snapshot.hash).raw_items(range(100))
+        read_snapshot(storage, snapshot.hash).raw_items(range(100))
 
 
 def test_an_unknown_snapshot(tmp_path):
     with pytest.raises(DamageError, match=r"snapshot.json is missing"):
-        Snapshot.read(Storage.open(str(tmp_path)), "0" * 64)
+        read_snapshot(Storage.open(str(tmp_path)), "0" * 64)
 
 
 # Hrefs.

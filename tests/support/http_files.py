@@ -63,7 +63,7 @@ class FileServer:
         self.log: list[Request] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _bind(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -112,6 +112,17 @@ class FileServer:
         """Write one line of the log."""
         with self.lock:
             self.log.append(request)
+
+
+_PORTS: set[int] = set()
+"""Ports of this process's earlier servers: GDAL remembers what their URLs answered, so none is used twice."""
+
+
+def _bind(files: FileServer) -> ThreadingHTTPServer:
+    while (server := _Server(("127.0.0.1", 0), _handler(files))).server_address[1] in _PORTS:
+        server.server_close()
+    _PORTS.add(server.server_address[1])
+    return server
 
 
 class _Server(ThreadingHTTPServer):

@@ -6,7 +6,9 @@ from functools import cache
 from typing import Any
 
 from eopipe.area.on_grid import Area
+from eopipe.snapshot import Snapshot
 from eopipe.spec import RunSpec, parse_spec
+from eopipe.stac.describe_item import Remarks, describe
 from tests.support.paths import shared
 
 
@@ -33,6 +35,12 @@ def real_item(which: str | int) -> dict[str, Any]:
     """A copy of one real item, by its id or its number among all."""
     items = _flat("")
     return copy.deepcopy(items[which] if isinstance(which, int) else next(i for i in items if i["id"] == which))
+
+
+def snapshot_of(epochs: dict[str, list[dict[str, Any]]], *, href: str | None = None) -> Snapshot:
+    """A snapshot of items at hand; duplicates stay."""
+    rows = [describe(item, name, Remarks(), href=href) for name, items in epochs.items() for item in items]
+    return Snapshot.build(list(epochs), rows)
 
 
 def spec_for(catalog: object, bbox: Any = (-180.0, -90.0, 180.0, 90.0), **source: Any) -> tuple[RunSpec, Area]:

@@ -13,6 +13,7 @@ import dask
 from distributed import Client
 
 from eopipe.errors import ClusterError, EopipeError, SpecError
+from eopipe.redact import unsign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,8 +67,8 @@ class ClusterHandle:
         return {
             "kind": self.kind,
             "owned": self.owned,
-            "scheduler": _without_user(info["address"]),
-            "dashboard": _without_user(self.dashboard or "") or None,
+            "scheduler": unsign(info["address"]),
+            "dashboard": unsign(self.dashboard or "") or None,
             "workers": len(workers),
             "threads": sum(worker["nthreads"] for worker in workers),
             "memory_limits": sorted({worker["memory_limit"] or 0 for worker in workers}),
@@ -190,8 +191,3 @@ def _root(error: BaseException) -> BaseException:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _without_user(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else address

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eopipe.canonical_json import digest
 from eopipe.engine.output import run_json
 from eopipe.engine.output.ledger import Ledger
-from eopipe.engine.output.recipe import digest
 from eopipe.engine.plan.open import Opened, open_frozen
 from eopipe.engine.plan.resolved_spec import resolve
 from eopipe.engine.run import execute

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eopipe.canonical_json import digest
 from eopipe.engine.format import some
 from eopipe.engine.output.ledger import Ledger
-from eopipe.engine.output.recipe import digest
 from eopipe.engine.output.record import total_histogram
 from eopipe.errors import TileFault
 from eopipe.mosaic.class_areas import class_areas, map_spec

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from eopipe.canonical_json import canonical_json
 from eopipe.engine.output import run_json
-from eopipe.engine.output.recipe import canonical, tile_recipe
+from eopipe.engine.output.recipe import tile_recipe
 from eopipe.engine.plan.open import frozen_tiles
 from eopipe.engine.plan.resolved_spec import THREADS
 from eopipe.engine.plan.tiles import read_box
@@ -69,7 +70,7 @@ def _recipe(cube: Cube, kernel: Kernel) -> dict[str, Any]:
 
 
 def _refuse_other(measured: Mapping[str, Any], needed: Mapping[str, Any], where: str) -> None:
-    before, now = (json.loads(canonical(block_recipe(recipe))) for recipe in (measured, needed))
+    before, now = (json.loads(canonical_json(block_recipe(recipe))) for recipe in (measured, needed))
     if before != now:
         raise SpecError(
             f"statistics: {where} measured something else: {run_json.first_difference(before, now)}; "

@@ -8,7 +8,6 @@ the source is gone.
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,16 +25,6 @@ STATISTICS = "statistics"
 
 RETHRESHOLD = "rethreshold"
 """Key under which a run that cuts stored scores states the threshold, and the recipe of the run that stored them."""
-
-
-def canonical(value: object) -> bytes:
-    """JSON with sorted keys and no spaces: one text for one value."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def digest(value: object) -> str:
-    """SHA-256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def tile_recipe(
@@ -107,7 +96,7 @@ def inputs_key(
     """Key of one tile's inputs.
 
     Args:
-        recipe_hash: :func:`digest` of the tile recipe.
+        recipe_hash: :func:`eopipe.canonical_json.digest` of the tile recipe.
         part: The tile's part of the area (:meth:`eopipe.area.on_grid.GridArea.part`).
         scene_hashes: Epoch name to its scenes' hashes, both in order.
         statistics: Blocks of statistics that it uses, each with the key of its own inputs.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from eopipe.canonical_json import canonical_json, digest
 from eopipe.errors import DamageError, OutputError
+from eopipe.redact import redact
 from eopipe.run_folder import Key
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ VERSION = 1
 REMEDY = "run again, which does the tile anew"
 
 _DETAIL_CHARACTERS = 500
-_URL_SECRETS = re.compile(r"(\w[\w+.-]*://)(?:[^\s/@]*@)?([^\s?#'\"]*)\?[^\s'\"]*")
-_URL_USER = re.compile(r"(\w[\w+.-]*://)[^\s/@]*@")
 
 Status = Literal["done", "empty", "masked"]
 
@@ -47,7 +45,7 @@ class _Entry(BaseModel):
     def to_bytes(self) -> bytes:
         """JSON with sorted keys, and the digest by which damage is found."""
         body = self.model_dump(mode="json")
-        return _canonical({**body, "digest": _digest(body)})
+        return canonical_json({**body, "digest": _digest(body)}, ascii_only=True, finite=True)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Self:
@@ -165,7 +163,7 @@ class Failure(_Entry):
     @field_validator("detail")
     @classmethod
     def _safe(cls, text: str) -> str:
-        line = _URL_USER.sub(r"\1", _URL_SECRETS.sub(r"\1\2", " ".join(text.split())))
+        line = redact(" ".join(text.split()), queries=False)
         return line if len(line) <= _DETAIL_CHARACTERS else f"{line[: _DETAIL_CHARACTERS - 1]}…"
 
 
@@ -204,9 +202,5 @@ def total_histogram(records: Iterable[Record]) -> Counter[int]:
     return total
 
 
-def _canonical(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
 def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical(body)).hexdigest()[:16]
+    return digest(body, ascii_only=True, finite=True)[:16]

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from eopipe import run_folder
-from eopipe.engine.output.recipe import canonical, digest, threshold_of
+from eopipe.canonical_json import canonical_json, digest
+from eopipe.engine.output.recipe import threshold_of
 from eopipe.errors import DamageError, SpecError, WeightsError
+from eopipe.redact import unsign_document
 from eopipe.spec import RunSpec
-from eopipe.stac.signing import unsign_item
 from eopipe.versions import __version__, changes, versions
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def refuse_another(frozen: Frozen, spec: RunSpec, where: str) -> None:
         SpecError: Naming the first key that differs.
     """
     now, before = _with_order(plain_spec(spec)), _with_order(frozen.spec)
-    if canonical(now) != canonical(before):
+    if canonical_json(now) != canonical_json(before):
         raise SpecError(
             f"output {where} belongs to another spec: {first_difference(before, now)} differs; give this spec "
             f"another output.uri, or resume with the spec in {where.rstrip('/')}/{run_folder.RUN}"
@@ -251,7 +252,7 @@ def _with_order(spec: dict[str, Any]) -> dict[str, Any]:
 
 def plain_spec(spec: RunSpec) -> dict[str, Any]:
     """The spec as written, less ``cluster`` and the secrets in its addresses (a resumed run may have others)."""
-    plain = unsign_item(spec.as_written())
+    plain = unsign_document(spec.as_written())
     assert isinstance(plain, dict)
     return plain
 

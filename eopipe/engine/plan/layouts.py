@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eopipe.engine.output.recipe import digest
+from eopipe.canonical_json import digest
 from eopipe.kernel_info import ArraySpec
 from eopipe.mosaic.cog import CogInfo
 from eopipe.mosaic.features import FeatureLayout

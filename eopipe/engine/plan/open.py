@@ -19,7 +19,7 @@ from eopipe.errors import NoItemsError, OutputError, SpecError
 from eopipe.grid import Grid
 from eopipe.mosaic.features import create as create_features
 from eopipe.mosaic.store import create as create_store
-from eopipe.snapshot import Snapshot
+from eopipe.snapshot import Snapshot, read_snapshot, write_snapshot
 from eopipe.stac.search import SearchReport, search
 from eopipe.storage import Storage
 from eopipe.versions import versions
@@ -113,7 +113,7 @@ def open_run(
         prompt_check.refuse_unknown(job.kernel)
     if before is not None:
         run_json.refuse_other_weights(before, job.kernel.info, storage.url())
-        snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
+        snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
         warnings = (*before.warnings, *run_json.software_warnings(before))
         return Opened(storage, job, snapshot, before, None, warnings, tile=before.tile)
     snapshot, report = search(spec.source, job.area, now, progress=searching)
@@ -133,7 +133,7 @@ def open_run(
 def open_frozen(storage: Storage, before: run_json.Frozen) -> tuple[Opened, TilePlan]:
     """A run's folder as it was frozen, and all of its tiles; nothing is searched or measured."""
     job = resolve_frozen(before)
-    snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
+    snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
     opened = Opened(storage, job, snapshot, before, None, before.warnings, tile=before.tile)
     return opened, plan_tiles(job.region, snapshot=snapshot, recipe=before.recipe)
 
@@ -142,7 +142,7 @@ def frozen_tiles(storage: Storage, before: run_json.Frozen) -> TilePlan:
     """All tiles of a run, and what is measured before them, from its folder alone: no kernel, no weights."""
     spec = before.run_spec()
     assert not isinstance(spec.area, str), "a frozen spec holds the area itself"
-    snapshot = Snapshot.read(storage, run_json.current_snapshot(storage))
+    snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
     region = GridArea.project(Area.parse(spec.area), Grid(before.crs, spec.grid.resolution))
     return plan_tiles(region, snapshot=snapshot, recipe=before.recipe)
 
@@ -185,7 +185,7 @@ def freeze(opened: Opened, plan: Plan, basis: Basis | None = None) -> None:
     if opened.before is not None:
         return
     storage, job = opened.storage, opened.job
-    opened.snapshot.write(storage)
+    write_snapshot(opened.snapshot, storage)
     run_json.write_version(storage, 1, opened.snapshot.hash, "first run")
     create_store(storage, mosaic_layout(job, plan.tile), store_attributes(job, plan))
     if (layout := feature_layout(job, plan.tile)) is not None:

@@ -7,8 +7,8 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
+from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.cube.reader import memory as reader_memory
-from eopipe.cube.scenes import scenes_from_items
 from eopipe.engine.plan.memory import GDAL_CACHE, TileMemory
 from eopipe.grid import CELL
 from eopipe.kernels.protocol import Measuring

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from eopipe.area.on_grid import space_filling
-from eopipe.engine.output.recipe import digest, inputs_key, source_recipe
+from eopipe.canonical_json import digest
+from eopipe.engine.output.recipe import inputs_key, source_recipe
 from eopipe.engine.statistics.planning import plan_statistics
 from eopipe.grid import CELL, TILE_SIZES
 from eopipe.run_folder import Key

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.cube.reader import ReadStats
+    from eopipe.cube.asset_file import ReadStats
     from eopipe.engine.output.record import Record
     from eopipe.engine.plan.model import Calibration, Plan, PlanRequest
     from eopipe.engine.plan.tiles import PlannedTile

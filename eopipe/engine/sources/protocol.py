@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eopipe.cube.reader import ReadSettings, ReadStats
+    from eopipe.cube.asset_file import ReadStats
+    from eopipe.cube.reader import ReadSettings
     from eopipe.cube.scenes import Scene
     from eopipe.engine.output.record import Record
     from eopipe.engine.output.run_json import Derived

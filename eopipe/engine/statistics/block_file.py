@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.engine.output.recipe import canonical
+from eopipe.canonical_json import canonical_json, digest
 from eopipe.errors import DamageError, OutputError, TileFault
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class BlockSums:
             "cells": list(self.cells),
             "sums": {name: [list(array.shape), array.ravel().tolist()] for name, array in self.sums.items()},
         }
-        return canonical({**body, "digest": _digest(body)})
+        return canonical_json({**body, "digest": _digest(body)})
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> BlockSums:
@@ -85,4 +84,4 @@ class BlockSums:
 
 
 def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical(body)).hexdigest()[:16]
+    return digest(body)[:16]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.engine.output.recipe import digest
+from eopipe.canonical_json import digest
 from eopipe.engine.statistics.lattice import coarser, corners_of, weights
 from eopipe.engine.statistics.store import StatisticsStore
 from eopipe.errors import DamageError, TileFault

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.engine.output.recipe import KEY_LENGTH, STATISTICS, digest
+from eopipe.canonical_json import digest
+from eopipe.engine.output.recipe import KEY_LENGTH, STATISTICS
 from eopipe.engine.statistics.lattice import blocks_around, coarser, corners_of, sampled_cells, weights, widest_halo
 from eopipe.errors import PlanError
 from eopipe.grid import CELL, PixelBox, Tile

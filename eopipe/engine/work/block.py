@@ -21,7 +21,7 @@ from eopipe.kernels.statistics import merged
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eopipe.cube.reader import ReadStats
+    from eopipe.cube.asset_file import ReadStats
     from eopipe.engine.output.record import Failure
     from eopipe.engine.statistics.planning import PlannedCell
     from eopipe.engine.work.strips import Stopwatch

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from eopipe.cube.gdal_settings import gdal_worker_env
-from eopipe.cube.scenes import scenes_from_items
+from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.engine.cluster.resources import choose_device
 from eopipe.engine.plan.make import with_features
 from eopipe.engine.plan.memory import GDAL_CACHE

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.cube.reader import Pixels, ReadSettings, ReadStats
+    from eopipe.cube.asset_file import ReadStats
+    from eopipe.cube.reader import Pixels, ReadSettings
     from eopipe.cube.scenes import Scene
     from eopipe.engine.statistics.interpolate import Statistics
     from eopipe.kernel_info import ArraySpec, KernelInfo

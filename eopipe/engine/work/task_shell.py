@@ -18,7 +18,7 @@ from eopipe.engine.output.record import Failure
 from eopipe.engine.plan.resolved_spec import THREADS
 from eopipe.engine.work.strips import Stopwatch
 from eopipe.errors import EopipeError, ItemError, OutputError, TileFault, WeightsError
-from eopipe.stac.signing import redact
+from eopipe.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distributed import WorkerPlugin
 
 from eopipe.cube.gdal_settings import gdal_worker_env
-from eopipe.cube.scenes import scenes_from_items
+from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.engine.cluster.resources import choose_device
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.plan.memory import GDAL_CACHE
@@ -18,7 +18,7 @@ from eopipe.engine.plan.resolved_spec import THREADS
 from eopipe.engine.statistics.interpolate import Statistics
 from eopipe.mosaic.features import FeatureStore
 from eopipe.mosaic.store import MosaicWriter
-from eopipe.snapshot import Snapshot
+from eopipe.snapshot import read_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -144,7 +144,7 @@ class WorkerState:
     def scenes_of(self, rows: Sequence[Sequence[int]], bands: Sequence[str]) -> list[list[Scene]]:
         """Scenes of some snapshot rows by epoch, the assets of some bands resolved."""
         read, context = self.read, self.context
-        snapshot = self._once("snapshot", lambda: Snapshot.read(context.storage, context.snapshot_hash))
+        snapshot = self._once("snapshot", lambda: read_snapshot(context.storage, context.snapshot_hash))
         items = []
         for epoch in rows:
             with self._lock:  # a snapshot's files are not for several threads
