@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, rescore, rethreshold, run, search
+    from eopipe.kernels.registry import register_kernel
+    from eopipe.models.registry import register_model
     from eopipe.spec import RunSpec, load_spec
 
 __version__ = "0.1.0"
@@ -20,13 +22,20 @@ __all__ = [
     "load_spec",
     "map_kernel",
     "open_cube",
+    "register_kernel",
+    "register_model",
     "rescore",
     "rethreshold",
     "run",
     "search",
 ]
 
-_HOMES = {"RunSpec": "eopipe.spec", "load_spec": "eopipe.spec"}
+_HOMES = {
+    "RunSpec": "eopipe.spec",
+    "load_spec": "eopipe.spec",
+    "register_kernel": "eopipe.kernels.registry",
+    "register_model": "eopipe.models.registry",
+}
 
 
 def __getattr__(name: str) -> Any:

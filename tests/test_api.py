@@ -9,7 +9,6 @@ import xarray as xr
 
 import eopipe
 from eopipe.errors import EopipeError, PlanError, SpecError
-from eopipe.kernels import registry
 from tests.support.kernels import Options, make_overlapping
 from tests.support.ovss import options as ovss_options
 from tests.support.paths import needs_shared, shared
@@ -102,8 +101,8 @@ def test_mistakes_are_one_line(tmp_path):
 
 
 @needs_shared
-def test_what_only_a_run_measures_is_refused(cube, monkeypatch):
-    monkeypatch.setitem(registry._KERNELS, "overlapping", registry._Entry(Options, make_overlapping))
+def test_what_only_a_run_measures_is_refused(cube):
+    eopipe.register_kernel("overlapping", Options, make_overlapping)
     with pytest.raises(PlanError, match=r"kernel\.precision: auto is measured by a run"):
         eopipe.map_kernel(cube, eopipe.kernel("overlapping", precision="auto"))
 

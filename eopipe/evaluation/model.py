@@ -14,7 +14,7 @@ from eopipe.evaluation.cards import parse_classes
 from eopipe.evaluation.preprocess import benchmark_input, demo_input
 from eopipe.kernels.ovss.class_scores import classify
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.segmentor import segment_image
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Plan:
     """
 
     card: Card
-    options: Options
+    options: OvssOptions
     resize: int
     preprocess: Literal["benchmark", "demo"]
 
@@ -72,7 +72,7 @@ class Plan:
         pairs += [
             ("resize", self.resize, self.card.resize),
             ("preprocess", self.preprocess, "benchmark"),
-            ("scale", self.options.scale, Options.model_fields["scale"].default),
+            ("scale", self.options.scale, OvssOptions.model_fields["scale"].default),
             ("templates", self.options.templates, "imagenet"),
             ("ignore-residual", self.options.ignore_residual, True),
         ]
@@ -111,7 +111,7 @@ def make_plan(card: Card, *, given: Mapping[str, Any], prompts: Path | None, res
     if options.get("precision") == "auto":
         raise SpecError("--precision auto is measured for runs on a cluster; choose float32 or bfloat16")
     try:
-        made = Options(**options, prompts=named, background=named[card.background][0])
+        made = OvssOptions(**options, prompts=named, background=named[card.background][0])
     except ValidationError as error:
         first = error.errors()[0]
         where = "--" + ".".join(map(str, first["loc"])).replace("_", "-")

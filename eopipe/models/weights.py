@@ -137,6 +137,15 @@ def sha256_of(path: Path) -> str:
     return _sha256(path, status.st_size, status.st_mtime_ns)
 
 
+def file_sha256(entry: WeightsEntry) -> dict[str, str]:
+    """File and sha256 of weights, for a tile recipe.
+
+    Raises:
+        WeightsError: As `locate`.
+    """
+    return {entry.file: sha256_of(locate(entry))}
+
+
 def load_arrays(entry: WeightsEntry) -> dict[str, NDArray[np.float32]]:
     """Read an ``npz`` of weights; pickled objects in it are refused.
 

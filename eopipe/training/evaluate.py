@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from eopipe.kernels.ovss.mixture_cosines import Mixing
+from eopipe.kernels.ovss.mini_kernel import MixtureCosines
 from eopipe.models.dynamicworld.net import load_dynamic_world
 from eopipe.models.mini.net import ALIGN, NINE
 from eopipe.models.mini.phrases import CONCEPTS
@@ -102,7 +102,7 @@ class Space:
 
     Args:
         vectors: ``[9, C]``, one a concept.
-        sharpness: As `eopipe.kernels.ovss.mixture_cosines.Mixing`.
+        sharpness: As `eopipe.kernels.ovss.mini_kernel.MixtureCosines`.
         queries: From phrases to ``[Q, C]``.
     """
 
@@ -122,7 +122,7 @@ class Space:
 
     def labels(self, weights: NDArray[np.float32], phrases: Sequence[str]) -> NDArray[np.int64]:
         """The phrase of each pixel, from 0, by the largest cosine."""
-        cosines = Mixing(self.vectors, self.queries(phrases), sharpness=self.sharpness).cosines(
+        cosines = MixtureCosines(self.vectors, self.queries(phrases), sharpness=self.sharpness).cosines(
             torch.from_numpy(weights)
         )
         found: NDArray[np.int64] = cosines.argmax(dim=-1).numpy()

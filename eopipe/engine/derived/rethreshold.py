@@ -86,7 +86,7 @@ def open_cut(source: Source, spec: RunSpec, at: int) -> Opened:
     Raises:
         SpecError: The threshold is out of range, or the output is the source's, holds another run, or is in memory.
     """
-    job = replace(source.opened.job, spec=spec, kernel=source.kernel.at(at))
+    job = replace(source.opened.job, spec=spec, kernel=source.kernel.with_threshold(at))
     refuse_memory(spec, job.now)
     storage, tile = Storage.open(spec.output_uri(job.now)), source.before.tile
     if _place(storage) == _place(source.opened.storage):

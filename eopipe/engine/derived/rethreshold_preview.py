@@ -43,7 +43,7 @@ def outlook(scored: ScoredRun, kernel: Rethresholding, done: Sequence[PlannedTil
     """
     spec = map_spec(scored.layout)
     code, name = spec.classes[-1].code, spec.classes[-1].name
-    cut = {each: kernel.at(each) for each in sorted({*OTHERS, at})}
+    cut = {each: kernel.with_threshold(each) for each in sorted({*OTHERS, at})}
     found, classed, looked = Counter[int](), 0, 0
     for tile in sorted(done, key=lambda tile: digest(tile.tile.name))[: _look(scored.layout.tile)]:
         try:
@@ -52,7 +52,7 @@ def outlook(scored: ScoredRun, kernel: Rethresholding, done: Sequence[PlannedTil
             continue  # its own task will say so, with the reason
         own, box = {array.name: stored[array.name] for array in kernel.info.arrays}, tile.tile.box(scored.layout.tile)
         for each, other in cut.items():
-            counts = histogram(np.asarray(other.again(own, box).arrays[spec.name]))
+            counts = histogram(np.asarray(other.recompute(own, box).arrays[spec.name]))
             found[each] += counts.get(code, 0)
         classed += sum(counts.get(entry.code, 0) for entry in spec.classes)
         looked += 1

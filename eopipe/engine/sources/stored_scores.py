@@ -65,7 +65,7 @@ def as_cut(job: Job, recipe: Mapping[str, Any]) -> Job:
         SpecError: The kernel's scores cannot be cut again, or not there.
     """
     at = at_of(recipe)
-    return job if at is None else replace(job, kernel=rethresholding(job.kernel, job.spec.name).at(at))
+    return job if at is None else replace(job, kernel=rethresholding(job.kernel, job.spec.name).with_threshold(at))
 
 
 def rethresholding(kernel: Kernel, what: str) -> Rethresholding:
@@ -224,6 +224,6 @@ def cut_tile(
         stored, record = source.read(planned)
     own = {spec.name: stored[spec.name] for spec in kernel.info.arrays}
     with watch("kernel"):
-        found = rethresholding(kernel, source.storage.url()).again(own, box)
+        found = rethresholding(kernel, source.storage.url()).recompute(own, box)
     tell({name: (value, 1.0) for name, value in record.figures.items()})
     return replace(found, arrays={**stored, **found.arrays})

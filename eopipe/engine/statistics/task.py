@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from eopipe.engine.statistics.planning import PlannedBlock, PlannedCell
     from eopipe.engine.work.worker_state import WorkerState
     from eopipe.grid import PixelBox, Tile
-    from eopipe.kernels.statistics import Field, Stage, Sums
+    from eopipe.kernels.protocol import StatisticsStage
+    from eopipe.kernels.statistics import Field, Sums
 
 LOG = logging.getLogger("eopipe.statistics")
 
@@ -131,7 +132,7 @@ def _cell(state: WorkerState, number: int, cell: PlannedCell, watch: Stopwatch) 
         return stage.measure(values, pixels.valid, box, StripContext(statistics=before)), reader.stats
 
 
-def _before(state: WorkerState, stages: Sequence[Stage], box: PixelBox) -> dict[str, Field] | None:
+def _before(state: WorkerState, stages: Sequence[StatisticsStage], box: PixelBox) -> dict[str, Field] | None:
     """The stages before; None where one of them saw nothing around here, for it looks at other bands."""
     assert state.statistics is not None
     try:

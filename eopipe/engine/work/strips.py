@@ -114,7 +114,7 @@ def map_box(  # noqa: PLR0913  (keyword-only: all that a box's arrays depend on)
                 if following is not None:
                     reader.prefetch(read_box(following, info))
                 near = None if wanted is None else _near(wanted, box, strip, info)
-                said = StripContext(carry=carry, features=features, wanted=near)
+                said = StripContext(carry=carry, features=features, inside=near)
                 result = _strip(kernel, pixels, strip, said, watch=watch, statistics=statistics)
                 arrays["observations"][strip.slices(box)[0]] = _seen(pixels, info)
                 for name, made in result.arrays.items():

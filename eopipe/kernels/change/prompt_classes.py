@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.kernels.change.spectral.options import TEACHER_CLASSES
-from eopipe.kernels.prompt_concepts import named, notes_of
+from eopipe.kernels.known_words import named, notes_of
 from eopipe.models.mini import words
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.known_words import WordNote
-    from eopipe.kernels.ovss.common_options import Prompts
+    from eopipe.kernels.ovss.options import Prompts
 
 BUILDING_SITE = ("built", "bare", "snow")
 """A building site is bare, and fresh concrete is as bright as snow. Found on labelled pairs of dates."""

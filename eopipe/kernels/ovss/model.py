@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eopipe.errors import PlanError
-from eopipe.kernels.ovss.options import KeptFeatures
+from eopipe.kernels.ovss.options import ReducedFeatures
 from eopipe.kernels.ovss.segmentor import Segmentor
 from eopipe.models.clip import text as words
+from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.load import FOLDER, load_encoder, resolve_model
-from eopipe.models.clip.settings import AttentionSettings
 from eopipe.models.registry import MODELS
 from eopipe.models.registry_entry import UpsamplerEntry
 from eopipe.models.upsample.load import load_upsampler, resolve_upsampler
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eopipe.kernels.ovss.options import Options
+    from eopipe.kernels.ovss.options import OvssOptions
     from eopipe.models.clip.load import ResolvedModel
     from eopipe.models.upsample.load import ResolvedUpsampler
     from eopipe.models.upsample.protocol import Upsampler
@@ -41,13 +41,13 @@ class OvssModel:
         text: ``[Q, C]`` unit vectors of the queries.
     """
 
-    options: Options
+    options: OvssOptions
     clip: ResolvedModel
     upsampler: ResolvedUpsampler
     text: NDArray[np.float32]
 
     @classmethod
-    def resolve(cls, options: Options) -> OvssModel:
+    def resolve(cls, options: OvssOptions) -> OvssModel:
         """Find and check the files, and embed the words (cached on disk; else the text tower runs once).
 
         Raises:
@@ -122,7 +122,7 @@ class OvssModel:
         return (*self.clip.notes, *self.upsampler.notes)
 
 
-def _must_go_together(options: Options, clip: ResolvedModel) -> None:
+def _must_go_together(options: OvssOptions, clip: ResolvedModel) -> None:
     """Told from what is known of the files, before one is read: not by the first window on a worker."""
     entry, layers = clip.entry, clip.architecture.image.layers
     if options.last_layers is not None and options.last_layers > layers:
@@ -134,7 +134,7 @@ def _must_go_together(options: Options, clip: ResolvedModel) -> None:
             f"{options.model} have {entry.patch} pixels a side; take bilinear or anyup, or a model with "
             f"{upsampler.factor}"
         )
-    if isinstance(options.features, KeptFeatures) and options.features.pca > entry.width:
+    if isinstance(options.features, ReducedFeatures) and options.features.pca > entry.width:
         raise PlanError(
             f"kernel.features: {options.features.pca} components, and {options.model} has {entry.width} channels; "
             f"ask for fewer, or set features: keep"

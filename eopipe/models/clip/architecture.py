@@ -2,13 +2,13 @@
 
 open_clip's model configurations say what a model is. Served are those whose image tower is a plain vision
 transformer with a class token and whose text tower is CLIP's own; anything else is refused by the name of the
-setting that is in the way, before a weight is read.
+setting that is in the way, before a weight is read. No torch is needed: a registry and a spec name these cheaply.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from eopipe.errors import WeightsError
 
@@ -53,6 +53,10 @@ _PLAIN_TEXT: dict[str, Any] = {
 
 HARMLESS = frozenset({"logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size"})
 """What OpenAI's and other files hold beside the towers: no product uses it."""
+
+AttentionKind = Literal["vanilla", "MaskCLIP", "SCLIP", "ClearCLIP", "SegEarth"]
+Gelu = Literal["quick", "exact"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +120,21 @@ class Architecture:
             **_norm("ln_final", wide),
             "text_projection": (wide, self.width),
         }
+
+
+@dataclass(frozen=True)
+class AttentionSettings:
+    """What the last blocks of an image tower do (SegEarth-OV, arXiv 2410.01768).
+
+    Attributes:
+        kind: The attention matrix: CLIP's own, the identity, or self-self.
+        last: How many of the last blocks use it; their outputs are summed.
+        ignore_residual: Leave out the residual, ``ln_2`` and the MLP of those blocks.
+    """
+
+    kind: AttentionKind
+    last: int = 1
+    ignore_residual: bool = True
 
 
 def parse(config: Mapping[str, Any], name: str) -> Architecture:

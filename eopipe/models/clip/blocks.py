@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from eopipe.models.clip.settings import Gelu
+    from eopipe.models.clip.architecture import Gelu
 
 CPU = torch.device("cpu")
 QUICK = 1.702

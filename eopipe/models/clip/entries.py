@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from eopipe.models.clip.settings import AttentionSettings
+from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.registry_entry import NO_LICENCE, ClipEntry
 from eopipe.models.weights import WeightsEntry
 
 if TYPE_CHECKING:
-    from eopipe.models.clip.settings import Gelu
+    from eopipe.models.clip.architecture import Gelu
 
 SAFE, PICKLED = "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
 """The names that open_clip gives to weights in a hub repository."""

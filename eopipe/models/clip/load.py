@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from eopipe.models.clip.settings import AttentionSettings, Gelu, Precision
+    from eopipe.models.clip.architecture import AttentionSettings, Gelu, Precision
     from eopipe.models.clip.vision import DenseEncoder
 
 HUB, FOLDER, CONFIG = "hf-hub:", "local-dir:", "open_clip_config.json"
@@ -170,7 +170,7 @@ def _recognise(name: str, *, has_checkpoint: bool) -> _Known:
     architecture, _, tag = name.partition("/")
     config = _configs().get(architecture)
     if config is None or not (tag or has_checkpoint):
-        clips = ", ".join(entry.name for entry in MODELS.values() if isinstance(entry, ClipEntry))
+        clips = ", ".join(entry.name for entry in MODELS.loaded() if isinstance(entry, ClipEntry))
         what = f"model {name!r} has no weights: add checkpoint" if config is not None else f"no model {name!r}"
         raise WeightsError(f"{what}; there are: {clips}; also hf-hub:ORG/NAME, local-dir:FOLDER, or an open_clip tag")
     return _from_tag(name, architecture, tag) if tag else _from_architecture(name, architecture)

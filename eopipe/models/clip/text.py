@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from eopipe.models.clip.architecture import Gelu
     from eopipe.models.clip.load import ResolvedModel
-    from eopipe.models.clip.settings import Gelu
 
     IMAGENET_TEMPLATES: tuple[str, ...]
     """The 80 sentences of OpenAI's ImageNet classifier, ``{}`` where the name goes; open_clip has them."""

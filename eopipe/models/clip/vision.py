@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.blocks import Build, Norm, attend, blocks
-from eopipe.models.clip.settings import AttentionSettings
 
 __all__ = ["AttentionSettings", "DenseEncoder", "Features", "encoder_gflop", "position_table"]
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from eopipe.models.clip.architecture import AttentionKind, Gelu, Precision
     from eopipe.models.clip.blocks import Block
-    from eopipe.models.clip.settings import Gelu, Kind, Precision
 
-_SELF: dict[Kind, str] = {"SCLIP": "qk", "ClearCLIP": "q", "SegEarth": "qkv"}
+_SELF: dict[AttentionKind, str] = {"SCLIP": "qk", "ClearCLIP": "q", "SegEarth": "qkv"}
 """Which of query, key and value attend to themselves; their attention matrices are summed."""
 
 

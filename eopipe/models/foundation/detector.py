@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eopipe.errors import SpecError, WeightsError
-from eopipe.models.foundation.caption import caption_of
-from eopipe.models.foundation.input_sizes import detector_shape
+from eopipe.models.foundation.inputs import caption_of, detector_shape
 from eopipe.models.foundation.picture import check_picture, normalised, resized
 from eopipe.models.foundation.transformers_net import Net
 from eopipe.models.foundation.weights_folder import TOKENS

@@ -15,7 +15,7 @@ from eopipe.models.weights import WeightsEntry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.registry_entry import Kind
+    from eopipe.models.registry_entry import FoundationTask
 
 CONFIG, SAFE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 """The names that the ``transformers`` library gives to a configuration, its tensors, and the list of their parts."""
@@ -23,7 +23,7 @@ CONFIG, SAFE, INDEX = "config.json", "model.safetensors", "model.safetensors.ind
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of pictures in 0-1: those of every model here."""
 
-KINDS: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
+KINDS: Mapping[str, tuple[FoundationTask, ...]] = MappingProxyType(
     {
         "vit": ("features",),
         "dinov2": ("features",),

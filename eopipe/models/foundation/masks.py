@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.models.foundation.input_sizes import BATCH, PIECE_BYTES, encoder_side
+from eopipe.models.foundation.inputs import BATCH, PIECE_BYTES, encoder_side
 from eopipe.models.foundation.picture import check_picture, coloured, normalised, resized
 from eopipe.models.foundation.transformers_net import Net
 

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eopipe.models.foundation.input_sizes import BATCH, PIECE_BYTES, detector_shape, encoder_side
+from eopipe.models.foundation.inputs import BATCH, PIECE_BYTES, detector_shape, encoder_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eopipe.models.foundation.resolve import Resolved
-    from eopipe.models.registry_entry import Kind
+    from eopipe.models.registry_entry import FoundationTask
 
 _SLACK = 1.25
 """What the allocator keeps of what was freed."""
@@ -38,7 +38,7 @@ _TOKENS = 64
 """Of a caption: some thirty names."""
 
 
-def work(model: Resolved, kind: Kind, side: int, *, batch: int = BATCH) -> int:
+def work(model: Resolved, kind: FoundationTask, side: int, *, batch: int = BATCH) -> int:
     """Peak bytes beside its tensors: what it computes, what it gives; but not boxes' masks.
 
     Args:

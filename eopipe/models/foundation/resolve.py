@@ -22,7 +22,7 @@ from eopipe.models.weights import WeightsEntry, check, sha256_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.registry_entry import Kind
+    from eopipe.models.registry_entry import FoundationTask
 
 HUB, FOLDER = "hf-hub:", "local-dir:"
 
@@ -88,7 +88,7 @@ class Resolved:
             "citation": self.entry.citation,
         }
 
-    def must_be(self, kind: Kind) -> None:
+    def must_be(self, kind: FoundationTask) -> None:
         """Refuse a model that cannot be asked for this.
 
         Raises:
@@ -97,7 +97,7 @@ class Resolved:
         _must_give(self.name, self.entry, kind)
 
 
-def resolve(name: str, kind: Kind | None = None) -> Resolved:
+def resolve(name: str, kind: FoundationTask | None = None) -> Resolved:
     """Find a model's folder, fetch it if need be, and hash what decides the result; no tensor is read.
 
     Args:
@@ -120,7 +120,7 @@ def resolve(name: str, kind: Kind | None = None) -> Resolved:
     return found
 
 
-def _must_give(name: str, entry: FoundationEntry, kind: Kind) -> None:
+def _must_give(name: str, entry: FoundationEntry, kind: FoundationTask) -> None:
     if kind not in entry.kinds:
         raise WeightsError(f"model {name!r} gives {', '.join(entry.kinds)}, no {kind}: {_choice(kind)}")
 
@@ -213,10 +213,10 @@ def _sides(name: str, size: Any) -> tuple[int, int]:
         ) from error
 
 
-def _choice(kind: Kind | None) -> str:
+def _choice(kind: FoundationTask | None) -> str:
     names = [
         entry.name
-        for entry in MODELS.values()
+        for entry in MODELS.loaded()
         if isinstance(entry, FoundationEntry) and (kind is None or kind in entry.kinds)
     ]
     return f"choose one of {', '.join(names)}"

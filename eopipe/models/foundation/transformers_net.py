@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from eopipe.models.registry_entry import Kind
+    from eopipe.models.registry_entry import FoundationTask
 
 _CLASSES = {
     "vit": "ViTModel",
@@ -46,7 +46,7 @@ class Net:
             are not those of the architecture, all of them and no others.
     """
 
-    def __init__(self, model: Resolved, kind: Kind, *, device: str, threads: int) -> None:
+    def __init__(self, model: Resolved, kind: FoundationTask, *, device: str, threads: int) -> None:
         here = resolve(model.name, kind)
         if here.weights != model.weights:
             files = {*here.weights, *model.weights}

@@ -44,8 +44,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.dynamicearth.options import StageOptions
     from eopipe.kernels.change.prompt_classes import Meaning
     from eopipe.kernels.known_words import WordNote
-    from eopipe.kernels.protocol import StripContext
-    from eopipe.kernels.statistics import Stage
+    from eopipe.kernels.protocol import StatisticsStage, StripContext
     from eopipe.models.dynamicworld.net import DynamicWorldRunner
 
 VERSION = "1"
@@ -100,7 +99,7 @@ class StagedChange:
             return {}
         return {"stretch": list(stretch_of(sensors) if sensors else next(iter(STRETCHES.values())))}
 
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[StatisticsStage, ...]:
         """Shift (if dates are registered); levels and scores where colours are compared."""
         shift = [ShiftStage()] if self._options.registration else []
         if self._meaning is None:
@@ -138,7 +137,7 @@ class StagedChange:
             looker,
             box,
             side=self._assembly.stages.window,
-            wanted=context.wanted,
+            wanted=context.inside,
             carry=carry,
             at=self._at or AT,
             instances=self._assembly.stages.instances,
@@ -146,7 +145,7 @@ class StagedChange:
         arrays = made.arrays()
         return Result(arrays, made.objects(arrays), made.carry(), figures=made.figures().sums)
 
-    def at(self, threshold: int) -> StagedChange:
+    def with_threshold(self, threshold: int) -> StagedChange:
         """Itself, cut elsewhere; see :class:`eopipe.kernels.protocol.Rethresholding`.
 
         Raises:
@@ -159,7 +158,7 @@ class StagedChange:
             )
         return StagedChange(self._assembly, self._meaning, at=checked(threshold))
 
-    def again(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
+    def recompute(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
         """Arrays of a box as they were stored, with ``change`` as this threshold makes it, and its regions."""
         return cut_again(arrays, box, self._at or AT)
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from eopipe.kernels.change.dynamicearth.combinations import NONE, SEGEARTH_OV, SPECTRAL, Instantiation, instantiation
 from eopipe.kernels.change.dynamicearth.fitting import refuse_misfits
 from eopipe.kernels.change.spectral.options import TeacherClasses, refuse_unknown_prompts
-from eopipe.kernels.ovss.common_options import Finite, Prompts  # noqa: TC001  (pydantic reads annotations)
+from eopipe.kernels.ovss.options import Finite, Prompts  # noqa: TC001  (pydantic reads annotations)
 
 Phrases = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 

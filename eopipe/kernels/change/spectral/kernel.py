@@ -39,8 +39,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.spectral.cell import Compared
     from eopipe.kernels.change.spectral.options import Options
     from eopipe.kernels.known_words import WordNote
-    from eopipe.kernels.protocol import StripContext
-    from eopipe.kernels.statistics import Stage
+    from eopipe.kernels.protocol import StatisticsStage, StripContext
     from eopipe.models.dynamicworld.net import DynamicWorldRunner
 
 VERSION = "2"
@@ -81,7 +80,7 @@ class Change:
         """How near each phrase is to what was taught; see :class:`eopipe.kernels.known_words.KnowsWords`."""
         return self._meaning.notes
 
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[StatisticsStage, ...]:
         """Shift (if dates are registered), levels, scores; see :class:`eopipe.kernels.protocol.Measuring`."""
         score = ScoreStage(self._net, self._meaning, self.memory((CELL, CELL)))
         return (*([ShiftStage()] if self._options.registration else []), LevelStage(), score)
@@ -103,7 +102,7 @@ class Change:
         outer = box.pad(HALO)
         out = {spec.name: np.full(box.shape, spec.nodata, np.uint8) for spec in self._info.arrays}
         figures, objects = Misplaced(), []
-        look = valid[0] if context.wanted is None else valid[0] & context.wanted
+        look = valid[0] if context.inside is None else valid[0] & context.inside
         for cell in box.blocks(CELL):
             near = cell.pad(HALO).slices(outer)
             if not (look[cell.slices(outer)].any() and valid[1][near].any()):
@@ -116,15 +115,15 @@ class Change:
             figures.add(cell, found.visible, found.seen, context.statistics.get(SHIFT))
             mine = {name: array[cell.slices(box)] for name, array in out.items()}
             _write(found, limit, mine, self._at or AT)
-            shown = None if context.wanted is None else context.wanted[cell.slices(outer)]
+            shown = None if context.inside is None else context.inside[cell.slices(outer)]
             objects.append(changed_regions(mine, cell, shown))
         return Result(out, FoundObjects.concatenate(objects), figures=figures.sums)
 
-    def at(self, threshold: int) -> Change:
+    def with_threshold(self, threshold: int) -> Change:
         """Itself, cut elsewhere; see :class:`eopipe.kernels.protocol.Rethresholding`."""
         return Change(self._options, self._meaning, at=checked(threshold))
 
-    def again(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
+    def recompute(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
         """Arrays of a box as they were stored, with ``change`` as this threshold makes it, and its regions."""
         return cut_again(arrays, box, self._at or AT)
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, mod
 
 from eopipe.kernels.change.dynamicearth.combinations import INSTANTIATIONS
 from eopipe.kernels.land_cover import CLASSES
-from eopipe.kernels.ovss.common_options import Prompts  # noqa: TC001  (pydantic reads annotations)
+from eopipe.kernels.ovss.options import Prompts  # noqa: TC001  (pydantic reads annotations)
 
 SPECTRAL = "spectral-land-cover"
 """The embedded instantiation: pixels' colours compared, Dynamic World to say what they are."""

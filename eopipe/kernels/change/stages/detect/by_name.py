@@ -16,14 +16,14 @@ from eopipe.kernels.change.stages.detect.matching import regions
 from eopipe.kernels.change.stages.identify.rules import AFTER, BEFORE, pixel_classes
 from eopipe.kernels.change.stages.rgb import RGB
 from eopipe.kernels.change.stages.unloaded import Part
-from eopipe.models.foundation.caption import caption_of
+from eopipe.models.foundation.inputs import caption_of
 from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
 
 if TYPE_CHECKING:
     from eopipe.kernels.change.stages.protocols import Detector, Identifier, Pair
     from eopipe.kernels.change.stages.rgb import Sight
-    from eopipe.kernels.ovss.common_options import Prompts
+    from eopipe.kernels.ovss.options import Prompts
     from eopipe.models.foundation.detector import BoxDetector
     from eopipe.models.foundation.masks import BoxMaskModel
     from eopipe.models.foundation.resolve import Resolved

@@ -18,7 +18,7 @@ from eopipe.kernels.change.stages.rgb import RGB
 from eopipe.kernels.change.stages.unloaded import Part, asking
 from eopipe.kernels.ovss.class_scores import class_scores
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import Options as OvssOptions
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.segmentor import segment_image
 from eopipe.models.foundation.resolve import is_foundation
 

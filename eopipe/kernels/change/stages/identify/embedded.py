@@ -16,9 +16,9 @@ import torch
 from eopipe.kernels.change.stages.unloaded import Part, asking
 from eopipe.kernels.land_cover import BANDS
 from eopipe.kernels.ovss.class_scores import class_scores
-from eopipe.kernels.ovss.mini_options import DenseOptions
-from eopipe.kernels.ovss.mixture_cosines import Mixing
-from eopipe.kernels.ovss.taught_vocabulary import asked
+from eopipe.kernels.ovss.mini_kernel import MixtureCosines
+from eopipe.kernels.ovss.options import DenseOptions
+from eopipe.kernels.ovss.taught_vocabulary import TaughtVocabulary
 from eopipe.models.dynamicworld.net import TorchDynamicWorld, load_dynamic_world, normalise
 from eopipe.models.mini import words
 from eopipe.models.mini.runner import load_mini
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.prompt_classes import Meaning
     from eopipe.kernels.change.stages.protocols import Encoder, Identifier, Pair
     from eopipe.kernels.change.stages.rgb import Sight
-    from eopipe.kernels.ovss.common_options import Prompts
-    from eopipe.kernels.ovss.taught_vocabulary import Asked
+    from eopipe.kernels.ovss.options import Prompts
     from eopipe.models.dynamicworld.net import DynamicWorldRunner
     from eopipe.models.mini.runner import MiniRunner
     from eopipe.models.registry_entry import ModelEntry
@@ -60,7 +59,7 @@ def mini_identifier(prompts: Prompts) -> Part[Identifier]:
     """mini, asked for the prompts; what answers to none of them is background."""
     with asking("mini"):
         options = DenseOptions(model=MINI.name, prompts=prompts)
-    found = asked(options)
+    found = TaughtVocabulary.read(options)
     return Part(MINI.bands, partial(_load_mini, found), partial(_times, _MINI_BYTES),
                 {**_weights(MINI), **found.weights}, {"identifier": MINI.name, "queries": list(found.queries)},
                 tuple(found.alike()), words=found.notes)  # fmt: skip
@@ -119,8 +118,8 @@ class MiniIdentifier:
 
     net: MiniRunner
     bands: tuple[int, ...]
-    mixing: Mixing
-    asked: Asked
+    mixing: MixtureCosines
+    asked: TaughtVocabulary
     scale: float
 
     def __call__(self, pair: Pair, date: int) -> NDArray[np.float32]:
@@ -173,8 +172,8 @@ def _load_dynamic_world(meaning: Meaning, sight: Sight, *, device: str, threads:
     return DynamicWorldIdentifier(load_dynamic_world(device=device), sight.places(BANDS), meaning)
 
 
-def _load_mini(found: Asked, sight: Sight, *, device: str, threads: int) -> MiniIdentifier:  # noqa: ARG001  (a part's)
-    mixing = Mixing(words.concept_vectors(), found.text, sharpness=MINI.sharpness)
+def _load_mini(found: TaughtVocabulary, sight: Sight, *, device: str, threads: int) -> MiniIdentifier:  # noqa: ARG001  (a part's)
+    mixing = MixtureCosines(words.concept_vectors(), found.text, sharpness=MINI.sharpness)
     scale = float(DenseOptions.model_fields["scale"].default)
     return MiniIdentifier(load_mini(MINI, device=device), sight.places(MINI.bands), mixing, found, scale)
 
