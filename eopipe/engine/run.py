@@ -37,7 +37,7 @@ from eopipe.engine.work.calibrate import Calibration, calibrate_on_worker
 from eopipe.engine.work.driver import Stop, catching_signals, drive
 from eopipe.engine.work.feature_basis import choose_basis, wants_basis
 from eopipe.engine.work.precision import freeze_precision
-from eopipe.engine.work.preflight import preflight
+from eopipe.engine.work.preflight import preflight, require_package
 from eopipe.engine.work.worker_state import ContextPlugin, RunContext
 from eopipe.errors import ClusterError
 
@@ -156,6 +156,7 @@ def execute(
         display.phase("cluster")
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
+        require_package(cluster.client, opened.job.spec.kernel.name)
         if calibration is None:
             opened, calibration = _calibrate(opened, cluster, display)
         plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -20,6 +21,7 @@ from eopipe.engine.work.precision import LIMIT, slowdown
 from eopipe.engine.work.reasons import fault_of
 from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import ClusterError
+from eopipe.kernels.registry import KERNELS
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -82,6 +84,38 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
         for path in list(storage.list(f"{run_folder.PROBES}/")):
             storage.delete(path)
     return warnings
+
+
+def require_package(client: Client, kernel: str) -> None:
+    """Refuse workers that lack the package of a kernel from outside, or have another version of it.
+
+    Args:
+        client: Of the cluster.
+        kernel: The kernel's name; those of eopipe itself, and registered ones, need no package.
+
+    Raises:
+        ClusterError: A worker cannot have the kernel; named with its address.
+    """
+    package = KERNELS.package(kernel)
+    if package is None:
+        return
+    name, needed = package
+    versions_by_worker: dict[str, str | None] = client.run(_installed_version, name)
+    for address, installed in sorted(versions_by_worker.items()):
+        if installed != needed:
+            has = f"{name} {installed}" if installed else f"no {name}"
+            raise ClusterError(
+                f"worker {address} has {has}, and kernel {kernel!r} comes from {name} {needed}; "
+                f"install it there: pip install {name}=={needed}"
+            )
+
+
+def _installed_version(package: str) -> str | None:
+    """Run on a worker."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan) -> None:
