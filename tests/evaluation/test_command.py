@@ -32,7 +32,7 @@ def few_sentences(tmp_path_factory):
     """One sentence a word, kept in a cache of our own: eighty take seconds and show nothing more here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EOPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("eopipe.models.clip.text.IMAGENET_TEMPLATES", ("a photo of a {}.",))
+        patch.setattr("eopipe.models.clip.text.imagenet_templates", lambda: ("a photo of a {}.",))
         yield
 
 

@@ -22,7 +22,7 @@ from eopipe.grid import PixelBox
 from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, lay_windows, segment_image
 from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.packed_linear import Product
-from eopipe.models.clip.vision import DenseEncoder, encoder_gflop
+from eopipe.models.clip.vision import SELF_ATTENTION, DenseEncoder
 from eopipe.models.upsample.jbu import JBU, KEYS, RADIUS
 from eopipe.models.upsample.load import jbu_upsampler
 
@@ -93,6 +93,27 @@ def bench(*, rounds: int = 5) -> dict[str, Any]:
     for precision in PRECISIONS:
         found[precision] = _compare(setup, precision, expected, plain_seconds, rounds)
     return found
+
+
+def encoder_gflop(encoder: DenseEncoder, height: int, width: int) -> float:
+    """Arithmetic of one window of ``height`` x ``width`` pixels in 10⁹ operations: the matrix products alone.
+
+    A multiplication and an addition count as two. What the changed blocks leave out (residual, MLP, attention
+    matrices that are the identity) is not counted.
+    """
+    patches = (height // encoder.patch) * (width // encoder.patch)
+    tokens, inner = patches + 1, encoder.inner
+    attention, mlp = 4 * tokens**2 * inner, 4 * tokens * inner * encoder.hidden
+    projections = 2 * tokens * inner * 3 * inner
+    output = 2 * tokens * inner * inner
+    ordinary = projections + attention + output + mlp
+    settings = encoder.attention
+    matrices = {"vanilla": 1, "MaskCLIP": 0}.get(settings.kind) or len(SELF_ATTENTION.get(settings.kind, ""))
+    changed = projections + matrices * attention + output + (0 if settings.ignore_residual else mlp)
+    total = (encoder.layers - settings.last) * ordinary + settings.last * changed
+    total += (settings.last - 1) * (ordinary - projections)  # each but the last feeds the next
+    ends = 2 * patches * 3 * encoder.patch**2 * inner + 2 * tokens * inner * encoder.width
+    return (total + ends) / 1e9
 
 
 @dataclass(frozen=True)

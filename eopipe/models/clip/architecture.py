@@ -49,10 +49,10 @@ _PLAIN_TEXT: dict[str, Any] = {
     "vocab_size": 49408,
     **_PLAIN_BLOCKS,
 }
-"""What each setting must be; a missing one is so. Settings that are not listed change no forward pass."""
+"""The value that each setting must have, or be left out. Settings that are not listed change no forward pass."""
 
 HARMLESS = frozenset({"logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size"})
-"""What OpenAI's and other files hold beside the towers: no product uses it."""
+"""Tensors that OpenAI's and other files hold beside the towers: no product uses them."""
 
 AttentionKind = Literal["vanilla", "MaskCLIP", "SCLIP", "ClearCLIP", "SegEarth"]
 Gelu = Literal["quick", "exact"]
@@ -181,11 +181,11 @@ def parse(config: Mapping[str, Any], name: str) -> Architecture:
     )
 
 
-def _must_be_plain(name: str, part: str, found: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+def _must_be_plain(name: str, section: str, settings: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
     for key, needed in plain.items():
-        value = found.get(key, needed)
+        value = settings.get(key, needed)
         if value != needed and (value or needed):
-            raise _refused(name, f"{part}.{key}: {value}")
+            raise _refused(name, f"{section}.{key}: {value}")
 
 
 def _refused(name: str, why: str) -> WeightsError:

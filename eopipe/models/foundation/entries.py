@@ -1,7 +1,7 @@
-"""The foundation models that are known by name, and what can be asked of each kind of them.
+"""The foundation models that are known by name, and what each kind of them can give.
 
-Licences are as their authors state them. No source at hand states a sha256 of these files, so none is written here:
-the first use tells what it found, and a run's recipe holds it.
+Licences are as their authors state them. No source at hand states a sha256 of these files, so the entries have none:
+the first use prints it, and a run's recipe holds it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KINDS: Mapping[str, tuple[FoundationTask, ...]] = MappingProxyType(
         "mm-grounding-dino": ("boxes",),
     }
 )
-"""What a model may be asked for, by the ``model_type`` of its ``config.json``."""
+"""What a model can give, by the ``model_type`` of its ``config.json``."""
 
 KIRILLOV = "Kirillov et al. 2023, Segment anything, ICCV, arXiv:2304.02643"
 RAVI = "Ravi et al. 2024, SAM 2: segment anything in images and videos, arXiv:2408.00714"

@@ -15,9 +15,10 @@ from eopipe.kernels.change.stages.identify import embedded
 from eopipe.kernels.change.stages.rgb import RGB
 from eopipe.kernels.change.stages.unloaded import Part
 from eopipe.kernels.ovss.picture import normalise
-from eopipe.models.clip.load import CONFIG, FOLDER, HUB, load_encoder, resolve_model
+from eopipe.models.clip.load import CONFIG, load_encoder, resolve_model
 from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import is_foundation, resolve
+from eopipe.models.weights import FOLDER, HUB
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
