@@ -7,6 +7,17 @@ An exception that is not in this file and reaches the command line is a bug (exi
 from __future__ import annotations
 
 
+def one_line(value: object, longest: int | None = None) -> str:
+    """A text without line breaks, as every message is, cut after ``longest`` characters."""
+    return " ".join(str(value).split())[:longest]
+
+
+def short(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 class EopipeError(Exception):
     """Base of every error that a user can mend; ``exit_status`` is what the command line returns."""
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Generic, TypeVar
 
-from eopipe.errors import PluginError
+from eopipe.errors import PluginError, one_line
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ class Table(Mapping[str, T], Generic[T]):
         try:
             target = offer.load()
         except Exception as error:  # whatever a package of someone else's does when it is imported
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            reason = one_line(f"{type(error).__name__}: {error}", 200)
             raise PluginError(f"{offered}, which cannot be imported ({reason}); {remedy}") from error
         try:
             return self._check(name, target)

@@ -39,7 +39,7 @@ class BaseKernel(Generic[Net]):
         assert self._net is not None, "load() comes before the first strip"
         return self._net
 
-    def check(self, levels: Sequence[str], resolution: float) -> list[str]:  # noqa: ARG002  (a subclass looks at them)
+    def check(self, levels: Sequence[str], resolution: float) -> list[str]:  # noqa: ARG002  (for subclasses)
         """No warning; see :class:`eopipe.kernels.protocol.Kernel`."""
         return []
 
@@ -49,7 +49,7 @@ class BaseKernel(Generic[Net]):
             self._net = self._read(device=device, threads=threads)
             self._loaded = (device, threads)
 
-    def _read(self, *, device: str, threads: int) -> Net | None:  # noqa: ARG002  (a subclass looks at them)
+    def _read(self, *, device: str, threads: int) -> Net | None:  # noqa: ARG002  (for subclasses)
         return None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
-from eopipe.errors import PluginError
+from eopipe.errors import PluginError, one_line
 from eopipe.kernels.registry import KERNELS, KernelForm
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def listing() -> list[dict[str, Any]]:
         except PluginError as error:
             row["error"] = str(error)
         except Exception as error:  # noqa: BLE001  (whatever a package of someone else's does)
-            row["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            row["error"] = one_line(f"{type(error).__name__}: {error}", 200)
         rows.append(row)
     return rows
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from eopipe.errors import SpecError
+from eopipe.errors import SpecError, short
 from eopipe.plugins import Table
 
 if TYPE_CHECKING:
@@ -140,9 +140,6 @@ def create(name: str, options: Mapping[str, Any], *, resolution: float) -> Kerne
 
 _UNION_MEMBER = re.compile(r"[\[(]|^(constrained-)?(float|int|str|bool)$")
 
-_LONGEST = 80
-"""Characters of a wrong value that an error repeats."""
-
 
 def _explain(error: ValidationError, owner: str, model: type[BaseModel]) -> str:
     problems = error.errors()
@@ -155,15 +152,10 @@ def _explain(error: ValidationError, owner: str, model: type[BaseModel]) -> str:
     whole = ", or ".join(f"{text[:1].lower()}{text[1:]}" for text in dict.fromkeys(reasons))
     if not key:  # of several options together: it begins with the one to change
         return f"kernel.{whole}"
-    return f"kernel.{key}: {_short(first.get('input'))} is not valid: {whole}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return f"kernel.{key}: {short(first.get('input'))} is not valid: {whole}"
 
 
 def _key(location: tuple[int | str, ...]) -> str:
     """As a spec has it: without pydantic's names for the kinds of a union, such as ``literal['grid']``."""
-    names = (part for part in location if not (isinstance(part, str) and _UNION_MEMBER.search(part)))
+    names = (name for name in location if not (isinstance(name, str) and _UNION_MEMBER.search(name)))
     return ".".join(map(str, names))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eopipe.errors import WeightsError
+from eopipe.errors import WeightsError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,7 +111,7 @@ def _read_pickle(path: Path) -> Any:
             f"so they are refused: use a safetensors file, or save the state dict alone"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error, 200)
         raise WeightsError(f"weights {path} are damaged or no PyTorch file ({reason}); get the file again") from error
 
 

@@ -264,6 +264,6 @@ def _how_to_get(entry: ModelEntry) -> str:
 OTHERS = (
     "hub: fetched from huggingface.co at the first use; or put its file, as --json names it, into $EOPIPE_WEIGHTS.",
     "Also: hf-hub:ORG/NAME, local-dir:FOLDER, any ARCHITECTURE/TAG of open_clip, or an ARCHITECTURE of it",
-    "with kernel.checkpoint: FILE. What is here is named by --json too, with its sha256 where one is stated.",
+    "with kernel.checkpoint: FILE. --json lists the files of this machine too, with the sha256 that is stated.",
 )
 """What a listing adds for people: where files go, and what else can be named."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eopipe.errors import WeightsError
+from eopipe.errors import WeightsError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,7 +243,7 @@ def fetch_from_hub(hub: str, file: str, *, revision: str | None = None) -> Path 
     except EntryNotFoundError:
         return None
     except Exception as error:  # the hub's HTTP library raises its own kinds
-        raise ConnectionError(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from error
+        raise ConnectionError(one_line(f"{type(error).__name__}: {error}", 200)) from error
 
 
 @contextmanager

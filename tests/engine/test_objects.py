@@ -25,7 +25,7 @@ from eopipe.grid import Grid, PixelBox, Tile
 from eopipe.kernel_info import ObjectColumn, ObjectSpec
 from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, decode, places_of
-from eopipe.mosaic.objects_merge import Part, merge
+from eopipe.mosaic.objects_merge import ObjectsFile, merge
 from eopipe.mosaic.polygons import runs_of
 from eopipe.storage import Storage
 from tests.support.objects import COLUMNS, STRIDE, discs, found, pixels, regions, register, runs
@@ -67,7 +67,7 @@ def written(storage, region, size, all_windows, spec=SPEC):
             if not (window & box).empty:
                 keeper.add(objects)
         files = keeper.write(storage, tile, "ab")
-        parts += [Part(tile.name, file.path, file.sha256) for file in files.values()]
+        parts += [ObjectsFile(tile.name, file.path, file.sha256) for file in files.values()]
     return parts, layout
 
 

@@ -9,7 +9,7 @@ from eopipe.engine.output.recipe import digest
 from eopipe.kernel_info import ArraySpec
 from eopipe.mosaic.cog import CogInfo
 from eopipe.mosaic.features import FeatureLayout
-from eopipe.mosaic.store import Layout
+from eopipe.mosaic.layout import Layout
 
 if TYPE_CHECKING:
     from eopipe.engine.plan.make import Plan

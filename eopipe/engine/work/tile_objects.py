@@ -19,7 +19,7 @@ from eopipe.errors import SpecError
 from eopipe.grid import PixelBox, Tile
 from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, encode, table_of
-from eopipe.mosaic.objects_merge import Merged, Part, digest_of, merge
+from eopipe.mosaic.objects_merge import Merged, ObjectsFile, digest_of, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -194,10 +194,10 @@ class SceneDates:
         return columns
 
 
-def parts_of(records: Iterable[Record]) -> list[Part]:
+def parts_of(records: Iterable[Record]) -> list[ObjectsFile]:
     """The files of objects that records vouch for, by tile."""
     named = ((Tile.parse(record.tile), record.files[OBJECTS]) for record in records if OBJECTS in record.files)
-    return [Part(tile.name, file.path, file.sha256) for tile, file in sorted(named, key=lambda pair: pair[0])]
+    return [ObjectsFile(tile.name, file.path, file.sha256) for tile, file in sorted(named, key=lambda pair: pair[0])]
 
 
 def merge_objects(storage: Storage, job: Job, snapshot: Snapshot, records: Iterable[Record]) -> Merged | None:

@@ -1,4 +1,7 @@
-"""The forms of ``ovss``: a CLIP on windows of patches, or a model that looks at pixels (``mini``)."""
+"""The forms of ``ovss``: a CLIP on windows of patches, or a model that looks at pixels (``mini``).
+
+The registry finds here what every kernel's module has (:mod:`eopipe.kernels.registry`).
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,11 @@ forms = (
 
 
 def options_model(options: Mapping[str, Any]) -> type[BaseModel]:
-    """The options of the form that ``model`` chooses."""
+    """The options of the form that ``model`` chooses.
+
+    Args:
+        options: The spec's ``kernel`` mapping without ``name``, not checked yet.
+    """
     model = options.get("model")
     dense = isinstance(model, str) and isinstance(MODELS.get(model), DenseEntry)
     return DenseOptions if dense else OvssOptions

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
-from eopipe.errors import PlanError, WeightsError
+from eopipe.errors import PlanError, WeightsError, one_line
 from eopipe.models.checkpoints import open_checkpoint
 from eopipe.models.foundation.resolve import Resolved, resolve
 
@@ -114,7 +114,7 @@ def _read(model: Resolved) -> Any:
                 **options,
             )
     except Exception as error:  # the library raises its own kinds, for a configuration that it cannot build too
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = one_line(f"{type(error).__name__}: {error}", 200)
         raise WeightsError(
             f"model {model.name!r}: transformers {library.__version__} cannot build {kind.__name__} of "
             f"{model.folder.path} ({reason}); get the folder again"

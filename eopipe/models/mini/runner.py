@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.errors import WeightsError
+from eopipe.errors import WeightsError, one_line
 from eopipe.models.checkpoints import open_checkpoint
 from eopipe.models.dynamicworld.net import FastDynamicWorld, normalise, published
 from eopipe.models.mini.net import ALIGN, EDGE, HALO, RECEPTIVE_FIELD, TRUNK_HALO, Mini
@@ -44,7 +44,7 @@ class MiniRunner:
         try:
             module.load_state_dict(dict(state))
         except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise WeightsError(
                 f"weights of {entry.name} do not fit its net ({reason}); take the shipped file"
             ) from None

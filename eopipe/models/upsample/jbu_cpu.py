@@ -70,7 +70,7 @@ class JBUCpu:
         threads: How many bands of pixel rows are worked on at once.
 
     Attributes:
-        name: ``jbu_one`` or ``jbu_stack``, told from the names.
+        name: ``jbu_one`` or ``jbu_stack``, by the names of the weights.
         channels: C, which the weights fix.
     """
 
