@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         run,
         search,
     )
+    from eopipe.kernels.registry import register_kernel
+    from eopipe.models.registry import register_model
     from eopipe.spec import RunSpec, load_spec
 
 __all__ = [
@@ -34,13 +36,20 @@ __all__ = [
     "map_kernel",
     "open_cube",
     "plan",
+    "register_kernel",
+    "register_model",
     "rescore",
     "rethreshold",
     "run",
     "search",
 ]
 
-_HOMES = {"RunSpec": "eopipe.spec", "load_spec": "eopipe.spec"}
+_HOMES = {
+    "RunSpec": "eopipe.spec",
+    "load_spec": "eopipe.spec",
+    "register_kernel": "eopipe.kernels.registry",
+    "register_model": "eopipe.models.registry",
+}
 
 
 def __getattr__(name: str) -> Any:

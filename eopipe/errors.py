@@ -54,6 +54,10 @@ class WeightsError(EopipeError):
     """Weights are missing, of the wrong sha256, or in an unsafe format."""
 
 
+class PluginError(EopipeError):
+    """An installed package offers a kernel or a model that cannot be used, or a name is taken already."""
+
+
 class CatalogError(EopipeError):
     """The catalog cannot be reached or answers with an error; try again later."""
 

@@ -10,7 +10,6 @@ import xarray as xr
 
 import eopipe
 from eopipe.errors import EopipeError, NoItemsError, PlanError, SpecError
-from eopipe.kernels import registry
 from tests.support.command import eopipe as command
 from tests.support.kernels import Options, make_overlapping
 from tests.support.ovss import options as ovss_options
@@ -104,8 +103,8 @@ def test_mistakes_are_one_line(tmp_path):
 
 
 @needs_shared
-def test_what_only_a_run_measures_is_refused(cube, monkeypatch):
-    monkeypatch.setitem(registry._KERNELS, "overlapping", registry._Entry(Options, make_overlapping))
+def test_what_only_a_run_measures_is_refused(cube):
+    eopipe.register_kernel("overlapping", Options, make_overlapping)
     with pytest.raises(PlanError, match=r"kernel\.precision: auto is measured by a run"):
         eopipe.map_kernel(cube, eopipe.kernel("overlapping", precision="auto"))
 

@@ -1,17 +1,21 @@
-"""``models``, ``bench``, ``train``: which models there are, how fast they are, how the shipped ones are trained."""
+"""``kernels``, ``models``, ``bench``, ``train``: what a spec can name, its speed, how shipped models are trained."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003  (typer reads annotations)
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from eopipe.cli.app import app, print_json, print_lines, print_pairs
 from eopipe.cli.options import Json, argument, option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 train = typer.Typer(no_args_is_help=True, help="Train a model that ships with the package.")
 app.add_typer(train, name="train")
@@ -28,6 +32,34 @@ class Precision(StrEnum):
 
 
 @app.command()
+def kernels(*, as_json: Json = False) -> None:
+    """List the kernels that a spec can name: what they map, their bands and options, and the package of each."""
+    from eopipe.kernels.listing import listing  # noqa: PLC0415
+
+    rows = listing()
+    if as_json:
+        print_json(rows)
+        return
+    print_lines(line for row in rows for line in _kernel_lines(row))
+
+
+def _kernel_lines(row: dict[str, Any]) -> Iterator[str]:
+    yield f"{row['name']}  ({row['package']})"
+    if "error" in row:
+        yield f"  cannot be used: {row['error']}"
+    for form in row.get("forms", ()):
+        if form["when"]:
+            yield f"  {form['when']}"
+        yield f"  maps {form['maps']}"
+        yield f"  bands {', '.join(form['bands']) or 'by its options'}{'; ' if form['gsd'] else ''}{form['gsd']}"
+        for setting in form["options"]:
+            default = "required" if setting["required"] else json.dumps(setting["default"])
+            sentence = setting["help"].replace("``", "`").split(". ")[0].rstrip(".")
+            yield f"    {setting['name']}: {default}  {sentence}".rstrip()
+    yield ""
+
+
+@app.command()
 def models(*, as_json: Json = False) -> None:
     """List what a spec can name: models and upsamplers, their licences, what is here and how to get the rest."""
     from eopipe.models.registry import OTHERS, listing  # noqa: PLC0415
@@ -36,12 +68,15 @@ def models(*, as_json: Json = False) -> None:
     if as_json:
         print_json(rows)
         return
+    broken = [row for row in rows if "error" in row]
+    rows = [row for row in rows if "error" not in row]
     table = Table("name", "what", "licence", "here", box=None, pad_edge=False)
     for row in rows:
         status = "[green]yes[/]" if row["here"] else "hub" if row["hub"] else "no"
         table.add_row(row["name"], row["title"], row["licence"], status)
     missing = (f"{row['name']}: {row['get']}" for row in rows if not row["here"] and not row["hub"])
-    print_lines([table, "", *missing, *OTHERS])
+    unusable = (f"{row['name']} cannot be used: {row['error']}" for row in broken)
+    print_lines([table, "", *missing, *unusable, *OTHERS])
 
 
 @app.command()

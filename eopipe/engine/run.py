@@ -31,7 +31,7 @@ from eopipe.engine.plan.preview import PlannedRun
 from eopipe.engine.work.calibrate import calibrate_in_process, calibrate_on_worker
 from eopipe.engine.work.driver import Stop, TaskLoop, catching_signals
 from eopipe.engine.work.feature_basis import choose_basis, wants_basis
-from eopipe.engine.work.preflight import preflight
+from eopipe.engine.work.preflight import preflight, require_package
 from eopipe.engine.work.worker_state import ContextPlugin, RunContext
 from eopipe.errors import ClusterError
 
@@ -142,6 +142,7 @@ def execute(
         display.phase("cluster")
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
+        require_package(cluster.client, opened.job.spec.kernel.name)
         if calibration is None:
             display.phase("calibrate")
             opened, calibration = freeze_precision(

@@ -14,7 +14,7 @@ from eopipe.evaluation.cards import COMPARED, parse_classes
 from eopipe.evaluation.preprocess import benchmark_input, demo_input
 from eopipe.kernels.ovss.class_scores import classify
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.segmentor import segment_image
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class EvaluationPlan:
 
     Args:
         card: The data set.
-        options: Options of the ``ovss`` kernel.
+        options: OvssOptions of the ``ovss`` kernel.
         resize: Long side of the picture that the model sees, pixels.
         preprocess: See `eopipe.evaluation.preprocess`.
     """
 
     card: DatasetCard
-    options: Options
+    options: OvssOptions
     resize: int
     preprocess: Literal["benchmark", "demo"]
 
@@ -64,7 +64,7 @@ class EvaluationPlan:
         settings += [
             ("resize", self.resize, self.card.resize),
             ("preprocess", self.preprocess, "benchmark"),
-            ("scale", self.options.scale, Options.model_fields["scale"].default),
+            ("scale", self.options.scale, OvssOptions.model_fields["scale"].default),
             ("templates", self.options.templates, "imagenet"),
             ("ignore-residual", self.options.ignore_residual, True),
         ]
@@ -109,7 +109,7 @@ def make_plan(
     if options.get("precision") == "auto":
         raise SpecError("--precision auto is measured for runs on a cluster; choose float32 or bfloat16")
     try:
-        validated = Options(**options, prompts=named, background=named[card.background][0])
+        validated = OvssOptions(**options, prompts=named, background=named[card.background][0])
     except ValidationError as error:
         first = error.errors()[0]
         option = "--" + ".".join(map(str, first["loc"])).replace("_", "-")

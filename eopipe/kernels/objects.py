@@ -1,7 +1,7 @@
-"""Objects that a kernel found, as it hands them over: runs of pixels at their absolute places, and columns.
+"""A kernel's objects, as it hands them over: runs of pixels on the absolute lattice, and columns.
 
-Runs, not polygons: a kernel knows no geometry. The engine draws them (``eopipe.kernel_info.ObjectSpec`` says how they
-are told and joined).
+Runs, not polygons: a kernel knows no geometry. The engine draws them (``eopipe.kernel_info.ObjectSpec`` states their
+columns and how they are joined).
 """
 
 from __future__ import annotations
@@ -47,21 +47,21 @@ class FoundObjects:
         return len(self.offsets) - 1
 
     @classmethod
-    def concatenate(cls, parts: Sequence[FoundObjects]) -> FoundObjects:
-        """Objects after one another; of no part, none at all (and no column).
+    def concatenate(cls, groups: Sequence[FoundObjects]) -> FoundObjects:
+        """Objects after one another; none (and no column) where there is no group.
 
         Raises:
             ValueError: Their columns differ.
         """
-        if not parts:
+        if not groups:
             return cls(np.zeros((0, 3), np.int64), np.zeros(1, np.int64), np.zeros(0, bool))
-        names = {tuple(sorted(part.columns)) for part in parts}
+        names = {tuple(sorted(group.columns)) for group in groups}
         if len(names) != 1:
             raise ValueError(f"objects to put together have the same columns, and these have {sorted(names)}")
-        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        counts = np.concatenate([np.diff(group.offsets) for group in groups])
         return cls(
-            np.concatenate([part.runs for part in parts]),
+            np.concatenate([group.runs for group in groups]),
             np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]),
-            np.concatenate([part.seam for part in parts]),
-            {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+            np.concatenate([group.seam for group in groups]),
+            {name: np.concatenate([group.columns[name] for group in groups]) for name in groups[0].columns},
         )

@@ -1,11 +1,11 @@
-"""What a kernel must know of a wider area before any tile: stages, their sums, and numbers in space (DESIGN §5).
+"""What a kernel measures of a wider area before any tile: stages' sums, and numbers in space.
 
-A stage measures sampled cells of a block. What it returns is a set of **sums**: arrays that have a meaning when they
-are added, and when they are added with weights (moments, histograms over fixed edges, a small cross-correlation
-surface). So blocks merge by addition, and a block that the area hardly touches weighs little. Only where they
-are used do sums become **numbers**: a mean, a shift, a threshold. Numbers stand at the corners of the lattice's cells
-and are interpolated between them (:class:`Field`), which makes them a function of the absolute pixel alone: no
-tile and no block leaves a seam.
+A stage (:class:`eopipe.kernels.protocol.StatisticsStage`) measures sampled cells of a block. It returns **sums**:
+arrays that may be added, also with weights (moments, histograms over fixed edges, a small cross-correlation surface).
+So blocks merge by addition, and a block that the area hardly touches weighs little. Only where they are used do sums
+become **numbers**: a mean, a shift, a threshold. Numbers stand at the corners of the lattice's cells and are
+interpolated between them (:class:`Field`), which makes them a function of the absolute pixel alone: no tile and no
+block leaves a seam. See docs/ARCHITECTURE.md, "Statistics of a wider area".
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from eopipe.grid import PixelBox
-    from eopipe.kernels.protocol import StripContext
 
 Sums = Mapping[str, NDArray[np.float64]]
 """Named float64 arrays of any shape (a single number has none) that add."""
@@ -52,57 +51,20 @@ class StageInfo:
             raise ValueError(f"{self!r} is no stage: give a plain lower-case name, bands, and a halo of 0 or more")
 
 
-class Stage(Protocol):
-    """One stage of a kernel's statistics. It sees the finished stages before it, interpolated at its own cell."""
-
-    @property
-    def info(self) -> StageInfo:
-        """What it reads."""
-        ...
-
-    def measure(
-        self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext
-    ) -> Sums:
-        """Measure one cell.
-
-        Args:
-            pixels: ``[epoch, band, y, x]`` float32 over ``box.pad(halo)``, as a kernel gets them; the stage's bands.
-            valid: ``[epoch, y, x]`` over the same pixels; within the box each epoch has a valid one.
-            box: The cell on the kernel's lattice: 512 pixels of the grid a side.
-            context: ``statistics`` holds the stages before this one.
-
-        Returns:
-            Always the same names and shapes, finite.
-        """
-        ...
-
-    def numbers(self, sums: Sums) -> Numbers:
-        """Turn merged sums into numbers, finite ones; sums are of at least one measured cell, weighted.
-
-        Raises:
-            TileFault: They allow no number; the tiles that need it fail with ``statistics.<reason>``.
-        """
-        ...
-
-    def memory(self, shape: tuple[int, int]) -> int:
-        """Peak bytes that :meth:`measure` takes for a cell of this shape, beyond its pixels."""
-        ...
-
-
-def merged(parts: Iterable[tuple[float, Sums]]) -> dict[str, NDArray[np.float64]]:
+def merged(weighted: Iterable[tuple[float, Sums]]) -> dict[str, NDArray[np.float64]]:
     """Sums added with their weights, in the order given: floating-point addition depends on it.
 
     Raises:
         ValueError: They differ in names or shapes; a bug of the stage.
     """
     total: dict[str, NDArray[np.float64]] = {}
-    for number, (weight, sums) in enumerate(parts):
-        found = {name: np.asarray(sums[name], np.float64) for name in sorted(sums)}
-        if number and {name: array.shape for name, array in found.items()} != {
+    for number, (weight, sums) in enumerate(weighted):
+        arrays = {name: np.asarray(sums[name], np.float64) for name in sorted(sums)}
+        if number and {name: array.shape for name, array in arrays.items()} != {
             name: array.shape for name, array in total.items()
         }:
-            raise ValueError(f"sums {sorted(found)} do not add to {sorted(total)}: names or shapes differ")
-        for name, array in found.items():
+            raise ValueError(f"sums {sorted(arrays)} do not add to {sorted(total)}: names or shapes differ")
+        for name, array in arrays.items():
             total[name] = np.asarray(weight * array + total[name] if number else weight * array)
     return total
 
@@ -132,7 +94,7 @@ class Field:
     def at(self, name: str, box: PixelBox) -> NDArray[np.float64]:
         """``[..., y, x]``: a number at every pixel's centre, bilinear between the corners of the pixel's cell.
 
-        Element by element, from four corners and two fractions: equal for a pixel whatever box it is asked in.
+        Element by element, from four corners and two fractions: equal for a pixel whatever the box.
 
         Raises:
             ValueError: The box reaches beyond what the field covers.
@@ -140,16 +102,16 @@ class Field:
         if box & self.box != box:
             raise ValueError(f"{box} is not within {self.box}, which these statistics cover")
         corners = self.corners[name]
-        row, down = self._places(box.row0, box.row1, self.box.row0)
-        col, right = self._places(box.col0, box.col1, self.box.col0)
+        row, down = self._cells_of(box.row0, box.row1, self.box.row0)
+        col, right = self._cells_of(box.col0, box.col1, self.box.col0)
         extra = (1,) * (corners.ndim - 2)
         down, right = down.reshape(-1, 1, *extra), right.reshape(1, -1, *extra)
         lines = corners[row] * (1 - down) + corners[row + 1] * down
-        found = lines[:, col] * (1 - right) + lines[:, col + 1] * right
-        return np.moveaxis(found, (0, 1), (-2, -1))
+        values = lines[:, col] * (1 - right) + lines[:, col + 1] * right
+        return np.moveaxis(values, (0, 1), (-2, -1))
 
     def middle(self, name: str, box: PixelBox) -> NDArray[np.float64]:
-        """``[...]``: a number at the middle of a cell, where one is wanted for all of it: the mean of its corners.
+        """``[...]``: a number at the middle of a cell: the mean of its corners.
 
         Args:
             name: Which number.
@@ -165,7 +127,7 @@ class Field:
         upper, lower = corners[row, col] + corners[row, col + 1], corners[row + 1, col] + corners[row + 1, col + 1]
         return np.asarray((upper + lower) / 4)
 
-    def _places(self, start: int, end: int, origin: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Cell of each pixel of a row or column, and where in the cell its centre lies, 0 to 1."""
+    def _cells_of(self, start: int, end: int, origin: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Cell of each pixel of a row or column, and the position of the pixel's centre in its cell, 0 to 1."""
         cell, within = np.divmod(np.arange(start, end) - origin, self.step)
         return cell, (2 * within + 1) / (2 * self.step)

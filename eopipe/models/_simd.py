@@ -23,6 +23,7 @@ below 2e-7).
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
@@ -92,8 +93,9 @@ def jit_sums(function: Callable[_P, _R]) -> Callable[_P, _R]:
 def entry(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Compile as `jit` does, and keep the machine code on disk where a folder can be written.
 
-    numba looks at the time of the function's own file only. What it calls lies in the files beside it and beside
-    this one, so the hash of them all is added to what must match, or an old kernel would run after an upgrade.
+    numba compares the time of the function's own file only. The functions that it calls lie in the files beside it
+    and beside this one, so the hash of them all must match too, or an old kernel would run after an upgrade. An index
+    of an older release may name types that are gone; it is emptied.
 
     Args:
         function: A function of the numba subset, called from Python.
@@ -104,11 +106,20 @@ def entry(function: Callable[_P, _R]) -> Callable[_P, _R]:
     try:
         compiled = numba.njit(cache=True, **OPTIONS)(function)
         index = compiled._cache._cache_file  # noqa: SLF001  (numba has no public way)
-        own = Path(function.__code__.co_filename).parent
-        index._source_stamp = (index._source_stamp, _sources(own))  # noqa: SLF001
+        folder = Path(function.__code__.co_filename).parent
+        index._source_stamp = (index._source_stamp, _sources(folder))  # noqa: SLF001
+        with suppress(OSError):
+            _empty_unreadable(index)
     except (RuntimeError, AttributeError):  # no folder to write to, or a numba that keeps it elsewhere
         return jit(function)
     return cast("Callable[_P, _R]", compiled)
+
+
+def _empty_unreadable(index: Any) -> None:
+    try:
+        index._load_index()  # noqa: SLF001
+    except Exception:  # noqa: BLE001  (what unpickling raises depends on what has changed)
+        index.flush()
 
 
 @cache
@@ -229,26 +240,26 @@ def make_depthwise_run(lanes: int, *, add: bool) -> Any:
         add: Whether a row is added after the Mish (a block's skip).
 
     Returns:
-        A numba intrinsic ``(x, above, here, below, ldx, w, w0, ldw, bias, bias0, extra, e0, lde, y, y0, ldy,
+        A numba intrinsic ``(x, above, centre, below, ldx, w, w0, ldw, bias, bias0, extra, e0, lde, y, y0, ldy,
         width)``: the three row offsets point at the pixel left of the first; ``width`` ≥ 1.
     """
 
     @intrinsic
     def depthwise_run(
-        _context: Any, x: Any, above: Any, here: Any, below: Any, ldx: Any, w: Any, w0: Any, ldw: Any,
+        _context: Any, x: Any, above: Any, centre: Any, below: Any, ldx: Any, w: Any, w0: Any, ldw: Any,
         bias: Any, bias0: Any, extra: Any, e0: Any, lde: Any, y: Any, y0: Any, ldy: Any, width: Any,
     ) -> Any:  # fmt: skip
-        del above, here, below, ldx, w0, ldw, bias0, e0, lde, y0, ldy, width
+        del above, centre, below, ldx, w0, ldw, bias0, e0, lde, y0, ldy, width
         i = types.intp
         signature = types.void(x, i, i, i, i, w, i, i, bias, i, extra, i, i, y, i, i, i)
 
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, above, here, below, ldx, _, w0, ldw, _, bias0, _, e0, lde, _, y0, ldy, width = args
+            _, above, centre, below, ldx, _, w0, ldw, _, bias0, _, e0, lde, _, y0, ldy, width = args
             x, w, bias, extra, y = (data(context, builder, signature, args, n) for n in (0, 5, 8, 10, 13))
             v = Vectors(builder, lanes)
             taps = [v.load(w, builder.add(w0, builder.mul(ldw, ir.Constant(ldw.type, n)))) for n in range(9)]
             offset = v.load(bias, bias0)
-            rows = [builder.gep(x, [row]) for row in (above, here, below)]
+            rows = [builder.gep(x, [row]) for row in (above, centre, below)]
             left = [v.load(row, ir.Constant(ldx.type, 0)) for row in rows]
             middle = [v.load(row, ldx) for row in rows]
             loop = Loop(builder, width, [*left, *middle])

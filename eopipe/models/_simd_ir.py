@@ -147,10 +147,10 @@ class Loop:
         """End the turn with the values to carry; the builder then stands after the loop."""
         b = self.builder
         following = b.add(self.index, ir.Constant(self.count.type, 1))
-        here = b.block
-        self.index.add_incoming(following, here)
+        block = b.block
+        self.index.add_incoming(following, block)
         for phi, value in zip(self.carried, carried, strict=True):
-            phi.add_incoming(value, here)
+            phi.add_incoming(value, block)
         after = b.append_basic_block("after")
         b.cbranch(b.icmp_signed("<", following, self.count), self.body, after)
         b.position_at_end(after)

@@ -1,7 +1,7 @@
-"""Text embeddings that were computed before, one small file each, in the user's cache folder.
+"""Text embeddings, one small file each, in the user's cache folder.
 
 A file is named by a hash over everything that its content depends on, holds its own checksum, and appears whole or
-not at all; so it may be deleted at any time, and one that was damaged is computed again.
+not at all; so it may be deleted at any time, and a damaged one is computed again.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ _DIGEST = 32
 
 
 def folder() -> Path:
-    """Where embeddings are kept: below ``EOPIPE_CACHE``, or ``$XDG_CACHE_HOME/eopipe``, or ``~/.cache/eopipe``."""
-    given = os.environ.get(VARIABLE)
-    if given:
-        return Path(given).expanduser() / "text"
+    """Where embeddings lie: below ``EOPIPE_CACHE``, or ``$XDG_CACHE_HOME/eopipe``, or ``~/.cache/eopipe``."""
+    if root := os.environ.get(VARIABLE):
+        return Path(root).expanduser() / "text"
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "eopipe" / "text"
 
@@ -43,24 +42,24 @@ def key_of(content: Mapping[str, Any]) -> str:
 
 
 def read(key: str, channels: int) -> NDArray[np.float32] | None:
-    """What was kept under a key.
+    """The vector of a key.
 
     Args:
         key: From `key_of`.
         channels: Length of the vector.
 
     Returns:
-        The vector, or None if there is none; a damaged file is told of in the log, and is none.
+        None where there is none, or the file is damaged, which the log states.
     """
     path = folder() / key
     try:
-        kept = path.read_bytes()
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         logger.warning("text embedding %s cannot be read (%s): computing it again", path, error)
         return None
-    digest, values = kept[:_DIGEST], kept[_DIGEST:]
+    digest, values = content[:_DIGEST], content[_DIGEST:]
     if hashlib.sha256(values).digest() != digest or len(values) != 4 * channels:
         logger.warning("text embedding %s is damaged: computing it again", path)
         return None
@@ -68,7 +67,7 @@ def read(key: str, channels: int) -> NDArray[np.float32] | None:
 
 
 def keep(key: str, vector: NDArray[np.float32]) -> None:
-    """Keep a vector under a key; a folder that cannot be written is told of in the log, and costs time only."""
+    """Keep a vector under a key; a folder that cannot be written costs time only, and the log states it."""
     values = vector.astype("<f4").tobytes()
     try:
         folder().mkdir(parents=True, exist_ok=True)

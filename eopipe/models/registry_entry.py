@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from eopipe.models.clip.settings import AttentionSettings, Gelu
+    from eopipe.models.clip.architecture import AttentionSettings, Gelu
     from eopipe.models.weights import WeightsEntry
 
 NO_LICENCE = "none stated"
-"""Of weights whose authors say nothing: whoever uses them asks them."""
+"""Of weights whose authors say nothing: their users must ask them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,17 @@ class ModelEntry:
     def title(self) -> str:
         """What it is, in a few words."""
         return self.family
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a run's record says of it."""
+        return {
+            "model": self.name,
+            "version": self.version,
+            "licence": self.licence,
+            "source": self.weights.origin,
+            "citation": self.citation,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +162,8 @@ class UpsamplerEntry(ModelEntry):
         return f"upsampler for {self.made_for}"
 
 
-Kind = Literal["features", "point-masks", "box-masks", "boxes"]
-"""What a foundation model is asked for: features of patches, masks of points or of boxes, boxes of names."""
+FoundationTask = Literal["features", "point-masks", "box-masks", "boxes"]
+"""What a foundation model gives: features of patches, masks of points or of boxes, boxes of names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,15 +171,15 @@ class FoundationEntry(ModelEntry):
     """A model of the ``transformers`` library: a folder with its configuration and its tensors.
 
     Attributes:
-        kinds: What it can be asked for.
+        kinds: What it can give.
         model_type: What its ``config.json`` calls it.
-        patch: Side of a patch, pixels; None where it is asked for no features.
+        patch: Side of a patch, pixels; None where it gives no features.
         width: Channels of its features; None likewise.
         mean: Per channel, of a picture in 0-1.
         std: Per channel, of a picture in 0-1.
     """
 
-    kinds: tuple[Kind, ...]
+    kinds: tuple[FoundationTask, ...]
     model_type: str
     patch: int | None = None
     width: int | None = None
@@ -177,7 +188,7 @@ class FoundationEntry(ModelEntry):
 
     @property
     def title(self) -> str:
-        """What it can be asked for."""
+        """What it can give."""
         if self.patch is not None:
             return f"features of {self.width} channels, patches of {self.patch}"
         return {"point-masks": "masks of points", "boxes": "boxes of what is named"}[self.kinds[0]] + (

@@ -30,7 +30,7 @@ _ROWS = 33  # a pixel's ground area is smooth in the row: the rest is interpolat
 
 @dataclass(frozen=True)
 class ClassArea:
-    """A class's part of the map.
+    """A class's share of the map.
 
     Args:
         code: Its value.
@@ -74,8 +74,8 @@ def class_areas(
     areas = []
     for entry in spec.classes:
         count = int(pixels.get(entry.code, 0))
-        here = rows[entry.code] if rows[entry.code].any() else None  # where it lies weighs its pixels
-        km2 = count * float(np.average(ground, weights=here))
+        weights = rows[entry.code] if rows[entry.code].any() else None  # the rows that it lies in weigh its pixels
+        km2 = count * float(np.average(ground, weights=weights))
         areas.append(ClassArea(entry.code, entry.name, entry.colour, count, count / total if total else 0.0, km2))
     return areas
 
@@ -98,29 +98,29 @@ def pixel_km2(layout: Layout, level: int) -> NDArray[np.float64]:
     lon, lat = to_degrees.transform(xs, ys)
     geod = Geod(ellps="WGS84")
     areas = [abs(geod.polygon_area_perimeter(lon[:, k], lat[:, k])[0]) / 1e6 for k in range(len(at))]
-    # rows of a tile may reach past what the CRS can place (beyond a pole); there is no ground there
+    # rows of a tile may reach beyond a pole, where the CRS has no place on Earth: their ground is 0
     return np.interp(np.arange(rows), at, np.nan_to_num(areas, nan=0.0, posinf=0.0))
 
 
 def pixel_m2(grid: Grid, down: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ground area of a grid's pixel at places of the lattice, in square metres.
+    """Ground area of a grid's pixel at points of the lattice, in square metres.
 
     On the WGS84 ellipsoid, as if it were flat over the one pixel: exact to the square of the pixel's side in radians.
 
     Args:
         grid: The lattice.
-        down: Where the pixel's middle lies, in pixels from the CRS's origin; ``[N]``.
+        down: The pixel's middle, in pixels from the CRS's origin; ``[N]``.
         right: Likewise.
 
     Returns:
-        ``[N]``; NaN where the CRS places nothing on Earth.
+        ``[N]``; NaN where the CRS has no place on Earth.
     """
     sides = np.array([-0.5, 0.5, 0.5, -0.5]), np.array([-0.5, -0.5, 0.5, 0.5])
     x = (right[:, np.newaxis] + sides[0]) * grid.resolution
     y = -(down[:, np.newaxis] + sides[1]) * grid.resolution
-    lon, lat = (np.asarray(part) for part in Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y))
-    found = np.isfinite(lon).all(axis=1) & np.isfinite(lat).all(axis=1)
-    lon, lat = np.where(found[:, np.newaxis], (lon, lat), 0.0)
+    lon, lat = map(np.asarray, Transformer.from_crs(grid.crs, 4326, always_xy=True).transform(x, y))
+    on_earth = np.isfinite(lon).all(axis=1) & np.isfinite(lat).all(axis=1)
+    lon, lat = np.where(on_earth[:, np.newaxis], (lon, lat), 0.0)
     geod = Geod(ellps="WGS84")
     middle = np.radians(lat.mean(axis=1))
     bend = 1 - geod.es * np.sin(middle) ** 2
@@ -128,4 +128,4 @@ def pixel_m2(grid: Grid, down: NDArray[np.float64], right: NDArray[np.float64]) 
     across = np.radians([(lon[:, k + 2] - lon[:, k] + 180) % 360 - 180 for k in (0, 1)])
     up = np.radians([lat[:, k + 2] - lat[:, k] for k in (0, 1)])
     areas: NDArray[np.float64] = np.abs(across[0] * up[1] - across[1] * up[0]) / 2 * east * north
-    return np.where(found, areas, np.nan)
+    return np.where(on_earth, areas, np.nan)

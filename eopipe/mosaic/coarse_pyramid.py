@@ -1,7 +1,7 @@
 """The pyramid's last pass: the levels whose shards several tiles share, one task a shard.
 
-The levels go in order, since each is made from the one below; within a level the order does not matter, and a
-task that runs twice writes the same bytes.
+The levels are built in order, since each is reduced from the one below; within a level the order does not matter, and
+a task that runs twice writes the same bytes (docs/ARCHITECTURE.md, "Output").
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Parent = tuple[int, int, int]
 
 
 def coarse_tasks(layout: Layout) -> list[list[Parent]]:
-    """What is left to build after the tiles: one list a level, to be run in this order; may be empty."""
+    """The tasks after the tiles: one list a level, to be run in this order; empty where tiles write all levels."""
     return [
         [(level, i, j) for i in range(layout.shards(level)[0]) for j in range(layout.shards(level)[1])]
         for level in range(layout.own_levels, layout.levels)
@@ -28,7 +28,7 @@ def coarse_tasks(layout: Layout) -> list[list[Parent]]:
 
 
 def build_parent(storage: Storage, layout: Layout, level: int, i: int, j: int) -> None:
-    """Reduce what lies below one shard of a coarse level, and write it; where nothing lies, no file is left.
+    """Reduce the level below to one shard of a coarse level, and write it; a shard of fill only has no file.
 
     Args:
         storage: The run's folder.
@@ -53,7 +53,10 @@ def build_parent(storage: Storage, layout: Layout, level: int, i: int, j: int) -
 
 
 def build_coarse(storage: Storage, layout: Layout) -> None:
-    """Build all coarse levels here and now: for small mosaics and tests; a run gives the tasks to its cluster."""
+    """Build all coarse levels in this process, for small mosaics and tests.
+
+    A run gives the tasks to its cluster.
+    """
     for tasks in coarse_tasks(layout):
         for level, i, j in tasks:
             build_parent(storage, layout, level, i, j)

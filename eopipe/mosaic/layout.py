@@ -1,4 +1,4 @@
-"""Where everything sits in the mosaic: levels, shards and tiles, as integers (DESIGN §5).
+"""The mosaic's geometry: levels, shards and tiles, as integers.
 
 Group ``k`` holds the mosaic reduced ``2**k`` times. While a tile still has 256 pixels or more a side at a level
 (an *own* level), its shard there is the tile, and the tile's task writes it. Coarser levels have shards of
@@ -35,7 +35,7 @@ SMALLEST_LEVEL = 512
 
 @dataclass(frozen=True)
 class Layout:
-    """The mosaic's place and arrays; everything else follows.
+    """The mosaic's position and arrays; everything else follows.
 
     Args:
         grid: The lattice.

@@ -1,7 +1,7 @@
-"""A run's objects in one file: the tiles' files one after another, what met at seams put right.
+"""A run's objects in one file: the tiles' files one after another, those at seams joined or dropped.
 
-Twice through the tiles' files: once for the objects at seams, which are held, and once to write. What is written is
-ordered by tile, and in a tile by place; an object that was joined stands where its first part stood.
+The tiles' files are read twice: once for the objects at seams, which are held, and once to write. The merged file is
+ordered by tile, and in a tile by place; a joined object has the position of its first part.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _AHEAD = 8
 
 
 @dataclass(frozen=True)
-class Part:
+class ObjectsFile:
     """One tile's file.
 
     Args:
         tile: The tile's name.
         path: In the run's folder.
-        sha256: What its record says of it, in hex.
+        sha256: From its record, in hex.
     """
 
     tile: str
@@ -57,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Merged:
-    """The whole file: path in the run's folder, bytes, sha256 (hex), objects, and what it was made of."""
+    """The merged file: path in the run's folder, bytes, sha256 (hex), number of objects, hash of its sources."""
 
     path: str
     size: int
@@ -66,63 +66,63 @@ class Merged:
     sources: str
 
 
-def digest_of(parts: Sequence[Part]) -> str:
-    """What a file is made of: a hash over the tiles' files, in order."""
-    return hashlib.sha256("".join(f"{part.path} {part.sha256}\n" for part in parts).encode()).hexdigest()
+def digest_of(files: Sequence[ObjectsFile]) -> str:
+    """A hash over the tiles' files, in order."""
+    return hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in files).encode()).hexdigest()
 
 
-def merge(storage: Storage, path: str, parts: Sequence[Part], layout: ObjectLayout, dates: Dates) -> Merged:
-    """Write the whole file; the same bytes for the same parts.
+def merge(storage: Storage, path: str, files: Sequence[ObjectsFile], layout: ObjectLayout, dates: Dates) -> Merged:
+    """Write the merged file; the same bytes for the same tiles' files.
 
     Args:
         storage: The run's folder.
         path: Where it goes.
-        parts: The tiles' files, in the order in which they are to stand in it.
+        files: The tiles' files, in the order of the merged file.
         layout: Of the tiles' files.
         dates: Bounds ``[N, 4]`` (left, bottom, right, top in the grid's CRS) to a date an object, by column.
 
     Raises:
-        DamageError: A tile's file is missing or not what its record says.
+        DamageError: A tile's file is missing or differs from its record.
         OutputError: The folder cannot be written.
     """
     seams, counts = [layout.schema.empty_table()], [0]
-    for _, table in _tables(storage, parts, layout):
+    for _, table in _tables(storage, files, layout):
         seams.append(table.filter(table.column("seam")))
         counts.append(len(seams[-1]))
     rows, resolved = resolve(pa.concat_tables(seams), layout)
     starts = np.cumsum(counts)
     with tempfile.TemporaryDirectory(prefix="eopipe-objects-") as scratch:
         target = Path(scratch) / "objects.parquet"
-        count = _write(target, _whole(storage, parts, layout, starts, (rows, resolved)), layout, dates)
+        count = _write(target, _whole(storage, files, layout, starts, (rows, resolved)), layout, dates)
         with target.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         storage.upload(path, target)
-        return Merged(path, target.stat().st_size, sha256, count, digest_of(parts))
+        return Merged(path, target.stat().st_size, sha256, count, digest_of(files))
 
 
 def _whole(
     storage: Storage,
-    parts: Sequence[Part],
+    files: Sequence[ObjectsFile],
     layout: ObjectLayout,
     starts: NDArray[np.int64],
     seams: tuple[NDArray[np.int64], pa.Table],
 ) -> Iterator[pa.Table]:
-    """Each tile's objects as they are in the end.
+    """Each tile's objects after joining.
 
     Args:
         storage: The run's folder.
-        parts: The tiles' files.
+        files: The tiles' files.
         layout: Of them.
         starts: Where each tile's objects at seams begin among all of them.
-        seams: Which of all of them are left, ascending, and what became of these.
+        seams: The rows of all of them that remain, ascending, and their table after joining.
     """
     rows, resolved = seams
-    for number, table in _tables(storage, parts, layout):
+    for number, table in _tables(storage, files, layout):
         at_seam = table.column("seam").to_numpy()
         low, high = np.searchsorted(rows, starts[number : number + 2])
-        mine = np.flatnonzero(at_seam)[rows[low:high] - starts[number]]
+        positions = np.flatnonzero(at_seam)[rows[low:high] - starts[number]]
         both = pa.concat_tables([table.filter(pc.invert(table.column("seam"))), resolved.slice(low, high - low)])
-        yield both.take(pa.array(np.argsort(np.concatenate([np.flatnonzero(~at_seam), mine]))))
+        yield both.take(pa.array(np.argsort(np.concatenate([np.flatnonzero(~at_seam), positions]))))
 
 
 def _write(target: Path, tables: Iterator[pa.Table], layout: ObjectLayout, dates: Dates) -> int:
@@ -154,23 +154,23 @@ def _dated(table: pa.Table, dates: Dates) -> pa.Table:
     return table
 
 
-def _tables(storage: Storage, parts: Sequence[Part], layout: ObjectLayout) -> Iterator[tuple[int, pa.Table]]:
+def _tables(storage: Storage, files: Sequence[ObjectsFile], layout: ObjectLayout) -> Iterator[tuple[int, pa.Table]]:
     """Number and table of each tile's file, a few ahead."""
     with ThreadPoolExecutor(_READERS, thread_name_prefix="objects") as pool:
-        for start in range(0, len(parts), _AHEAD):
-            some = parts[start : start + _AHEAD]
-            yield from enumerate(pool.map(lambda part: _read(storage, part, layout), some), start)
+        for start in range(0, len(files), _AHEAD):
+            some = files[start : start + _AHEAD]
+            yield from enumerate(pool.map(lambda file: _read(storage, file, layout), some), start)
 
 
-def _read(storage: Storage, part: Part, layout: ObjectLayout) -> pa.Table:
+def _read(storage: Storage, file: ObjectsFile, layout: ObjectLayout) -> pa.Table:
     remedy = "delete its record and run again"
     try:
-        data = storage.get(part.path)
+        data = storage.get(file.path)
     except FileNotFoundError:
-        raise DamageError(f"tile {part.tile}: its objects {part.path} are missing; {remedy}") from None
-    if hashlib.sha256(data).hexdigest() != part.sha256:
-        raise DamageError(f"tile {part.tile}: its objects {part.path} were changed; {remedy}")
+        raise DamageError(f"tile {file.tile}: its objects {file.path} are missing; {remedy}") from None
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise DamageError(f"tile {file.tile}: its objects {file.path} were changed; {remedy}")
     try:
         return decode(data, layout)
     except ValueError as error:
-        raise DamageError(f"tile {part.tile}: its objects {part.path} cannot be used: {error}; {remedy}") from None
+        raise DamageError(f"tile {file.tile}: its objects {file.path} cannot be used: {error}; {remedy}") from None

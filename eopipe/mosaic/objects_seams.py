@@ -1,7 +1,7 @@
-"""What becomes of objects at the seams of windows, once all tiles are there (``ObjectSpec.seams``).
+"""Objects at the seams of windows joined, or their doubles dropped, once all tiles are done (``ObjectSpec.seams``).
 
-Only objects that reached the edge of what their window decides are looked at, and they are held all at once: an
-object may go on through many windows. What comes out depends on them alone, not on how tiles cut them.
+Only objects that reached the edge of what their window decides are compared, and they are held all at once: an object
+may extend through many windows. The result depends on them alone, not on how tiles cut them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eopipe.mosaic.objects import ObjectLayout
 
 _CHUNK = 1 << 14
-"""Pairs of objects that are looked at at a time."""
+"""Pairs of objects that are compared at a time."""
 
 
 def resolve(table: pa.Table, layout: ObjectLayout) -> tuple[NDArray[np.int64], pa.Table]:
@@ -36,16 +36,16 @@ def resolve(table: pa.Table, layout: ObjectLayout) -> tuple[NDArray[np.int64], p
         layout: Of the file.
 
     Returns:
-        What is left: of each its row of the table (of joined ones that of the first by place), ascending, and a table
-        of them in that order.
+        The remaining objects: each one's row of the table (of joined ones that of the first by place), ascending, and
+        a table of them in that order.
     """
     table = table.combine_chunks()
     if not len(table):
         return np.zeros(0, np.int64), table
     rank = _ranks(table)
     if layout.spec.seams == "doubles":
-        kept = np.flatnonzero(_undoubled(table, rank, layout))
-        return kept, table.take(pa.array(kept))
+        remaining = np.flatnonzero(_undoubled(table, rank, layout))
+        return remaining, table.take(pa.array(remaining))
     one, other = (np.concatenate(side) for side in zip(*_touching(table), strict=True))
     return _joined(table, components(len(table), one, other), rank, layout)
 
@@ -60,8 +60,7 @@ def _pairs(table: pa.Table) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def _shapes(table: pa.Table, rows: NDArray[np.int64]) -> NDArray[Any]:
-    found: NDArray[Any] = shapely.from_wkb(table.column("geometry").take(pa.array(rows)).to_numpy())
-    return found
+    return np.asarray(shapely.from_wkb(table.column("geometry").take(pa.array(rows)).to_numpy()))
 
 
 def _touching(table: pa.Table) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -106,36 +105,36 @@ def _joined(
     order = np.argsort(leader)
     leader, member = leader[order], np.argsort(order)[member]
     several = np.flatnonzero(count[order] > 1)
-    found = {name: table.column(name).take(pa.array(leader)) for name in table.schema.names}
+    columns = {name: table.column(name).take(pa.array(leader)) for name in table.schema.names}
     if len(several):
-        geometry = found["geometry"].to_numpy()
+        geometry = columns["geometry"].to_numpy()
         geometry[several] = shapely.to_wkb(_together(table, member, several, layout), byte_order=1)
-        found["geometry"] = pa.array(geometry, pa.binary())
-        found["bbox"] = bbox_array(_around(bounds_of(table), member, len(leader)))
+        columns["geometry"] = pa.array(geometry, pa.binary())
+        columns["bbox"] = bbox_array(_around(bounds_of(table), member, len(leader)))
     pixels = table.column("pixels").to_numpy()
-    found["pixels"] = pa.array(np.bincount(member, pixels).astype(np.int64))
-    found["area_m2"] = _summed(table.column("area_m2").to_pylist(), member, len(leader))
+    columns["pixels"] = pa.array(np.bincount(member, pixels).astype(np.int64))
+    columns["area_m2"] = _summed(table.column("area_m2").to_pylist(), member, len(leader))
     for column in layout.spec.columns:
         value = _values(table, column) if column.joined == "greatest" else pixels.astype(float)
-        found[column.name] = table.column(column.name).take(pa.array(_best(member, value, rank)))
-    return leader, pa.table([found[name] for name in table.schema.names], schema=table.schema)
+        columns[column.name] = table.column(column.name).take(pa.array(_best(member, value, rank)))
+    return leader, pa.table([columns[name] for name in table.schema.names], schema=table.schema)
 
 
 def _together(
     table: pa.Table, member: NDArray[np.int64], several: NDArray[np.int64], layout: ObjectLayout
 ) -> NDArray[Any]:
     """Objects of several parts, drawn as if they had never been cut."""
-    mine = np.flatnonzero(np.isin(member, several))
-    runs, offsets = runs_of(_shapes(table, mine), layout.grid)
-    owner = np.searchsorted(several, member[mine])
+    rows = np.flatnonzero(np.isin(member, several))
+    runs, offsets = runs_of(_shapes(table, rows), layout.grid)
+    owner = np.searchsorted(several, member[rows])
     return polygons(*united(runs, np.repeat(owner, np.diff(offsets))), layout.grid)
 
 
 def _around(bounds: NDArray[np.float64], member: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    found = np.tile([math.inf, math.inf, -math.inf, -math.inf], (count, 1))
-    np.minimum.at(found[:, :2], member, bounds[:, :2])
-    np.maximum.at(found[:, 2:], member, bounds[:, 2:])
-    return found
+    around = np.tile([math.inf, math.inf, -math.inf, -math.inf], (count, 1))
+    np.minimum.at(around[:, :2], member, bounds[:, :2])
+    np.maximum.at(around[:, 2:], member, bounds[:, 2:])
+    return around
 
 
 def _best(member: NDArray[np.int64], value: NDArray[np.float64], rank: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -146,15 +145,12 @@ def _best(member: NDArray[np.int64], value: NDArray[np.float64], rank: NDArray[n
 
 
 def _summed(areas: list[float | None], member: NDArray[np.int64], count: int) -> pa.Array:
-    """Exact sums, so that no order of the parts can be seen; null where a part has none."""
-    parts: list[list[float | None]] = [[] for _ in range(count)]
+    """Exact sums, which no order of the areas changes; null where an area is null."""
+    groups: list[list[float]] = [[] for _ in range(count)]
     for group, area in zip(member.tolist(), areas, strict=True):
-        parts[group].append(area)
-    sums = [
-        None if None in part else round(math.fsum(area for area in part if area is not None), AREA_DIGITS)
-        for part in parts
-    ]
-    return pa.array(sums, pa.float64())
+        groups[group].append(math.nan if area is None else area)
+    sums = [round(math.fsum(group), AREA_DIGITS) for group in groups]
+    return pa.array(sums, pa.float64(), from_pandas=True)
 
 
 def _values(table: pa.Table, column: ObjectColumn) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ features, and named in the tile recipe.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STORED = np.float16
-"""What features are kept in; CLIP's lie far within its range."""
+"""Type of stored features; CLIP's lie far within its range."""
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Principal components, and what is lost by keeping no others; losses are those of the sample, rounding included.
+    """Principal components, and the loss by dropping the others; that of the sample, rounding included.
 
     Args:
         mean: ``[channel]`` float32.
         components: ``[component, channel]`` float32, orthonormal rows, by falling variance.
         variance: Share of the sample's variance that the components hold.
-        mean_error: Mean of 1 - cosine between a token's features and what is restored of them.
+        mean_error: Mean of 1 - cosine between a token's features and the restored ones.
         max_error: The largest of them.
         sample: Tokens that it was fitted on.
     """
@@ -41,7 +41,7 @@ class Basis:
 
     @property
     def identity(self) -> str:
-        """Sha256 of what it is made of: part of the tile recipe."""
+        """Sha256 of mean and components: part of the tile recipe."""
         return hashlib.sha256(self.mean.tobytes() + self.components.tobytes()).hexdigest()
 
     @property
@@ -59,7 +59,7 @@ class Basis:
         return np.asarray((features - self.mean) @ self.components.T, np.float32)
 
     def restore(self, reduced: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``[…, component]`` to ``[…, channel]``, as near as it gets."""
+        """``[…, component]`` to ``[…, channel]``, as near as possible."""
         return np.asarray(reduced @ self.components + self.mean, np.float32)
 
 
@@ -77,16 +77,14 @@ def fit_basis(tokens: NDArray[np.float32], count: int) -> Basis:
     components = vectors[:, ::-1][:, :count].T
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components = components * np.where(largest < 0, -1.0, 1.0)
-    kept = float(variances[::-1][:count].sum() / max(variances.sum(), np.finfo(np.float64).tiny))
-    basis = Basis(mean.astype(np.float32), components.astype(np.float32), min(kept, 1.0), 0.0, 0.0, len(tokens))
+    share = float(variances[::-1][:count].sum() / max(variances.sum(), np.finfo(np.float64).tiny))
+    basis = Basis(mean.astype(np.float32), components.astype(np.float32), min(share, 1.0), 0.0, 0.0, len(tokens))
     errors = _cosine_errors(tokens, basis.restore(basis.reduce(tokens).astype(STORED).astype(np.float32)))
-    return Basis(
-        basis.mean, basis.components, basis.variance, float(errors.mean()), float(errors.max()), basis.sample
-    )
+    return replace(basis, mean_error=float(errors.mean()), max_error=float(errors.max()))
 
 
-def _cosine_errors(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float64]:
-    a, b = one.astype(np.float64), two.astype(np.float64)
+def _cosine_errors(tokens: NDArray[np.float32], restored: NDArray[np.float32]) -> NDArray[np.float64]:
+    a, b = tokens.astype(np.float64), restored.astype(np.float64)
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     cosines = (a * b).sum(axis=1) / np.maximum(norms, np.finfo(np.float64).tiny)
     return np.asarray(np.maximum(1 - cosines, 0.0))

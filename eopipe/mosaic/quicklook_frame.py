@@ -1,8 +1,8 @@
-"""What part of a mosaic a picture shows, and where on Earth that is."""
+"""The crop of a mosaic that a picture shows, and its position on Earth."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,18 +67,15 @@ def look(writer: MosaicWriter, spec: ArraySpec, statuses: NDArray[np.uint8], ext
     step = 2**level
     at_row = np.minimum((np.arange(values.shape[0]) + rows.start) * step // layout.tile, statuses.shape[0] - 1)
     at_col = np.minimum((np.arange(values.shape[1]) + cols.start) * step // layout.tile, statuses.shape[1] - 1)
-    found = View(values, statuses[np.ix_(at_row, at_col)], level, rows.start, cols.start)
-    return _stretched(layout, found)
+    return _stretched(layout, View(values, statuses[np.ix_(at_row, at_col)], level, rows.start, cols.start))
 
 
 def place_names(layout: Layout, view: View) -> str:
     """The crop's corners in degrees, and the CRS it is drawn in."""
     west, south, east, north = _degrees(layout, view)
-    high, wide = (
-        f"{_degree(south, 'NS')} to {_degree(north, 'NS')}",
-        f"{_degree(west, 'EW')} to {_degree(east, 'EW')}",
-    )
-    return f"{high}, {wide}   {_crs(layout)}"
+    high = f"{_degree(south, 'NS')} to {_degree(north, 'NS')}"
+    wide = f"{_degree(west, 'EW')} to {_degree(east, 'EW')}"
+    return f"{high}, {wide}   {layout.grid.crs if len(layout.grid.crs) <= 20 else 'own CRS'}"
 
 
 def metres_across(layout: Layout, view: View) -> float:
@@ -93,24 +90,22 @@ def _extent(writer: MosaicWriter, spec: ArraySpec, statuses: NDArray[np.uint8]) 
     values = writer.read_region(level, spec.name, slice(None), slice(None))
     values = values[0] if values.ndim == 3 else values
     shape = layout.shape(0)
-    found = [
-        _box(values != spec.fill, 2**level),
-        _box(np.isin(statuses, [STATUS["failed"], STATUS["not run"]]), layout.tile),
-    ]
-    boxes = [box for box in found if box is not None] or [(0, 0, *shape)]
+    unmapped = np.isin(statuses, [STATUS["failed"], STATUS["not run"]])
+    candidates = (_box(values != spec.fill, 2**level), _box(unmapped, layout.tile))
+    boxes = [box for box in candidates if box is not None] or [(0, 0, *shape)]
     top, left = (min(box[k] for box in boxes) for k in (0, 1))
     bottom, right = (min(max(box[k] for box in boxes), shape[k - 2]) for k in (2, 3))
     return top, left, bottom, right
 
 
-def _within(layout: Layout, found: tuple[int, int, int, int], extent: PixelBox | None) -> tuple[int, int, int, int]:
-    """Cut to the extent; as it was where they do not meet."""
+def _within(layout: Layout, sides: tuple[int, int, int, int], extent: PixelBox | None) -> tuple[int, int, int, int]:
+    """Cut to the extent; unchanged where they do not meet."""
     if extent is None:
-        return found
+        return sides
     row0, col0 = layout.tile_bounds.row0 * layout.tile, layout.tile_bounds.col0 * layout.tile
-    top, left = max(found[0], extent.row0 - row0), max(found[1], extent.col0 - col0)
-    bottom, right = min(found[2], extent.row1 - row0), min(found[3], extent.col1 - col0)
-    return (top, left, bottom, right) if top < bottom and left < right else found
+    top, left = max(sides[0], extent.row0 - row0), max(sides[1], extent.col0 - col0)
+    bottom, right = min(sides[2], extent.row1 - row0), min(sides[3], extent.col1 - col0)
+    return (top, left, bottom, right) if top < bottom and left < right else sides
 
 
 def _box(mask: NDArray[np.bool_], step: int) -> tuple[int, int, int, int] | None:
@@ -120,8 +115,8 @@ def _box(mask: NDArray[np.bool_], step: int) -> tuple[int, int, int, int] | None
     return (int(rows[0]) * step, int(cols[0]) * step, (int(rows[-1]) + 1) * step, (int(cols[-1]) + 1) * step)
 
 
-def _half(part: slice) -> slice:
-    return slice(part.start // 2, -(-part.stop // 2))
+def _half(side: slice) -> slice:
+    return slice(side.start // 2, -(-side.stop // 2))
 
 
 def _stretched(layout: Layout, view: View) -> View:
@@ -132,7 +127,7 @@ def _stretched(layout: Layout, view: View) -> View:
     while max(wide, high) * scale < _LEAST:  # a small area, shown larger in whole pixels
         scale += 1
     scale = min(scale, _MOST / max(wide, high)) if scale == 1 else scale
-    return View(view.values, view.statuses, view.level, view.row, view.col, scale * wide / cols, scale * high / rows)
+    return replace(view, stretch_x=scale * wide / cols, stretch_y=scale * high / rows)
 
 
 def _pixel_metres(layout: Layout, view: View) -> tuple[float, float]:
@@ -159,7 +154,3 @@ def _transformer(layout: Layout) -> Any:
 
 def _degree(value: float, signs: str) -> str:
     return f"{abs(value):.2f}° {signs[0] if value >= 0 else signs[1]}"
-
-
-def _crs(layout: Layout) -> str:
-    return layout.grid.crs if len(layout.grid.crs) <= 20 else "own CRS"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from eopipe.evaluation.metrics import Confusion
-from eopipe.kernels.ovss.mixture_cosines import Mixing
+from eopipe.kernels.ovss.mini_kernel import MixtureCosines
 from eopipe.models.dynamicworld.net import load_dynamic_world
 from eopipe.models.mini.net import ALIGN, NINE
 from eopipe.models.mini.phrases import CONCEPTS
@@ -108,7 +108,7 @@ class Space:
 
     Args:
         vectors: ``[9, C]``, one a concept.
-        sharpness: See `eopipe.kernels.ovss.mixture_cosines.Mixing`.
+        sharpness: See `eopipe.kernels.ovss.mini_kernel.MixtureCosines`.
         queries: The vectors ``[Q, C]`` of phrases.
     """
 
@@ -128,7 +128,7 @@ class Space:
 
     def labels(self, weights: NDArray[np.float32], phrases: Sequence[str]) -> NDArray[np.int64]:
         """The number of the phrase with the largest cosine, ``[y, x]``."""
-        mixing = Mixing(self.vectors, self.queries(phrases), sharpness=self.sharpness)
+        mixing = MixtureCosines(self.vectors, self.queries(phrases), sharpness=self.sharpness)
         return mixing.cosines(torch.from_numpy(weights)).argmax(dim=-1).numpy()
 
 

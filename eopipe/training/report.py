@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from eopipe.models.checkpoints import open_checkpoint
-from eopipe.models.mini.heldout import CLOSE
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.mini.runner import MiniRunner
 from eopipe.models.registry import mini_entry
 from eopipe.training.evaluate import MiniModel, Space, judge, teacher_weights
+from eopipe.training.heldout import CLOSE
 from eopipe.training.scenes import load_scenes, replacing, split
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ SPECS = {
     "metres in degrees": ("grid.crs", "EPSG:4326", 2, "grid.resolution: 10 is in degrees"),
     "pixels of a country": ("grid.resolution", 1e9, 2, "holds the centre of no pixel"),
     "no such kernel": ("kernel.name", "landcover", 2, "did you mean 'land-cover'?"),
-    "no such option": ("kernel.colour", 1, 2, "kernel.colour: unknown key; this kernel's own are"),
+    "no such option": ("kernel.colour", 1, 2, "kernel.colour: unknown key; land-cover has precision, "),
     "a precision of 8": ("kernel.precision", "float8", 2, "kernel.precision: 'float8' is not valid"),
     "a gsd of 7": ("kernel.gsd", 7, 2, "kernel.gsd: 7 cannot be placed on a grid of resolution 10"),
     "a gsd of 0": ("kernel.gsd", 0, 2, "kernel.gsd: 0 is not valid: input should be 'grid', or"),

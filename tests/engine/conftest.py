@@ -3,16 +3,13 @@
 import pytest
 from distributed import Client, LocalCluster
 
-from eopipe.kernels import registry
-from tests.support.kernels import Options, make_overlapping
+from tests.support.kernels import register
 
 
 @pytest.fixture(scope="module")
 def overlapping():
-    """``kernel: {name: overlapping}`` is known while a module's tests run."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._KERNELS, "overlapping", registry._Entry(Options, make_overlapping))
-        yield
+    """``kernel: {name: overlapping}`` is known."""
+    register()
 
 
 @pytest.fixture(scope="module")

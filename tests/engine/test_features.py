@@ -16,9 +16,9 @@ from eopipe.canonical_json import digest
 from eopipe.engine.derived.rescore import _anchored, open_features
 from eopipe.engine.finish.status import read_status
 from eopipe.engine.finish.validate import validate_run
+from eopipe.engine.plan import resolved_spec
 from eopipe.errors import SpecError
 from eopipe.grid import Tile
-from eopipe.kernels import registry
 from eopipe.mosaic.features import FeatureStore, read_layout
 from eopipe.run_folder import FEATURES
 from eopipe.storage import Storage
@@ -84,7 +84,7 @@ def test_what_is_kept_is_counted_and_whole(made):
 
 def test_status_needs_no_kernel(made, monkeypatch):
     """Who asks how far a run is need not have its weights."""
-    monkeypatch.setattr(registry, "_KERNELS", {})
+    monkeypatch.delattr(resolved_spec, "create")
     found = read_status(str(made[0]))
     assert (found["kernel"], found["done"], found["not_run"]) == ("overlapping", made[1]["done"], 0)
 

@@ -23,13 +23,12 @@ from eopipe.engine.work.tile_objects import TileObjects, owned
 from eopipe.errors import DamageError, SpecError
 from eopipe.grid import Grid, PixelBox, Tile
 from eopipe.kernel_info import ObjectColumn, ObjectSpec
-from eopipe.kernels import registry
 from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, decode, places_of
-from eopipe.mosaic.objects_merge import Part, merge
+from eopipe.mosaic.objects_merge import ObjectsFile, merge
 from eopipe.mosaic.polygons import runs_of
 from eopipe.storage import Storage
-from tests.support.objects import COLUMNS, ENTRY, STRIDE, discs, found, pixels, regions, runs
+from tests.support.objects import COLUMNS, STRIDE, discs, found, pixels, regions, register, runs
 from tests.support.paths import ROOT, needs_shared
 from tests.support.runs import mosaic, pisa, records, run
 
@@ -68,7 +67,7 @@ def written(storage, region, size, all_windows, spec=SPEC):
             if not (window & box).empty:
                 keeper.add(objects)
         files = keeper.write(storage, tile, "ab")
-        parts += [Part(tile.name, file.path, file.sha256) for file in files.values()]
+        parts += [ObjectsFile(tile.name, file.path, file.sha256) for file in files.values()]
     return parts, layout
 
 
@@ -246,9 +245,7 @@ def spec(folder, **changes):
 
 @pytest.fixture(scope="module")
 def known():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._KERNELS, "blobs", ENTRY)
-        yield
+    register()
 
 
 @pytest.fixture(scope="module")

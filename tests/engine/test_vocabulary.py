@@ -8,8 +8,8 @@ from eopipe import api as eopipe_api
 from eopipe.engine.plan import prompt_check
 from eopipe.engine.plan.open import open_run
 from eopipe.errors import SpecError
-from eopipe.kernels import registry
 from eopipe.kernels.known_words import WordNote
+from eopipe.kernels.registry import register_kernel
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.command import eopipe
 from tests.support.kernels import Options, Overlapping
@@ -29,8 +29,7 @@ class Taught(Overlapping):
 
 @pytest.fixture
 def _taught(monkeypatch):
-    entry = registry._Entry(Options, lambda options, resolution: Taught(options))
-    monkeypatch.setitem(registry._KERNELS, "taught", entry)
+    register_kernel("taught", Options, lambda options, resolution: Taught(options))
     monkeypatch.setattr("eopipe.engine.run.calibrate_in_process", lambda *_, **__: CALIBRATION)
 
 

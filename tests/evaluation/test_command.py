@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from eopipe.evaluation.cards import cards
-from eopipe.models.clip.seeded import TINY, write_seeded_model
 from tests.evaluation.documents import collection, item
 from tests.evaluation.samples import SETS, classes_by_hand, samples_of
+from tests.support.clip import TINY, write_seeded_model
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared, shared
 
@@ -32,7 +32,7 @@ def few_sentences(tmp_path_factory):
     """One sentence a word, kept in a cache of our own: eighty take seconds and show nothing more here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EOPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("eopipe.models.clip.text.IMAGENET_TEMPLATES", ("a photo of a {}.",))
+        patch.setattr("eopipe.models.clip.text.imagenet_templates", lambda: ("a photo of a {}.",))
         yield
 
 

@@ -59,8 +59,8 @@ def test_a_window_with_nothing_to_see_is_not_computed(kernel, monkeypatch):
     values, valid = pixels(SIDE, SIDE + 512)
     valid[0, :, HALO + 512 :] = False
     calls = []
-    runner = kernel._runner
-    monkeypatch.setattr(kernel, "_runner", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
+    runner = kernel._net
+    monkeypatch.setattr(kernel, "_net", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
     found = kernel(values, valid, PixelBox(0, 0, 512, 1024)).arrays
     assert calls == [1]
     assert (found["label"][:, 512:] == 0).all()
@@ -69,12 +69,12 @@ def test_a_window_with_nothing_to_see_is_not_computed(kernel, monkeypatch):
 
 def test_a_window_that_nobody_will_see_is_not_computed(kernel, monkeypatch):
     values, valid = pixels(SIDE, SIDE + 512)
-    wanted = np.zeros_like(valid[0])
-    wanted[HALO + 5, HALO + 5] = True
+    inside = np.zeros_like(valid[0])
+    inside[HALO + 5, HALO + 5] = True
     calls = []
-    runner = kernel._runner
-    monkeypatch.setattr(kernel, "_runner", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
-    found = kernel(values, valid, PixelBox(0, 0, 512, 1024), StripContext(wanted=wanted)).arrays
+    runner = kernel._net
+    monkeypatch.setattr(kernel, "_net", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
+    found = kernel(values, valid, PixelBox(0, 0, 512, 1024), StripContext(inside=inside)).arrays
     assert calls == [1]
     assert found["label"][5, 5] > 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from eopipe.errors import EopipeError
 from eopipe.kernels import registry
-from eopipe.models.clip.seeded import write_seeded_model
+from tests.support.clip import write_seeded_model
 from tests.support.ovss import options as ovss_options
 
 
@@ -59,7 +59,7 @@ def test_what_does_not_go_together_is_told_before_a_worker_starts(tmp_path, monk
     [
         (
             {"upsampler": "bilinear"},
-            r"upsampler: unknown key; this model's own are model, prompts, .*background, scale$",
+            r"upsampler: unknown key; ovss with these options has model, prompts, .*background, scale$",
         ),
         ({"background": "sky"}, r"background: 'sky' is no prompt; name one of water, or auto, or none$"),
         (

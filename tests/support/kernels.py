@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
 from eopipe.kernel_info import ArraySpec, ClassInfo, FeatureSpec, Inputs, KernelInfo, Window
-from eopipe.kernels import registry
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.registry import register_kernel
 
 
 class Brightness:
@@ -180,5 +180,5 @@ def make_overlapping(options, *, resolution):
 
 
 def register():
-    """Let specs name ``overlapping``; for a process of its own, where no fixture takes it back."""
-    registry._KERNELS["overlapping"] = registry._Entry(Options, make_overlapping)
+    """Let specs name ``overlapping``."""
+    register_kernel("overlapping", Options, make_overlapping)

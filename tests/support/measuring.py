@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 
 from eopipe.grid import PixelBox
 from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
-from eopipe.kernels import registry
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.registry import register_kernel
 from eopipe.kernels.statistics import StageInfo
 
 HALO = 8
@@ -114,9 +114,6 @@ def make_flattened(options, *, resolution):
     return Flattened(options)
 
 
-ENTRY = {"flattened": registry._Entry(Options, make_flattened)}
-
-
 def small_blocks(patch, *, cells=4, sample=5):
     """Blocks of so many cells a side, so that a scene of some kilometres has several; less than eight is not real."""
     from eopipe.engine.statistics import lattice
@@ -127,8 +124,7 @@ def small_blocks(patch, *, cells=4, sample=5):
 
 def register(patch):
     """Let specs name ``flattened``, and make blocks small."""
-    for name, entry in ENTRY.items():
-        patch.setitem(registry._KERNELS, name, entry)
+    register_kernel("flattened", Options, make_flattened)
     small_blocks(patch)
 
 

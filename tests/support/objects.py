@@ -8,9 +8,9 @@ from skimage.measure import label, regionprops
 
 from eopipe.grid import PixelBox
 from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, ObjectColumn, ObjectSpec, Window
-from eopipe.kernels import registry
 from eopipe.kernels.objects import FoundObjects
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.registry import register_kernel
 
 STRIDE = 96
 CLASSES = (ClassInfo(1, "darker", "#202020"), ClassInfo(2, "brighter", "#d0d0d0"))
@@ -117,9 +117,6 @@ def make_blobs(options, *, resolution):
     return Blobs(options, factor=1 if options.gsd == "grid" else round(resolution / options.gsd))
 
 
-ENTRY = registry._Entry(Options, make_blobs)
-
-
 def register():
-    """Let specs name ``blobs``; for a process of its own, where no fixture takes it back."""
-    registry._KERNELS["blobs"] = ENTRY
+    """Let specs name ``blobs``."""
+    register_kernel("blobs", Options, make_blobs)

@@ -16,14 +16,13 @@ import torch
 from torch.nn import functional
 
 from eopipe.engine.bench import median_seconds, seconds
+from eopipe.engine.bench.seeded_clip import VIT_B_16, seeded_vision_state
 from eopipe.engine.cluster.resources import choose_device, device_label
 from eopipe.grid import PixelBox
-from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, segment_image
-from eopipe.kernels.ovss.windows import lay_windows
+from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, lay_windows, segment_image
+from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.packed_linear import Product
-from eopipe.models.clip.seeded import VIT_B_16, seeded_vision_state
-from eopipe.models.clip.settings import AttentionSettings
-from eopipe.models.clip.vision import DenseEncoder, encoder_gflop
+from eopipe.models.clip.vision import SELF_ATTENTION, DenseEncoder
 from eopipe.models.upsample.jbu import JBU, KEYS, RADIUS
 from eopipe.models.upsample.load import jbu_upsampler
 
@@ -92,6 +91,27 @@ def bench(*, rounds: int = 5) -> dict[str, Any]:
     for precision in PRECISIONS:
         figures[precision] = _compare(setup, precision, expected, plain_seconds, rounds)
     return figures
+
+
+def encoder_gflop(encoder: DenseEncoder, height: int, width: int) -> float:
+    """Arithmetic of one window of ``height`` x ``width`` pixels in 10⁹ operations: the matrix products alone.
+
+    A multiplication and an addition count as two. What the changed blocks leave out (residual, MLP, attention
+    matrices that are the identity) is not counted.
+    """
+    patches = (height // encoder.patch) * (width // encoder.patch)
+    tokens, inner = patches + 1, encoder.inner
+    attention, mlp = 4 * tokens**2 * inner, 4 * tokens * inner * encoder.hidden
+    projections = 2 * tokens * inner * 3 * inner
+    output = 2 * tokens * inner * inner
+    ordinary = projections + attention + output + mlp
+    settings = encoder.attention
+    matrices = {"vanilla": 1, "MaskCLIP": 0}.get(settings.kind) or len(SELF_ATTENTION.get(settings.kind, ""))
+    changed = projections + matrices * attention + output + (0 if settings.ignore_residual else mlp)
+    total = (encoder.layers - settings.last) * ordinary + settings.last * changed
+    total += (settings.last - 1) * (ordinary - projections)  # each but the last feeds the next
+    ends = 2 * patches * 3 * encoder.patch**2 * inner + 2 * tokens * inner * encoder.width
+    return (total + ends) / 1e9
 
 
 @dataclass(frozen=True)

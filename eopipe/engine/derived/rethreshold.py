@@ -97,7 +97,7 @@ def open_rethreshold(scored: ScoredRun, spec: RunSpec, threshold: int) -> Opened
     Raises:
         SpecError: The threshold is out of range; or the output is the scored run's, another run's, or in memory.
     """
-    job = replace(scored.opened.job, spec=spec, kernel=scored.kernel.at(threshold))
+    job = replace(scored.opened.job, spec=spec, kernel=scored.kernel.with_threshold(threshold))
     refuse_memory(spec, job.now)
     storage = Storage.open(spec.output_uri(job.now))
     if _address(storage) == _address(scored.opened.storage):

@@ -43,7 +43,7 @@ def preview(scores: StoredScores, kernel: Rethresholding, done: Sequence[Planned
     """
     spec, side = map_spec(scores.layout), scores.layout.tile
     code, name = spec.classes[-1].code, spec.classes[-1].name
-    kernels = {threshold: kernel.at(threshold) for threshold in sorted({*OTHERS, scores.threshold})}
+    kernels = {threshold: kernel.with_threshold(threshold) for threshold in sorted({*OTHERS, scores.threshold})}
     pixels, classed, read = Counter[int](), 0, 0
     most = min(TILES, max(1, PIXELS // side**2))
     for tile in sorted(done, key=lambda tile: digest(tile.tile.name))[:most]:
@@ -53,7 +53,7 @@ def preview(scores: StoredScores, kernel: Rethresholding, done: Sequence[Planned
             continue  # its own task will fail with the reason
         arrays, box = {array.name: stored[array.name] for array in kernel.info.arrays}, tile.tile.box(side)
         for threshold, cutting in kernels.items():
-            counts = histogram(np.asarray(cutting.again(arrays, box).arrays[spec.name]))
+            counts = histogram(np.asarray(cutting.recompute(arrays, box).arrays[spec.name]))
             pixels[threshold] += counts.get(code, 0)
         classed += sum(counts.get(entry.code, 0) for entry in spec.classes)
         read += 1

@@ -12,7 +12,7 @@ from eopipe import run_folder
 from eopipe.engine.plan.layouts import object_layout
 from eopipe.engine.work.tile_objects import OBJECTS
 from eopipe.grid import Tile
-from eopipe.mosaic.objects_merge import Merged, Part, digest_of, merge
+from eopipe.mosaic.objects_merge import Merged, ObjectsFile, digest_of, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,10 +55,10 @@ class SceneDates:
         return columns
 
 
-def object_files(records: Iterable[Record]) -> list[Part]:
+def object_files(records: Iterable[Record]) -> list[ObjectsFile]:
     """The files of objects that records vouch for, by tile."""
     files = ((Tile.parse(record.tile), record.files[OBJECTS]) for record in records if OBJECTS in record.files)
-    return [Part(tile.name, file.path, file.sha256) for tile, file in sorted(files, key=lambda pair: pair[0])]
+    return [ObjectsFile(tile.name, file.path, file.sha256) for tile, file in sorted(files, key=lambda pair: pair[0])]
 
 
 def merge_objects(storage: Storage, job: Job, snapshot: Snapshot, records: Iterable[Record]) -> Merged | None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eopipe.engine.statistics.planning import StatisticsPlan
     from eopipe.grid import Tile
     from eopipe.mosaic.features import FeatureLayout
-    from eopipe.mosaic.store import Layout
+    from eopipe.mosaic.layout import Layout
     from eopipe.run_folder import Key
 
 PROGRESS = 100

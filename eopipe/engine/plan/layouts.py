@@ -8,8 +8,8 @@ from eopipe.canonical_json import digest
 from eopipe.kernel_info import ArraySpec
 from eopipe.mosaic.cog import CogInfo
 from eopipe.mosaic.features import FeatureLayout
+from eopipe.mosaic.layout import Layout
 from eopipe.mosaic.objects import ObjectLayout
-from eopipe.mosaic.store import Layout
 from eopipe.versions import __version__
 
 if TYPE_CHECKING:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from eopipe.cube.scenes import Scene
     from eopipe.engine.statistics.planning import PlannedCell, StagePlan, StatisticsPlan
     from eopipe.grid import PixelBox, Tile
-    from eopipe.kernels.protocol import Kernel
-    from eopipe.kernels.statistics import Stage
+    from eopipe.kernels.protocol import Kernel, StatisticsStage
     from eopipe.snapshot import Snapshot
 
 
@@ -113,7 +112,7 @@ def stage_memory(kernel: Kernel, *, base: int, scenes: int) -> list[TileMemory]:
     return [_memory(kernel, stage, base, scenes) for stage in stages]
 
 
-def _memory(kernel: Kernel, stage: Stage, base: int, scenes: int) -> TileMemory:
+def _memory(kernel: Kernel, stage: StatisticsStage, base: int, scenes: int) -> TileMemory:
     info, inputs = stage.info, kernel.info.inputs
     side = CELL * kernel.info.factor
     outer = (side + 2 * info.halo, side + 2 * info.halo)

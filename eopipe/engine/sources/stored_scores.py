@@ -147,7 +147,7 @@ class StoredScores:
             stored, record = self.read(tile)
         with sink.watch("kernel"):
             arrays = {spec.name: stored[spec.name] for spec in kernel.info.arrays}
-            result = rethresholding(kernel, self.storage.url()).again(arrays, box)
+            result = rethresholding(kernel, self.storage.url()).recompute(arrays, box)
         sink.take(replace(result, figures={name: (value, 1.0) for name, value in record.figures.items()}))
         return {**stored, **result.arrays}, ReadStats()
 

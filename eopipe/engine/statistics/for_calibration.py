@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernels.protocol import Kernel
-    from eopipe.kernels.statistics import Numbers, Stage
+    from eopipe.kernels.protocol import Kernel, StatisticsStage
+    from eopipe.kernels.statistics import Numbers
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def measure_seeded(kernel: Kernel) -> SeededStatistics:
     return seeded
 
 
-def _numbers(stage: Stage, epochs: int, before: SeededStatistics) -> Numbers:
+def _numbers(stage: StatisticsStage, epochs: int, before: SeededStatistics) -> Numbers:
     box = PixelBox(0, 0, before.step, before.step)
     outer = box.pad(stage.info.halo)
     pixels, valid = _seeded(epochs, len(stage.info.bands), outer.shape)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from eopipe.engine.statistics.block_file import BlockSums
     from eopipe.engine.statistics.planning import StatisticsPlan
-    from eopipe.kernels.statistics import Stage
+    from eopipe.kernels.protocol import StatisticsStage
     from eopipe.storage import Storage
 
     Numbers = dict[str, NDArray[np.float64]]
@@ -50,7 +50,7 @@ class Statistics:
     storage: Storage
     plan: StatisticsPlan
 
-    def around(self, stages: Sequence[Stage], box: PixelBox) -> dict[str, Field]:
+    def around(self, stages: Sequence[StatisticsStage], box: PixelBox) -> dict[str, Field]:
         """The numbers of some stages, the first ones of the plan, over a box.
 
         Args:
@@ -62,7 +62,7 @@ class Statistics:
         """
         return {stage.info.name: self._field(number, stage, box) for number, stage in enumerate(stages)}
 
-    def _field(self, number: int, stage: Stage, box: PixelBox) -> Field:
+    def _field(self, number: int, stage: StatisticsStage, box: PixelBox) -> Field:
         factor = self.plan.factor
         corners = corners_of(coarser(box, factor))
         rows, cols = range(corners.row0, corners.row1 + 1), range(corners.col0, corners.col1 + 1)
@@ -71,7 +71,7 @@ class Statistics:
         values = {name: np.array([[corner[name] for corner in line] for line in numbers]) for name in numbers[0][0]}
         return Field(covered, CELL * factor, values)
 
-    def _corner(self, number: int, stage: Stage, row: int, col: int) -> Numbers:
+    def _corner(self, number: int, stage: StatisticsStage, row: int, col: int) -> Numbers:
         key = (number, row, col)
         if key not in self._corners:
             if len(self._corners) >= _HELD:
@@ -131,7 +131,7 @@ class Statistics:
         return digest(sorted(self.plan.keys))
 
 
-def _numbers(stage: Stage, sums: Numbers, corner: Tile) -> Numbers:
+def _numbers(stage: StatisticsStage, sums: Numbers, corner: Tile) -> Numbers:
     try:
         numbers = {name: np.asarray(value, np.float64) for name, value in stage.numbers(sums).items()}
     except TileFault as fault:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from eopipe.engine.work.strips import Stopwatch
     from eopipe.engine.work.worker_state import WorkerState
     from eopipe.grid import PixelBox, Tile
-    from eopipe.kernels.statistics import Field, Stage, Sums
+    from eopipe.kernels.protocol import StatisticsStage
+    from eopipe.kernels.statistics import Field, Sums
 
 
 class BlockTask:
@@ -99,7 +100,7 @@ class BlockTask:
             values = pixels.for_kernel(kernel.info.inputs.modality)
             return stage.measure(values, pixels.valid, box, StripContext(statistics=before)), reader.stats
 
-    def _before(self, stages: Sequence[Stage], box: PixelBox) -> dict[str, Field] | None:
+    def _before(self, stages: Sequence[StatisticsStage], box: PixelBox) -> dict[str, Field] | None:
         """The earlier stages' numbers; None where one of them, on other bands, has no valid pixel around the box."""
         assert self._state.statistics is not None
         try:

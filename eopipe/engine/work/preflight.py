@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from eopipe.engine.work.strips import Stopwatch
 from eopipe.engine.work.task_shell import fault_of
 from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import ClusterError
+from eopipe.kernels.registry import KERNELS
 from eopipe.versions import BYTES, PROTOCOL, versions
 
 if TYPE_CHECKING:
@@ -75,6 +77,38 @@ def preflight(client: Client, context: RunContext, plan: Plan) -> list[str]:
         for path in list(storage.list(f"{run_folder.PROBES}/")):
             storage.delete(path)
     return warnings
+
+
+def require_package(client: Client, kernel: str) -> None:
+    """Refuse workers that lack the package of a kernel from outside, or have another version of it.
+
+    Args:
+        client: Of the cluster.
+        kernel: The kernel's name; those of eopipe itself, and registered ones, need no package.
+
+    Raises:
+        ClusterError: A worker cannot have the kernel; named with its address.
+    """
+    package = KERNELS.package(kernel)
+    if package is None:
+        return
+    name, needed = package
+    versions_by_worker: dict[str, str | None] = client.run(_installed_version, name)
+    for address, installed in sorted(versions_by_worker.items()):
+        if installed != needed:
+            has = f"{name} {installed}" if installed else f"no {name}"
+            raise ClusterError(
+                f"worker {address} has {has}, and kernel {kernel!r} comes from {name} {needed}; "
+                f"install it there: pip install {name}=={needed}"
+            )
+
+
+def _installed_version(package: str) -> str | None:
+    """Run on a worker."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _judge(address: str, report: WorkerReport, limit: int | None, plan: Plan, precision: str | None) -> None:

@@ -109,7 +109,7 @@ def map_box(
                 if following is not None:
                     reader.prefetch(read_box(following, info))
                 near = None if needed is None else _near(needed, box, strip, info)
-                context = StripContext(carry=carry, features=features, wanted=near)
+                context = StripContext(carry=carry, features=features, inside=near)
                 result = _strip(kernel, pixels, strip, context, watch=watch, statistics=statistics)
                 rows = strip.slices(box)[0]
                 observations[rows] = _observations(pixels, info)

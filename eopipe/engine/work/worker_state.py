@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.protocol import Kernel
     from eopipe.mosaic.cog import CogInfo
     from eopipe.mosaic.features import FeatureLayout, Index
-    from eopipe.mosaic.store import Layout
+    from eopipe.mosaic.layout import Layout
     from eopipe.run_folder import Key
     from eopipe.storage import Storage
 

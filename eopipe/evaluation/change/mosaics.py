@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from affine import Affine
     from numpy.typing import NDArray
 
-    from eopipe.mosaic.store import Layout
+    from eopipe.mosaic.layout import Layout
 
 CHANGE = "change"
 """Name of the array that is judged."""

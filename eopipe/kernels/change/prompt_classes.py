@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import AfterValidator
 
+from eopipe.kernels.known_words import named, notes_of
 from eopipe.kernels.land_cover import CLASSES
-from eopipe.kernels.prompt_concepts import named, notes_of
 from eopipe.models.mini import words
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.known_words import WordNote
-    from eopipe.kernels.ovss.common_options import Prompts
+    from eopipe.kernels.ovss.options import Prompts
 
 TEACHER_CLASSES = tuple(info.name for info in CLASSES)
 """Dynamic World's classes, in its order."""

@@ -1,4 +1,4 @@
-"""From logits to classes (SegEarth-OV, section 7), and the sums of overlapping windows along a tile."""
+"""From logits to classes (SegEarth-OV, arXiv 2410.01768), and the sums of overlapping windows along a tile."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def classify(
 class RowSums:
     """Sums of window logits over the rows that a row of windows can still reach.
 
-    Windows are added in row order, so a pixel's sum has one order whichever tile or strip it is made for: what a
-    strip's last windows leave below it is what the next strip starts from.
+    Windows are added in row order, so a pixel's sum has one order whichever tile or strip it is made for: the next
+    strip starts from what a strip's last windows leave below it.
 
     Args:
         box: What ``values`` cover: a window's height, over a strip's whole width.
@@ -98,15 +98,15 @@ class RowSums:
 
     def add(self, window: PixelBox, logits: NDArray[np.float32]) -> None:
         """Add a window's logits ``[y, x, Q]`` where it lies in the box; in place."""
-        part = window & self.box
-        if not part.empty:
-            self.values[part.slices(self.box)] += logits[part.slices(window)]
+        common = window & self.box
+        if not common.empty:
+            self.values[common.slices(self.box)] += logits[common.slices(window)]
 
     def moved(self, row: int) -> RowSums:
-        """The same height from ``row`` on: what was there already, and zeros below."""
+        """The same height from ``row`` on: the sums of those rows, and zeros below."""
         down = row - self.box.row0
         box = PixelBox(row, self.box.col0, self.box.row1 + down, self.box.col1)
         moved = RowSums.zeros(box, self.values.shape[2])
-        kept = self.values[down:]
-        moved.values[: len(kept)] = kept
+        common = self.values[down:]
+        moved.values[: len(common)] = common
         return moved

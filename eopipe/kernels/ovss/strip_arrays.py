@@ -1,4 +1,4 @@
-"""The output arrays of one strip, filled from the top as sums of windows become complete."""
+"""The output arrays of one strip, ``label`` and ``confidence``, decided from class scores."""
 
 from __future__ import annotations
 
@@ -7,87 +7,98 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from eopipe.kernels.ovss.class_scores import class_scores, decide
-from eopipe.kernels.ovss.strip_windows import OVERLAP, STRIDE
+from eopipe.kernel_info import ArraySpec
+from eopipe.kernels.ovss.class_scores import decide
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
     from torch import Tensor
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import KernelInfo
-    from eopipe.kernels.ovss.class_scores import RowSums
-    from eopipe.kernels.ovss.options import Options
+    from eopipe.kernel_info import ClassInfo
 
 
-class Canvas:
-    """Turns complete sums into codes.
+def score_arrays(classes: tuple[ClassInfo, ...]) -> tuple[ArraySpec, ...]:
+    """``label`` and ``confidence``, with this class table."""
+    label = ArraySpec("label", "uint8", 255, 0, classes, losers=(0, 255), long_name="class, by the prompts")
+    confidence = ArraySpec(
+        "confidence", "uint8", 255, 0, losers=(0, 255), long_name="score of the best class, percent (0-100)"
+    )
+    return (label, confidence)
 
-    Where the kernel's pixels are finer than the grid's, class scores are averaged over what was seen of a grid
-    pixel, row by row in lattice order, and the classes are decided from the means (DESIGN §3).
+
+class StripArrays:
+    """Turns class scores into codes, whole rows or window by window.
+
+    Where the kernel's pixels are finer than the grid's, class scores are averaged over the valid pixels of a grid
+    pixel, in lattice order, and the classes are decided from the means.
 
     Args:
-        options: The kernel's.
-        info: The kernel's.
         box: The strip, on the kernel's lattice.
-        seen: ``[y, x]`` over the strip: where a pixel is valid.
+        valid: ``[y, x]`` over the strip.
+        factor: Kernel pixels along a grid pixel.
+        classes: How many there are.
+        threshold: A pixel whose best score is below it is background.
+        background: That class, from 0; None where there is none.
     """
 
-    def __init__(self, options: Options, info: KernelInfo, box: PixelBox, seen: NDArray[np.bool_]) -> None:
-        self._options, self._box, self._seen, self._factor = options, box, seen, info.factor
-        self._query_class = options.vocabulary.query_class
-        rows, cols = (side // info.factor for side in box.shape)
-        self._label = np.zeros((rows, cols), np.uint8)
-        self._confidence = np.zeros((rows, cols), np.uint8)
-        if info.factor > 1:
-            self._means = np.zeros((rows, cols, len(options.prompts)), np.float32)
+    def __init__(
+        self,
+        box: PixelBox,
+        valid: NDArray[np.bool_],
+        *,
+        factor: int,
+        classes: int,
+        threshold: float,
+        background: int | None,
+    ) -> None:
+        self._box, self._valid, self._factor = box, valid, factor
+        self._threshold, self._background = threshold, background
+        shape = (box.shape[0] // factor, box.shape[1] // factor)
+        self._label, self._confidence = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+        self._sums = np.zeros((*shape, classes), np.float32) if factor > 1 else None
 
-    def finish(self, sums: RowSums, row: int) -> RowSums:
-        """Take the rows above ``row`` as complete, and move on.
+    def put_rows(self, rows: slice, scores: Tensor) -> None:
+        """Decide whole rows of the strip from their scores ``[y, x, K]``, or add them to the means."""
+        valid = self._valid[rows]
+        if self._sums is None:
+            self._write(scores, valid, rows, slice(None))
+            return
+        height, width, classes = scores.shape
+        weighted = scores.numpy() * valid[..., None]
+        wide = weighted.reshape(height, width // self._factor, self._factor, classes).sum(axis=2, dtype=np.float32)
+        np.add.at(self._sums, np.arange(rows.start, rows.stop) // self._factor, wide)  # row by row, in order
 
-        Args:
-            sums: Begin at the first row that is not yet finished.
-            row: On the kernel's lattice.
+    def put_window(self, window: PixelBox, scores: Tensor) -> None:
+        """Decide a window from its scores ``[y, x, K]``, or add them to the means."""
+        rows, cols = window.slices(self._box)
+        valid = self._valid[rows, cols]
+        if self._sums is None:
+            self._write(scores, valid, rows, cols)
+            return
+        (down, rows), (right, cols) = (_grid_pixels(side, self._factor) for side in (rows, cols))
+        sums = np.add.reduceat(scores.numpy() * valid[..., None], down, axis=0)
+        self._sums[rows, cols] += np.add.reduceat(sums, right, axis=1)  # in window order, whatever the strip
 
-        Returns:
-            The sums from ``row`` on.
-        """
-        upper, lower = sums.box.row0, min(row, self._box.row1)
-        if lower <= upper:
-            return sums
-        reached = min(lower, sums.box.row1)  # below lies nothing valid: the windows there were left out
-        for top in range(upper, reached, STRIDE):  # as many rows at once as a row of windows completes
-            rows = slice(top - upper, min(top + STRIDE, reached) - upper)
-            logits = torch.from_numpy(sums.values[rows]) / OVERLAP
-            scores = class_scores(logits, self._query_class, self._options.scale)
-            place = slice(rows.start + upper - self._box.row0, rows.stop + upper - self._box.row0)
-            if self._factor == 1:
-                self._write(place, scores, self._seen[place])
-            else:
-                self._add(place.start, scores.numpy())
-        return sums.moved(lower)
-
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """The strip's arrays, once every row is finished."""
-        if self._factor > 1:
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays, once every score is there."""
+        if self._sums is not None:
             rows, cols = self._label.shape
-            blocks = (rows, self._factor, cols, self._factor)
-            weight = self._seen.reshape(blocks).sum(axis=(1, 3), dtype=np.int32)
-            means = self._means / np.maximum(weight, 1).astype(np.float32)[..., None]
-            self._write(slice(0, rows), torch.from_numpy(means), weight > 0)
+            weight = self._valid.reshape(rows, self._factor, cols, self._factor).sum(axis=(1, 3), dtype=np.int32)
+            means = self._sums / np.maximum(weight, 1).astype(np.float32)[..., None]
+            self._write(torch.from_numpy(means), weight > 0, slice(None), slice(None))
         return {"label": self._label, "confidence": self._confidence}
 
-    def _add(self, start: int, scores: NDArray[np.float32]) -> None:
-        """Add some rows' scores to the grid rows that they lie in."""
-        rows, cols, classes = scores.shape
-        scores = scores * self._seen[start : start + rows, :, None]
-        wide = scores.reshape(rows, cols // self._factor, self._factor, classes).sum(axis=2, dtype=np.float32)
-        np.add.at(self._means, np.arange(start, start + rows) // self._factor, wide)  # row by row, in order
+    def _write(self, scores: Tensor, valid: NDArray[np.bool_], rows: slice, cols: slice) -> None:
+        label, best = decide(scores, threshold=self._threshold, background=self._background)
+        np.multiply(label.numpy() + 1, valid, out=self._label[rows, cols], casting="unsafe")
+        np.multiply(np.rint(best.numpy() * 100), valid, out=self._confidence[rows, cols], casting="unsafe")
 
-    def _write(self, rows: slice, scores: Tensor, seen: NDArray[np.bool_]) -> None:
-        options = self._options
-        label, best = decide(scores, threshold=options.threshold, background=options.background_class)
-        np.multiply(label.numpy() + 1, seen, out=self._label[rows], casting="unsafe")
-        np.multiply(np.rint(best.numpy() * 100), seen, out=self._confidence[rows], casting="unsafe")
+
+def _grid_pixels(side: slice, factor: int) -> tuple[NDArray[np.intp], slice]:
+    """Where each grid pixel begins within a window's rows or columns, and which grid pixels those are.
+
+    A window's edge may cut a grid pixel (512 is no multiple of 3): the rest of it comes with the next window.
+    """
+    first, last = side.start // factor, -(-side.stop // factor)
+    return np.maximum(np.arange(first, last) * factor - side.start, 0), slice(first, last)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from eopipe.errors import TileFault
-from eopipe.kernels.ovss.windows import lay_windows
+from eopipe.kernels.ovss.segmentor import lay_windows
 from eopipe.models.clip.vision import Features
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ def tokens_of(patch: int) -> int:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A window with its logits ``[y, x, Q]`` and, where asked, features ``[tokens, C]`` (the class token first)."""
+class ScoredWindow:
+    """A window with its logits ``[y, x, Q]`` and, where the run stores them, features ``[tokens, C]``.
+
+    The class token comes first.
+    """
 
     window: PixelBox
     logits: NDArray[np.float32]
@@ -50,30 +53,30 @@ class StripWindows:
 
     Args:
         segmentor: The model with its words.
-        look: Turns ``[band, y, x]`` and ``[y, x]`` validity into what the tower sees, ``[3, y, x]``.
+        picture_of: Turns ``[band, y, x]`` and ``[y, x]`` validity into what the tower sees, ``[3, y, x]``.
         pixels: ``[band, y, x]`` over ``outer``.
         valid: ``[y, x]`` likewise.
         outer: The strip with its halo.
         group: Windows that share a pass: neighbours in a lattice row, beginning at a multiple of ``group``.
-        kept: Features that are scored instead of encoding; None encodes.
-        wanted: ``[y, x]`` over ``outer``: the pixels that somebody will see; None: all.
-        keep: Whether the windows' features are handed out.
+        stored: Features that are scored instead of encoding; None encodes.
+        inside: ``[y, x]`` over ``outer``: the pixels inside the area of interest; None: all.
+        gives_features: Whether the windows' features are handed out.
     """
 
     segmentor: Segmentor
-    look: Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
+    picture_of: Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.float32]]
     pixels: NDArray[np.float32]
     valid: NDArray[np.bool_]
     outer: PixelBox
     group: int
-    kept: FeatureSource | None
-    wanted: NDArray[np.bool_] | None
-    keep: bool
+    stored: FeatureSource | None
+    inside: NDArray[np.bool_] | None
+    gives_features: bool
 
-    def rows(self, box: PixelBox, *, carried: bool) -> Iterator[tuple[int, Iterator[Scored]]]:
+    def rows(self, box: PixelBox, *, carried: bool) -> Iterator[tuple[int, Iterator[ScoredWindow]]]:
         """The windows that a box needs, by their first row, downwards.
 
-        Those without a valid pixel, or without one that somebody will see, are left out.
+        Those without a valid pixel, or without one inside the area of interest, are left out.
 
         Args:
             box: The strip.
@@ -82,47 +85,47 @@ class StripWindows:
         windows = (
             window
             for window in lay_windows(box, size=SIZE, stride=STRIDE, lattice=True)
-            if not (carried and window.row0 < box.row0) and self._matters(window)
+            if not (carried and window.row0 < box.row0) and self._is_needed(window)
         )
-        for row, found in groupby(windows, key=lambda window: window.row0):
-            yield row, self._scored(list(found))
+        for row, windows_of_row in groupby(windows, key=lambda window: window.row0):
+            yield row, self._scored(list(windows_of_row))
 
-    def _matters(self, window: PixelBox) -> bool:
-        place = window.slices(self.outer)
-        return bool(self.valid[place].any()) and (self.wanted is None or bool(self.wanted[place].any()))
+    def _is_needed(self, window: PixelBox) -> bool:
+        pixels = window.slices(self.outer)
+        return bool(self.valid[pixels].any()) and (self.inside is None or bool(self.inside[pixels].any()))
 
-    def _scored(self, windows: list[PixelBox]) -> Iterator[Scored]:
+    def _scored(self, windows: list[PixelBox]) -> Iterator[ScoredWindow]:
         for _, group in groupby(windows, key=lambda window: window.col0 // STRIDE // self.group):
             yield from self._pass(list(group))
 
-    def _pass(self, windows: list[PixelBox]) -> Iterator[Scored]:
-        """One pass, always of ``group`` windows; a window's place among them is fixed on the lattice."""
-        places = [window.col0 // STRIDE % self.group for window in windows]
+    def _pass(self, windows: list[PixelBox]) -> Iterator[ScoredWindow]:
+        """One pass, always of ``group`` windows; a window's slot among them is fixed on the lattice."""
+        slots = [window.col0 // STRIDE % self.group for window in windows]
         batch = np.zeros((self.group, 3, SIZE, SIZE), np.float32)
-        for place, window in zip(places, windows, strict=True):
+        for slot, window in zip(slots, windows, strict=True):
             rows, cols = window.slices(self.outer)
-            batch[place] = self.look(self.pixels[:, rows, cols], self.valid[rows, cols])
+            batch[slot] = self.picture_of(self.pixels[:, rows, cols], self.valid[rows, cols])
         device = self.segmentor.text.device
         pictures = torch.from_numpy(batch).to(device)
         with torch.inference_mode():
-            features = self.segmentor.encoder(pictures) if self.kept is None else self._read(windows, places)
+            features = self.segmentor.encoder(pictures) if self.stored is None else self._stored(windows, slots)
             logits = self.segmentor.score(features, pictures).cpu().numpy()
-        tokens = _tokens(features) if self.keep else None
-        for place, window in zip(places, windows, strict=True):
-            yield Scored(window, logits[place], None if tokens is None else tokens[place])
+        tokens = _tokens(features) if self.gives_features else None
+        for slot, window in zip(slots, windows, strict=True):
+            yield ScoredWindow(window, logits[slot], None if tokens is None else tokens[slot])
 
-    def _read(self, windows: list[PixelBox], places: list[int]) -> Features:
-        """Kept features of a group, where the tower would have put them."""
-        assert self.kept is not None
+    def _stored(self, windows: list[PixelBox], slots: list[int]) -> Features:
+        """Stored features of a group, as the tower would have given them."""
+        assert self.stored is not None
         patch, width = self.segmentor.encoder.patch, self.segmentor.encoder.width
         side = SIZE // patch
         tokens = np.zeros((self.group, tokens_of(patch), width), np.float32)
-        for place, window in zip(places, windows, strict=True):
-            index = window.row0 // STRIDE, window.col0 // STRIDE
-            found = self.kept.get(*index)
-            if found is None:
-                raise TileFault("features.missing", f"no features were kept of window {index[0]}, {index[1]}")
-            tokens[place] = found
+        for slot, window in zip(slots, windows, strict=True):
+            row, col = window.row0 // STRIDE, window.col0 // STRIDE
+            stored = self.stored.get(row, col)
+            if stored is None:
+                raise TileFault("features.missing", f"no features were kept of window {row}, {col}")
+            tokens[slot] = stored
         stacked = torch.from_numpy(tokens).to(self.segmentor.text.device)
         patches = stacked[:, 1:].transpose(1, 2).reshape(self.group, -1, side, side).contiguous()
         return Features(cls=stacked[:, 0].contiguous(), patches=patches)
@@ -132,5 +135,4 @@ class StripWindows:
 def _tokens(features: Features) -> NDArray[np.float32]:
     """``[B, tokens, C]``, the class token first."""
     rows = torch.cat([features.cls[:, None], features.patches.flatten(2).transpose(1, 2)], dim=1)
-    found: NDArray[np.float32] = rows.cpu().numpy()
-    return found
+    return np.asarray(rows.cpu().numpy())

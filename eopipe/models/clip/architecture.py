@@ -2,13 +2,13 @@
 
 open_clip's model configurations say what a model is. Served are those whose image tower is a plain vision
 transformer with a class token and whose text tower is CLIP's own; anything else is refused by the name of the
-setting that is in the way, before a weight is read.
+setting that is in the way, before a weight is read. No torch is needed: a registry and a spec name these cheaply.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from eopipe.errors import WeightsError
 
@@ -49,10 +49,14 @@ _PLAIN_TEXT: dict[str, Any] = {
     "vocab_size": 49408,
     **_PLAIN_BLOCKS,
 }
-"""What each setting must be; a missing one is so. Settings that are not listed change no forward pass."""
+"""The value that each setting must have, or be left out. Settings that are not listed change no forward pass."""
 
 HARMLESS = frozenset({"logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size"})
-"""What OpenAI's and other files hold beside the towers: no product uses it."""
+"""Tensors that OpenAI's and other files hold beside the towers: no product uses them."""
+
+AttentionKind = Literal["vanilla", "MaskCLIP", "SCLIP", "ClearCLIP", "SegEarth"]
+Gelu = Literal["quick", "exact"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +122,21 @@ class Architecture:
         }
 
 
+@dataclass(frozen=True)
+class AttentionSettings:
+    """What the last blocks of an image tower do (SegEarth-OV, arXiv 2410.01768).
+
+    Attributes:
+        kind: The attention matrix: CLIP's own, the identity, or self-self.
+        last: How many of the last blocks use it; their outputs are summed.
+        ignore_residual: Leave out the residual, ``ln_2`` and the MLP of those blocks.
+    """
+
+    kind: AttentionKind
+    last: int = 1
+    ignore_residual: bool = True
+
+
 def parse(config: Mapping[str, Any], name: str) -> Architecture:
     """Read one of open_clip's model configurations (``model_cfg``).
 
@@ -162,11 +181,11 @@ def parse(config: Mapping[str, Any], name: str) -> Architecture:
     )
 
 
-def _must_be_plain(name: str, part: str, found: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+def _must_be_plain(name: str, section: str, settings: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
     for key, needed in plain.items():
-        value = found.get(key, needed)
+        value = settings.get(key, needed)
         if value != needed and (value or needed):
-            raise _refused(name, f"{part}.{key}: {value}")
+            raise _refused(name, f"{section}.{key}: {value}")
 
 
 def _refused(name: str, why: str) -> WeightsError:

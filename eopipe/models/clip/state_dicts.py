@@ -29,26 +29,26 @@ def take_tower(
 
     Raises:
         WeightsError: The names are another library's, a tensor is missing, is of another shape, or is one that the
-            architecture does not have; tensors that no product uses are let pass by name.
+            architecture does not have; tensors that no product uses are ignored.
     """
     _must_be_open_clip(tensors, path)
     shapes = architecture.image_shapes() if which == "image" else architecture.text_shapes()
     names = _image_names(tensors) if which == "image" else _text_names(tensors)
     missing, extra = sorted(shapes.keys() - names), sorted(names.keys() - shapes)
     if missing or extra:
-        said = [f"{len(missing)} missing, such as {name}" for name in missing[:1]]
-        said += [f"{len(extra)} unknown, such as {names[name]}" for name in extra[:1]]
+        faults = [f"{len(missing)} missing, such as {name}" for name in missing[:1]]
+        faults += [f"{len(extra)} unknown, such as {names[name]}" for name in extra[:1]]
         raise WeightsError(
-            f"weights {path} are not of this architecture ({which} tower: {'; '.join(said)}); give the right one"
+            f"weights {path} are not of this architecture ({which} tower: {'; '.join(faults)}); give the right one"
         )
-    found = {name: tensors[names[name]].float() for name in shapes}
+    state = {name: tensors[names[name]].float() for name in shapes}
     for name, shape in shapes.items():
-        if found[name].shape != shape:
+        if state[name].shape != shape:
             raise WeightsError(
-                f"weights {path} are not of this architecture: {names[name]} is {_times(tuple(found[name].shape))}, "
+                f"weights {path} are not of this architecture: {names[name]} is {_times(tuple(state[name].shape))}, "
                 f"expected {_times(shape)}; give the right one"
             )
-    return found
+    return state
 
 
 def _image_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

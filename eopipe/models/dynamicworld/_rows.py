@@ -10,7 +10,7 @@ of `eopipe.models._simd`. Two more savings are exact algebra, not approximation:
   the length of an upsampled feature follows from the products of its four neighbours:
   ``|sum w_i f_i|² = sum w_i w_j f_i·f_j``.
 
-Rows are indexed at half resolution from here on, [height, width] being the half-resolution size.
+All functions below index rows at half resolution; [height, width] is the half-resolution size.
 """
 
 # ruff: noqa: PLR0913, PLR0917  (kernels take flat arrays, offsets and pitches, as BLAS does)
@@ -48,7 +48,7 @@ _depthwise = _simd.make_depthwise_run(LANES, add=False)
 _depthwise_add = _simd.make_depthwise_run(LANES, add=True)
 
 
-class Block(NamedTuple):
+class BlockWeights(NamedTuple):
     """A block's weights: ``entry`` is the skip and the first pointwise layer side by side.
 
     Pointwise: packed [panels, k, WIDE]; depthwise: [9, channels]; all flat. ``inputs`` are the channels that come
@@ -93,9 +93,9 @@ class Weights(NamedTuple):
 
     stem: Floats
     stem_bias: Floats
-    b1: Block
-    b2: Block
-    b3: Block
+    b1: BlockWeights
+    b2: BlockWeights
+    b3: BlockWeights
     side_pw: Floats
     side_pw_bias: Floats
     side_dw: Floats
@@ -133,8 +133,8 @@ def pack(arrays: Mapping[str, Floats]) -> Weights:
         taps = arrays[name + ".weight"].reshape(-1, 9).T
         return np.ascontiguousarray(taps, f4).reshape(-1), bias(name)
 
-    def block(name: str, margin: int, pitch: int) -> Block:
-        return Block(
+    def block(name: str, margin: int, pitch: int) -> BlockWeights:
+        return BlockWeights(
             arrays[f"{name}_skip.weight"].shape[1],
             margin,
             pitch,
@@ -181,13 +181,13 @@ def _pointwise(a: Floats, a0: int, k: int, b: Floats, bias: Floats, c: Floats, c
 
 @jit
 def _depthwise_row(
-    x: Floats, above: int, here: int, below: int, ldx: int, w: Floats, bias: Floats, y: Floats, y0: int, ldy: int,
+    x: Floats, above: int, centre: int, below: int, ldx: int, w: Floats, bias: Floats, y: Floats, y0: int, ldy: int,
     width: int,
 ) -> None:  # fmt: skip
     """Mish of one row of a depthwise layer; offsets point at the pixel left of the first."""
     n = bias.size
     for c in range(0, n, LANES):
-        _depthwise(x, above + c, here + c, below + c, ldx, w, c, n, bias, c, x, 0, 0, y, y0 + c, ldy, width)
+        _depthwise(x, above + c, centre + c, below + c, ldx, w, c, n, bias, c, x, 0, 0, y, y0 + c, ldy, width)
 
 
 @jit
@@ -198,7 +198,7 @@ def _ring(y: int, size: int, depth: int) -> int:
 
 @jit
 def _block_rows(
-    t: int, height: int, width: int, crop: int, x: Floats, w: Block, rings: Rings, out: Floats, out0: int
+    t: int, height: int, width: int, crop: int, x: Floats, w: BlockWeights, rings: Rings, out: Floats, out0: int
 ) -> None:  # fmt: skip
     """Take row ``t`` of the block's input, if it has one, and give row ``t - 3`` of its output, if it has one.
 
@@ -217,10 +217,10 @@ def _block_rows(
     lo, hi = _span(height, crop, margin + 2)
     left, right = _span(width, crop, margin + 2)
     if lo <= y < hi:
-        above, here, below = (_ring(y - 1, height, 4), _ring(y, height, 4), _ring(y + 1, height, 4))
+        above, centre, below = (_ring(y - 1, height, 4), _ring(y, height, 4), _ring(y + 1, height, 4))
         at = left * 2 * n + n
         _depthwise_row(
-            rings.entry, above * big + at, here * big + at, below * big + at, 2 * n,
+            rings.entry, above * big + at, centre * big + at, below * big + at, 2 * n,
             w.dw1, w.dw1_bias, rings.row, start, n, right - left,
         )  # fmt: skip
         at = (y % 3) * row + (left + 1) * n
@@ -229,10 +229,10 @@ def _block_rows(
     lo, hi = _span(height, crop, margin + 1)
     left, right = _span(width, crop, margin + 1)
     if lo <= y < hi:
-        above, here, below = (_ring(y - 1, height, 3), _ring(y, height, 3), _ring(y + 1, height, 3))
+        above, centre, below = (_ring(y - 1, height, 3), _ring(y, height, 3), _ring(y + 1, height, 3))
         at = left * n
         _depthwise_row(
-            rings.mid2, above * row + at, here * row + at, below * row + at, n,
+            rings.mid2, above * row + at, centre * row + at, below * row + at, n,
             w.dw2, w.dw2_bias, rings.row, start, n, right - left,
         )  # fmt: skip
         at = (y % 3) * row + (left + 1) * n
@@ -241,12 +241,12 @@ def _block_rows(
     lo, hi = _span(height, crop, margin)
     left, right = _span(width, crop, margin)
     if lo <= y < hi:
-        above, here, below = (_ring(y - 1, height, 3), _ring(y, height, 3), _ring(y + 1, height, 3))
+        above, centre, below = (_ring(y - 1, height, 3), _ring(y, height, 3), _ring(y + 1, height, 3))
         skip = (y % 4) * big + (left + 1) * 2 * n
         for c in range(0, n, LANES):
             at = left * n + c
             _depthwise_add(
-                rings.mid3, above * row + at, here * row + at, below * row + at, n, w.dw3, c, n, w.dw3_bias, c,
+                rings.mid3, above * row + at, centre * row + at, below * row + at, n, w.dw3, c, n, w.dw3_bias, c,
                 rings.entry, skip + c, 2 * n, out, out0 + left * ldo + c, ldo, right - left,
             )  # fmt: skip
 

@@ -61,8 +61,8 @@ class DynamicWorldRunner(Protocol):
         """Map one window.
 
         Args:
-            pixels: Reflectance * 10000 [9, h, w], bands as in `DYNAMIC_WORLD`; what lies under invalid pixels
-                is not looked at.
+            pixels: Reflectance * 10000 [9, h, w], bands as in `DYNAMIC_WORLD`; values of invalid pixels do
+                not matter.
             valid: [h, w]; where false the normalised input is 0, the value of the padding around the image.
             crop: Pixels to leave out of the result on each side, a multiple of `ALIGN`: `HALO` gives the
                 core, byte for byte as cropping would, for less work.
@@ -286,7 +286,7 @@ def load_dynamic_world(precision: str = "float32", *, device: str = "cpu") -> Dy
         The runner: the fast form for float32 on the CPU, else the torch module.
 
     Raises:
-        WeightsError: The weights are missing or not the ones meant.
+        WeightsError: The weights are missing or have another sha256.
         ValueError: Another precision.
     """
     if precision not in ("float32", "bfloat16"):

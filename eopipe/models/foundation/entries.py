@@ -1,7 +1,7 @@
-"""The foundation models that are known by name, and what can be asked of each kind of them.
+"""The foundation models that are known by name, and what each kind of them can give.
 
-Licences are as their authors state them. No source at hand states a sha256 of these files, so none is written here:
-the first use tells what it found, and a run's recipe holds it.
+Licences are as their authors state them. No source at hand states a sha256 of these files, so the entries have none:
+the first use prints it, and a run's recipe holds it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from eopipe.models.weights import WeightsEntry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.registry_entry import Kind
+    from eopipe.models.registry_entry import FoundationTask
 
 CONFIG, SAFE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 """The names that the ``transformers`` library gives to a configuration, its tensors, and the list of their parts."""
@@ -23,7 +23,7 @@ CONFIG, SAFE, INDEX = "config.json", "model.safetensors", "model.safetensors.ind
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of pictures in 0-1: those of every model here."""
 
-KINDS: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
+KINDS: Mapping[str, tuple[FoundationTask, ...]] = MappingProxyType(
     {
         "vit": ("features",),
         "dinov2": ("features",),
@@ -34,7 +34,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
         "mm-grounding-dino": ("boxes",),
     }
 )
-"""What a model may be asked for, by the ``model_type`` of its ``config.json``."""
+"""What a model can give, by the ``model_type`` of its ``config.json``."""
 
 KIRILLOV = "Kirillov et al. 2023, Segment anything, ICCV, arXiv:2304.02643"
 RAVI = "Ravi et al. 2024, SAM 2: segment anything in images and videos, arXiv:2408.00714"

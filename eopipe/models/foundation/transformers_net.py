@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 
-from eopipe.errors import PlanError, WeightsError
+from eopipe.errors import PlanError, WeightsError, one_line
 from eopipe.models.checkpoints import open_checkpoint
 from eopipe.models.foundation.resolve import Resolved, resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from types import ModuleType
 
     from torch import Tensor
 
-    from eopipe.models.registry_entry import Kind
+    from eopipe.models.registry_entry import FoundationTask
 
 _CLASSES = {
     "vit": "ViTModel",
@@ -28,35 +28,35 @@ _CLASSES = {
     "mm-grounding-dino": "MMGroundingDinoForObjectDetection",
 }
 _UNUSED = "pooler."
-"""What a ViT's file may hold beside its blocks, and features do not use."""
+"""Tensors that a ViT's file may hold beside its blocks, and that features do not use."""
 
 
 class Net:
     """A net with its weights, float32, without dropout.
 
     Args:
-        model: From `eopipe.models.foundation.resolve.resolve`; its folder is looked for again, on this machine.
-        kind: What it will be asked for.
+        model: From `eopipe.models.foundation.resolve.resolve`; its folder is searched again, on this machine.
+        kind: What it has to give.
         device: Where it runs.
         threads: Of torch while it runs on a CPU; what was set before is set again afterwards.
 
     Raises:
         PlanError: The ``transformers`` library is not installed.
-        WeightsError: The folder is not here or is another than the one resolved; a file is damaged; or the tensors
-            are not those of the architecture, all of them and no others.
+        WeightsError: The folder is missing or is another than the one resolved; a file is damaged; or the tensors are
+            not those of the architecture, all of them and no others.
     """
 
-    def __init__(self, model: Resolved, kind: Kind, *, device: str, threads: int) -> None:
-        here = resolve(model.name, kind)
-        if here.weights != model.weights:
-            files = {*here.weights, *model.weights}
-            changed = min(file for file in files if here.weights.get(file) != model.weights.get(file))
+    def __init__(self, model: Resolved, kind: FoundationTask, *, device: str, threads: int) -> None:
+        local = resolve(model.name, kind)
+        if local.weights != model.weights:
+            files = {*local.weights, *model.weights}
+            changed = min(file for file in files if local.weights.get(file) != model.weights.get(file))
             raise WeightsError(
-                f"model {model.name!r}: {here.folder.path} has another {changed.rpartition('/')[2]} than the run "
+                f"model {model.name!r}: {local.folder.path} has another {changed.rpartition('/')[2]} than the run "
                 f"began with, or only one of them has it; put the same folder here"
             )
-        self.model, self.device, self._threads = here, device, threads
-        self.module: Any = _read(here).to(device)
+        self.model, self.device, self._threads = local, device, threads
+        self.module: Any = _read(local).to(device)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -70,8 +70,27 @@ class Net:
             torch.set_num_threads(before)
 
 
+class NetModel:
+    """A model that works with one net.
+
+    Args:
+        net: With its weights.
+    """
+
+    task: ClassVar[FoundationTask]
+    """What it gives."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+
+    @classmethod
+    def load(cls, model: Resolved, *, device: str, threads: int) -> Self:
+        """Read the tensors; see `Net`."""
+        return cls(Net(model, cls.task, device=device, threads=threads))
+
+
 def _read(model: Resolved) -> Any:
-    """The net; transformers is given values, so that it looks for no file and fetches none.
+    """The net; transformers receives values, so that it opens no file and fetches none.
 
     Raises:
         PlanError: It is not installed.
@@ -84,23 +103,23 @@ def _read(model: Resolved) -> Any:
     state = _tensors(model)
     try:
         with _quiet(library):
-            net, told = kind.from_pretrained(
+            net, report = kind.from_pretrained(
                 None,
                 config=kind.config_class.from_dict(config),
                 state_dict=state,
                 dtype=torch.float32,
-                ignore_mismatched_sizes=True,  # told below, in one line
+                ignore_mismatched_sizes=True,  # refused below, in one line
                 output_loading_info=True,
                 local_files_only=True,
                 **options,
             )
     except Exception as error:  # the library raises its own kinds, for a configuration that it cannot build too
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        reason = one_line(f"{type(error).__name__}: {error}", 200)
         raise WeightsError(
             f"model {model.name!r}: transformers {library.__version__} cannot build {kind.__name__} of "
-            f"{model.folder.path} ({said}); get the folder again"
+            f"{model.folder.path} ({reason}); get the folder again"
         ) from error
-    _must_fit(model, kind.__name__, told)
+    _must_fit(model, kind.__name__, report)
     return net.eval()
 
 
@@ -110,32 +129,28 @@ def _tensors(model: Resolved) -> dict[str, Tensor]:
     return {name: tensor for file in files for name, tensor in file.items()}
 
 
-def _must_fit(model: Resolved, kind: str, told: dict[str, Any]) -> None:
-    """The library fills what is missing at random and goes on; that is never a map.
+def _must_fit(model: Resolved, kind: str, report: dict[str, Any]) -> None:
+    """Refuse tensors that do not fit: the library would fill what is missing at random and go on.
 
     Raises:
         WeightsError: A tensor is missing, unknown or misshapen.
     """
     wrong = {
-        "missing": told["missing_keys"],
-        "unknown": [name for name in told["unexpected_keys"] if not name.startswith(_UNUSED)],
-        "of another shape": [name for name, *_ in told["mismatched_keys"]],
+        "missing": report["missing_keys"],
+        "unknown": [name for name in report["unexpected_keys"] if not name.startswith(_UNUSED)],
+        "of another shape": [name for name, *_ in report["mismatched_keys"]],
     }
-    said = [f"{len(names)} {what}, such as {_first(names)}" for what, names in wrong.items() if names]
-    if said:
+    faults = [f"{len(names)} {fault}, such as {min(names)}" for fault, names in wrong.items() if names]
+    if faults:
         raise WeightsError(
-            f"model {model.name!r}: the tensors of {model.folder.path} are not those of {kind}: {'; '.join(said)}; "
+            f"model {model.name!r}: the tensors of {model.folder.path} are not those of {kind}: {'; '.join(faults)}; "
             f"get the folder again"
         )
 
 
-def _first(names: Iterable[str]) -> str:
-    return min(names)
-
-
 def _transformers(name: str) -> ModuleType:
     try:
-        import transformers  # noqa: PLC0415  (it takes seconds: only who runs a model waits for it)
+        import transformers  # noqa: PLC0415  (it takes seconds: only a run of a model waits for it)
     except ImportError as error:
         raise PlanError(f"model {name!r} needs the transformers library: pip install 'eopipe[change]'") from error
     return transformers
@@ -143,7 +158,7 @@ def _transformers(name: str) -> ModuleType:
 
 @contextmanager
 def _quiet(library: ModuleType) -> Iterator[None]:
-    """The library draws bars and reports on standard error; what came of it is told in one line."""
+    """The library draws bars and reports on standard error; an error tells the outcome in one line."""
     logs = library.utils.logging
     level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
     logs.set_verbosity(logs.CRITICAL)

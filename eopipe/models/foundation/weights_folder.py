@@ -1,7 +1,7 @@
-"""The folder of a model: where it is, that it is whole, and that nothing in it is a program.
+"""The folder of a model: where it is, whether it is whole, and the refusal of programs in it.
 
 A model of the ``transformers`` library is a folder: ``config.json``, ``model.safetensors`` (or its parts and their
-index), what prepares its pictures, and a detector's ``tokenizer.json``. It is looked for in the user's folder
+index), what prepares its pictures, and a detector's ``tokenizer.json``. It is searched in the user's folder
 (``EOPIPE_WEIGHTS``, by OWNER/NAME), then in the Hugging Face cache, and only then fetched, file by file at one
 revision: safetensors and json, never a pickle and never code.
 """
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
 from eopipe.models.foundation.entries import CONFIG, INDEX, SAFE
-from eopipe.models.weights import quiet_hub, users_folder, where
+from eopipe.models.weights import fetch_from_hub, users_folder, where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TOKENS = "tokenizer.json"
 PICTURES = "preprocessor_config.json", "processor_config.json"
-"""What says how pictures are prepared, first choice first."""
+"""Files that state how pictures are prepared, first choice first."""
 
 _PICKLED = "pytorch_model.bin"
 _HEADER = 100 << 20
@@ -67,8 +67,8 @@ class Folder:
         """
         for name in PICTURES:
             if name in self.others:
-                found = read_json(self.path / name)
-                return found.get("image_processor", found)  # type: ignore[no-any-return]  # JSON
+                document = read_json(self.path / name)
+                return document.get("image_processor", document)  # type: ignore[no-any-return]  # JSON
         return {}
 
 
@@ -113,19 +113,19 @@ def find_repository(hub: str, name: str) -> Folder | None:
     Raises:
         WeightsError: It is in the user's folder, and is not whole (`open_folder`).
     """
-    own = users_folder()
-    if own is not None and (own / hub).is_dir():
-        return open_folder(own / hub, name)
+    folder = users_folder()
+    if folder is not None and (folder / hub).is_dir():
+        return open_folder(folder / hub, name)
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  (most runs need no hub)
 
     cached = try_to_load_from_cache(hub, CONFIG)
     if not isinstance(cached, str):
         return None
-    kept = Path(cached).parent
+    path = Path(cached).parent
     try:
-        return open_folder(kept, name, revision=kept.name)
+        return open_folder(path, name, revision=path.name)
     except WeightsError:
-        return None  # begun and not ended: the rest is fetched, or its absence told
+        return None  # fetched in part only: the rest is fetched, or an error says what is missing
 
 
 def fetch_repository(hub: str, name: str) -> Folder:
@@ -136,19 +136,19 @@ def fetch_repository(hub: str, name: str) -> Folder:
         name: The model's, for people.
 
     Raises:
-        WeightsError: It cannot be had: what to put where.
+        WeightsError: It cannot be fetched; which files to put where.
     """
     remedy = f"put {CONFIG}, {SAFE} and what lies beside them into {hub} in {where()} (from huggingface.co/{hub})"
-    kept = _download(hub, CONFIG, None, name, remedy)
-    assert kept is not None, "required"
-    revision, path = kept.parent.name, kept.parent
+    config = _download(hub, CONFIG, None, name, remedy)
+    assert config is not None, "required"
+    revision, path = config.parent.name, config.parent
     if _download(hub, SAFE, revision, name, None) is None:
         if _download(hub, INDEX, revision, name, None) is None:
             raise WeightsError(
                 f"model {name!r}: huggingface.co/{hub} has no {SAFE}, and pickles are not read: {_converted(remedy)}"
             )
-        for part in _parts(path / INDEX, name):
-            _download(hub, part, revision, name, remedy)
+        for file in _listed(path / INDEX, name):
+            _download(hub, file, revision, name, remedy)
     for file in (*PICTURES, TOKENS):
         _download(hub, file, revision, name, None)
     return open_folder(path, name, revision=revision)
@@ -161,21 +161,21 @@ def read_json(file: Path) -> dict[str, Any]:
         WeightsError: It is none.
     """
     try:
-        found = json.loads(file.read_text("utf-8"))
+        document = json.loads(file.read_text("utf-8"))
     except (ValueError, OSError) as error:
         raise WeightsError(f"{file} is no JSON ({error}); get the file again") from error
-    if not isinstance(found, dict):
-        raise WeightsError(f"{file} holds a {type(found).__name__}, no JSON object; get the file again")
-    return found
+    if not isinstance(document, dict):
+        raise WeightsError(f"{file} holds a {type(document).__name__}, no JSON object; get the file again")
+    return document
 
 
 def _code_in(config: Mapping[str, Any]) -> str | None:
-    """The first key, here or below, that would have more fetched than what is checked."""
+    """The first key, at any depth, that would have more fetched than what is checked."""
     for key, value in config.items():
         if key in _CODE and value:
             return key
-        if isinstance(value, dict) and (found := _code_in(value)) is not None:
-            return found
+        if isinstance(value, dict) and (inner := _code_in(value)) is not None:
+            return inner
     return None
 
 
@@ -184,11 +184,11 @@ def _tensors(path: Path, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if (path / SAFE).is_file():
         return (SAFE,), ()
     if (path / INDEX).is_file():
-        parts = _parts(path / INDEX, name)
-        gone = [part for part in parts if not (path / part).is_file()]
-        if gone:
-            raise WeightsError(f"model {name!r}: there is no {path / gone[0]}, which {INDEX} names; get the file")
-        return parts, (INDEX,)
+        files = _listed(path / INDEX, name)
+        missing = [file for file in files if not (path / file).is_file()]
+        if missing:
+            raise WeightsError(f"model {name!r}: there is no {path / missing[0]}, which {INDEX} names; get the file")
+        return files, (INDEX,)
     if (path / _PICKLED).is_file():
         raise WeightsError(
             f"model {name!r}: {path / _PICKLED} is a pickle, which can run code, and is not read: "
@@ -197,14 +197,15 @@ def _tensors(path: Path, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     raise WeightsError(f"model {name!r}: there is no {path / SAFE}; put it there")
 
 
-def _parts(index: Path, name: str) -> tuple[str, ...]:
-    files = read_json(index).get("weight_map")
-    if not isinstance(files, dict) or not files:
+def _listed(index: Path, name: str) -> tuple[str, ...]:
+    """Files of tensors that an index lists."""
+    file_of = read_json(index).get("weight_map")
+    if not isinstance(file_of, dict) or not file_of:
         raise WeightsError(f"model {name!r}: {index} has no weight_map; get the file again")
-    parts = tuple(sorted(set(map(str, files.values()))))
-    if any(Path(part).name != part or not part.endswith(".safetensors") for part in parts):
+    files = tuple(sorted(set(map(str, file_of.values()))))
+    if any(Path(file).name != file or not file.endswith(".safetensors") for file in files):
         raise WeightsError(f"model {name!r}: {index} names files that are no safetensors beside it; refused")
-    return parts
+    return files
 
 
 def _numbers(file: Path) -> int:
@@ -213,7 +214,7 @@ def _numbers(file: Path) -> int:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
             header = json.loads(opened.read(min(length, _HEADER)))
-        return sum(math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__")
+        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
     except (ValueError, KeyError, TypeError, AttributeError, OSError, struct.error) as error:
         raise WeightsError(f"weights {file} are damaged or no safetensors file ({error}); get it again") from error
 
@@ -223,24 +224,17 @@ def _converted(remedy: str) -> str:
 
 
 def _download(hub: str, file: str, revision: str | None, name: str, remedy: str | None) -> Path | None:
-    """One file through the hub's cache; None: the hub says that there is none, and no remedy is given.
+    """One file through the hub's cache; None: the hub has no such file, and no remedy is given.
 
     Raises:
-        WeightsError: The file cannot be had.
+        WeightsError: The file cannot be fetched.
     """
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415  (most runs need no hub)
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415
-
+    reason = "no such file there"
     try:
-        with quiet_hub():
-            return Path(hf_hub_download(hub, file, revision=revision))
-    except LocalEntryNotFoundError:
-        said = "no connection, or HF_HUB_OFFLINE is set"
-    except EntryNotFoundError:
-        if remedy is None:
-            return None
-        said = "no such file there"
-    except Exception as error:  # noqa: BLE001  (the hub's HTTP library raises its own kinds)
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        path = fetch_from_hub(hub, file, revision=revision)
+        if path is not None or remedy is None:
+            return path
+    except ConnectionError as error:
+        reason = str(error)
     put = remedy or f"put the folder {hub} into {where()}"
-    raise WeightsError(f"model {name!r}: {file} is not here and huggingface.co/{hub} gives none ({said}): {put}")
+    raise WeightsError(f"model {name!r}: {file} is not here and huggingface.co/{hub} gives none ({reason}): {put}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Concept:
-    """One thing that the net tells apart.
+    """A kind of land cover that the net tells apart.
 
     Attributes:
         key: Dynamic World's name.

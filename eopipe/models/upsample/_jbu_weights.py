@@ -1,4 +1,4 @@
-"""Arranges a joint bilateral upsampler's published weights (spec 01 §4.3) for the kernels: `_jbu_layout.Stage`."""
+"""Arranges a joint bilateral upsampler's published weights for the kernels: `_jbu_layout.StageWeights`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eopipe.models.upsample._jbu_layout import KEY_ROWS, Stage
+from eopipe.models.upsample._jbu_layout import KEY_ROWS, StageWeights
 from eopipe.models.upsample.jbu import MIXING
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _tiles(weight: NDArray[np.float64], bias: NDArray[np.float64], rows: int) ->
     return np.ascontiguousarray(packed, np.float32).reshape(-1)
 
 
-def pack(arrays: Mapping[str, Floats], prefix: str) -> Stage:
+def pack(arrays: Mapping[str, Floats], prefix: str) -> StageWeights:
     """Arrange one stage.
 
     Args:
@@ -46,7 +46,7 @@ def pack(arrays: Mapping[str, Floats], prefix: str) -> Stage:
     sigma = float(arrays[f"{prefix}.sigma_spatial"])
     line = np.linspace(-1, 1, side)
     spatial = np.exp(-(line[:, None] ** 2 + line**2) / (2 * sigma**2))
-    return Stage(
+    return StageWeights(
         (side - 1) // 2,
         layer("range_proj.0", KEY_ROWS),
         layer("range_proj.3", KEY_ROWS, temperature**0.5),

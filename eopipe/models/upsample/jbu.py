@@ -1,6 +1,6 @@
 """Learned joint bilateral upsampling: FeatUp's ``jbu_stack`` and SimFeatUp's ``jbu_one``, as published.
 
-Sources: FeatUp (Fu et al., arXiv 2403.10516), SimFeatUp (Li et al., arXiv 2410.01768); spec 01 §4.1-4.3. A stage
+Sources: FeatUp (Fu et al., arXiv 2403.10516), SimFeatUp (Li et al., arXiv 2410.01768). A stage
 doubles the resolution: it resizes its source bicubically and filters it with weights that every pixel makes for
 itself from the guidance image. ``jbu_stack`` has four stages of radius 3 with weights of their own; ``jbu_one``
 applies one stage of radius 5 again and again. A 1x1 convolution at full resolution ends both.
@@ -45,8 +45,8 @@ class Pointwise(nn.Conv2d):
         return out.view(*out.shape[:2], *x.shape[2:])
 
 
-class Stage(nn.Module):
-    """One doubling (spec 01 §4.1).
+class JBUStage(nn.Module):
+    """One doubling.
 
     Args:
         radius: Reach of the filter; it has (2*radius + 1)² taps.
@@ -127,30 +127,29 @@ class Stage(nn.Module):
 
 
 class JBU(nn.Module):
-    """The whole upsampler, with the published checkpoints' state-dict names (spec 01 §4.3).
+    """The whole upsampler, with the published checkpoints' state-dict names.
 
     It is in evaluation mode when made. `train` turns its dropouts on (0.1 on the key channels, 0.1 on the filter's
-    hidden channels, 0.2 before the last convolution), for training.
+    hidden channels, 0.2 before the last convolution), for training. Scripts that build the published segmentor
+    without its evaluation loop leave them on, with a fresh mask a call.
 
     Args:
         name: ``jbu_one`` or ``jbu_stack``.
         channels: C of the features; the last convolution's.
-        train_mode: Leave the dropouts on, with a fresh mask a call. Scripts that build the published segmentor
-            without its evaluation loop do so unawares (spec 01 §4.6); this mimics them.
     """
 
-    def __init__(self, name: str, channels: int, *, train_mode: bool = False) -> None:
+    def __init__(self, name: str, channels: int) -> None:
         super().__init__()
         self.name = name
         self.channels = channels
         if name == "jbu_one":
-            self.up = Stage(RADIUS[name])
+            self.up = JBUStage(RADIUS[name])
         else:
-            self.up1, self.up2, self.up3, self.up4 = (Stage(RADIUS[name]) for _ in range(4))
+            self.up1, self.up2, self.up3, self.up4 = (JBUStage(RADIUS[name]) for _ in range(4))
         self.fixup_proj = nn.Sequential(nn.Dropout2d(0.2), Pointwise(channels, channels))
-        self.train(train_mode)
+        self.eval()
 
-    def stages(self, ratio: int) -> list[Stage]:
+    def stages(self, ratio: int) -> list[JBUStage]:
         """The stages that take a patch to ``ratio`` pixels, in order.
 
         Args:

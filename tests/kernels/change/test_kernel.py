@@ -130,7 +130,7 @@ def test_strips_cannot_be_seen(scene, colours):
         at = np.s_[..., left : left + SIDE]
         box, wanted = PixelBox(0, left, CELL, left + CELL), np.zeros((SIDE, SIDE), bool)
         wanted[HALO + 5 :, HALO + 5 :] = True
-        part = kernel(pixels[at], valid[at], box, StripContext(statistics=told, wanted=wanted)).arrays
+        part = kernel(pixels[at], valid[at], box, StripContext(statistics=told, inside=wanted)).arrays
         for name, array in part.items():
             np.testing.assert_array_equal(array, whole[name][:, left : left + CELL])
 

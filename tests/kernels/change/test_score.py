@@ -36,7 +36,7 @@ def test_what_is_no_threshold_is_one_line(at):
 def test_the_kernel_cuts_where_it_is_told_and_says_so():
     kernel = create(SpectralOptions(), resolution=10)
     assert isinstance(kernel, Rethresholding)
-    other = kernel.at(130).at(60)
+    other = kernel.with_threshold(130).with_threshold(60)
     names = {spec.name: spec.long_name for spec in other.info.arrays}
     assert names.pop("change") == "change of construction, from 60 hundredths of the threshold on"
     assert names.items() <= {spec.name: spec.long_name for spec in kernel.info.arrays}.items()

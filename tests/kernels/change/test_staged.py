@@ -206,7 +206,7 @@ def test_what_nobody_sees_is_not_looked_at(cheap):
     wanted[HALO : HALO + 100, HALO : HALO + 100] = True
     all_of_it = kernel(pixels[:, :, *at], valid[:, *at], box)
     before = kernel._stages.runs
-    some = kernel(pixels[:, :, *at], valid[:, *at], box, StripContext(wanted=wanted))
+    some = kernel(pixels[:, :, *at], valid[:, *at], box, StripContext(inside=wanted))
     assert kernel._stages.runs - before == 4
     for name, array in some.arrays.items():
         np.testing.assert_array_equal(array[:100, :100], all_of_it.arrays[name][:100, :100], err_msg=name)
@@ -271,7 +271,7 @@ def test_what_it_is():
         ({"instantiation": "pixels-mini", "comparer": "sam-vit-h"}, "gives point-masks, no features"),
         (
             {"instantiation": "pixels-mini", "precision": "auto"},
-            "kernel.precision: unknown key; this instantiation's",
+            "kernel.precision: unknown key; change with these options has instantiation",
         ),
         ({"instantiation": "pixel-mini"}, "did you mean 'pixels-mini'?"),
     ],

@@ -29,8 +29,8 @@ from eopipe.kernels.change.stages.pair import RGB, UNOBSERVED_COLOUR, BandStretc
 from eopipe.kernels.change.stages.propose.felzenszwalb import PixelProposer
 from eopipe.kernels.change.stages.propose.sam import generate, point_grid
 from eopipe.kernels.land_cover import BANDS
-from eopipe.kernels.ovss.mini_options import DenseOptions
-from eopipe.kernels.ovss.taught_vocabulary import asked
+from eopipe.kernels.ovss.options import DenseOptions
+from eopipe.kernels.ovss.taught_vocabulary import TaughtVocabulary
 from eopipe.models.dynamicworld.net import TorchDynamicWorld, load_dynamic_world
 from eopipe.models.foundation.features import FeatureModel
 from eopipe.models.foundation.masks import PointMaskModel
@@ -116,7 +116,7 @@ def test_identifiers_inside_the_package():
     np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
     mini = embedded.MiniIdentifier.resolve(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
     assert mini.shape == (3, 64, 64)
-    labels = asked(DenseOptions(model="mini", prompts=prompts)).names
+    labels = TaughtVocabulary.read(DenseOptions(model="mini", prompts=prompts)).names
     assert labels == ("houses", "wood", "other")
     assert (mini >= 0).all()
     assert mini.std() > 0.01

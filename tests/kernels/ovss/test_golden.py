@@ -6,11 +6,12 @@ import torch
 
 from eopipe.kernels.ovss.class_scores import classify
 from eopipe.kernels.ovss.segmentor import Segmentor, segment_image
-from eopipe.models.clip.vision import AttentionSettings, DenseEncoder
-from eopipe.models.upsample.bilinear import Bilinear
+from eopipe.models.clip.architecture import AttentionSettings
+from eopipe.models.clip.vision import DenseEncoder
 from eopipe.models.upsample.jbu import JBU
 from eopipe.models.upsample.jbu_cpu import JBUCpu
 from eopipe.models.upsample.jbu_torch import JBUTorch
+from eopipe.models.upsample.protocol import Bilinear
 from tests.support.paths import golden, needs_shared
 
 pytestmark = needs_shared

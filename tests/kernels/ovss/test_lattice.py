@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eopipe.grid import PixelBox
-from eopipe.kernels.ovss.windows import lay_windows
+from eopipe.kernels.ovss.segmentor import lay_windows
 from eopipe.kernels.protocol import StripContext
 from tests.support.ovss import kernel
 from tests.support.paths import needs_shared
@@ -93,9 +93,7 @@ def test_windows_without_a_valid_pixel_are_left_out(world, tmp_path, monkeypatch
     holed = valid.copy()
     holed[PixelBox(-223, 337, 64, 1300).slices(WORLD)[0].stop :] = False  # nothing from row 64 on
     seen = []
-    monkeypatch.setattr(
-        type(ovss._segmentor.encoder), "__call__", counting(type(ovss._segmentor.encoder).__call__, seen)
-    )
+    monkeypatch.setattr(type(ovss._net.encoder), "__call__", counting(type(ovss._net.encoder).__call__, seen))
     found = call(ovss, (np.where(holed, pixels, 0), holed), box)
     assert (found.arrays["label"][64:] == 0).all()
     assert (found.arrays["label"][:64] > 0).all()
@@ -117,13 +115,13 @@ def test_windows_that_nobody_will_see_are_left_out(world, tmp_path, monkeypatch)
     ovss = kernel(tmp_path)
     box = PixelBox(0, 600, 192, 936)
     full = call(ovss, world, box).arrays
-    wanted = np.zeros(box.pad(223).shape, bool)
+    inside = np.zeros(box.pad(223).shape, bool)
     part = PixelBox(20, 700, 90, 760)
-    wanted[part.slices(box.pad(223))] = True
+    inside[part.slices(box.pad(223))] = True
     seen = []
-    tower = type(ovss._segmentor.encoder)
+    tower = type(ovss._net.encoder)
     monkeypatch.setattr(tower, "__call__", counting(tower.__call__, seen))
-    found = call(ovss, world, box, wanted=wanted).arrays
+    found = call(ovss, world, box, inside=inside).arrays
     for name, array in found.items():
         np.testing.assert_array_equal(array[part.slices(box)], full[name][part.slices(box)])
     assert len(seen) == 2 * 2  # the windows that touch the part

@@ -9,9 +9,9 @@ import torch
 
 from eopipe.engine.output.recipe import tile_recipe
 from eopipe.grid import Grid, PixelBox
-from eopipe.kernels.ovss.kernel import Ovss, create
+from eopipe.kernels.ovss.kernel import OvssKernel, create
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.protocol import StripContext
 from eopipe.models.clip.entries import ALIGNEARTH
 from eopipe.spec import SourceSpec
@@ -50,7 +50,7 @@ def scores(ovss, world, look):
                 continue
             ys, xs = window.slices(outer)
             seen = look(pixels[:, ys, xs], valid[ys, xs])
-            logits = ovss._segmentor(torch.from_numpy(seen.astype(np.float32))[None])[0].numpy()
+            logits = ovss._net(torch.from_numpy(seen.astype(np.float32))[None])[0].numpy()
             total[part.slices(BOX)] += logits[part.slices(window)]
             count[part.slices(BOX)] += 1
     assert (count == 4).all()
@@ -124,14 +124,14 @@ def test_finer_pixels_are_averaged_before_the_classes_are_decided(tmp_path, worl
 
 def test_radar_is_shown_as_its_picture(tmp_path, world):
     """AlignEarth's settings on a small tower: decibels, clipped as stated, VV alone in all three channels."""
-    checked = Options(**options(tmp_path, channels="vv", stretch="auto"))
+    checked = OvssOptions(**options(tmp_path, channels="vv", stretch="auto"))
     model = OvssModel.resolve(checked)
     entry = replace(model.clip.entry, modality="sar", attention=ALIGNEARTH)
-    ovss = Ovss(replace(model, clip=replace(model.clip, entry=entry)), factor=1)
+    ovss = OvssKernel(replace(model, clip=replace(model.clip, entry=entry)), factor=1)
     ovss.load(device="cpu", threads=1)
     assert ovss.info.inputs.modality == "sar"
     assert ovss.info.inputs.bands == ("vv",)
-    assert (ovss._segmentor.encoder.attention.kind, ovss._segmentor.encoder.attention.last) == ("SCLIP", 2)
+    assert (ovss._net.encoder.attention.kind, ovss._net.encoder.attention.last) == ("SCLIP", 2)
     pixels, valid = world
     decibels = (pixels[:1] / 100 - 32).astype(np.float32)
     mean, std = np.array(entry.mean)[:, None, None], np.array(entry.std)[:, None, None]
@@ -156,7 +156,7 @@ def test_where_files_lie_is_no_part_of_the_recipe_but_what_they_hold_is(tmp_path
             document = json.loads(config.read_text())
             document["model_cfg"]["quick_gelu"] = not document["model_cfg"].get("quick_gelu", False)
             config.write_text(json.dumps(document))
-        info = create(Options(**given), resolution=10.0).info
+        info = create(OvssOptions(**given), resolution=10.0).info
         grid = Grid("EPSG:32632", 10.0)
         source = SourceSpec(catalog="collection.json", collections=["c"], datetime="2020")
         recipes.append(tile_recipe(info=info, grid=grid, tile=512, source=source, threads=1))

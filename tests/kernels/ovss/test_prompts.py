@@ -2,13 +2,13 @@ import pytest
 from pydantic import ValidationError
 
 from eopipe.errors import PlanError
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.picture import normalise, optical_picture, stretch_of
 from eopipe.kernels.ovss.prompts import Vocabulary, parse_prompts, parse_text
 
 
 def test_codes_follow_the_order_and_synonyms_their_class():
-    options = Options(model="m", prompts={"water": ["water", "river"], "forest": None, "built": "a  house"})
+    options = OvssOptions(model="m", prompts={"water": ["water", "river"], "forest": None, "built": "a  house"})
     vocabulary = options.vocabulary
     assert vocabulary.queries == ("water", "river", "forest", "a house")
     assert vocabulary.query_class == (0, 0, 1, 2)
@@ -19,8 +19,8 @@ def test_codes_follow_the_order_and_synonyms_their_class():
 
 
 def test_a_frozen_run_keeps_the_order():
-    options = Options(model="m", prompts={"z": None, "a": ["b", "c"]}, threshold=0.3, background="z")
-    again = Options.model_validate(options.complete())
+    options = OvssOptions(model="m", prompts={"z": None, "a": ["b", "c"]}, threshold=0.3, background="z")
+    again = OvssOptions.model_validate(options.complete())
     assert again == options
     assert again.vocabulary.names == ("z", "a")
 
@@ -73,7 +73,7 @@ def test_wrong_prompts_are_one_line(prompts, said):
 )
 def test_wrong_options_are_named(options, said):
     with pytest.raises(ValidationError, match=said):
-        Options(model="m", prompts={"water": None}, **options)
+        OvssOptions(model="m", prompts={"water": None}, **options)
 
 
 def test_prompts_as_people_type_them():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eopipe.grid import PixelBox
-from eopipe.kernels.ovss.windows import lay_windows
+from eopipe.kernels.ovss.segmentor import lay_windows
 from tests.support.paths import golden, needs_shared
 
 

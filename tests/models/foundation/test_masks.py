@@ -100,7 +100,7 @@ def test_pieces_change_nothing_and_are_smaller_than_a_batch(models, monkeypatch,
 
 
 def test_the_picture_is_encoded_once(models, monkeypatch):
-    net = models["sam"]._segmenter._net.module
+    net = models["sam"]._net.module
     seen = []
     encode = net.get_image_embeddings
     monkeypatch.setattr(net, "get_image_embeddings", lambda pixels: seen.append(pixels.shape) or encode(pixels))
@@ -182,5 +182,5 @@ def test_boxes_are_the_librarys_with_one_mask_each(boxer, nets, monkeypatch):
 
 
 def test_no_boxes_are_no_masks_and_the_encoder_rests(boxer, monkeypatch):
-    monkeypatch.setattr(boxer._segmenter._net, "module", None)
+    monkeypatch.setattr(boxer._net, "module", None)
     assert boxer(tiny.picture(20, 30), np.zeros((0, 4))).shape == (0, 20, 30)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from eopipe.kernels.change.dynamicearth.combinations import Instantiation
-    from eopipe.kernels.ovss.common_options import Prompts
+    from eopipe.kernels.ovss.options import Prompts
 
 _OF_WORDS = ("background", "resize", "upsampler", "upsampler_checkpoint")
 """Options of an identifier of words."""

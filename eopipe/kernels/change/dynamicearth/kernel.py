@@ -140,11 +140,11 @@ class StagedChange(ChangeKernel):
             cells = CellCache(self._net(), self._prompts, pixels, valid, outer, statistics, dict(carry.cells))
         strip = StripPictures(self._stages, pixels, valid, outer, statistics, cells)
         return map_strip(
-            strip, box, combination=self._assembly.combination, area=context.wanted, carry=carry,
+            strip, box, combination=self._assembly.combination, area=context.inside, carry=carry,
             threshold=self._threshold,
         )  # fmt: skip
 
-    def at(self, threshold: int) -> StagedChange:
+    def with_threshold(self, threshold: int) -> StagedChange:
         """The same kernel with another threshold; see :class:`eopipe.kernels.protocol.Rethresholding`.
 
         Raises:

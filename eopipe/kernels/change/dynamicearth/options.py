@@ -11,7 +11,7 @@ from eopipe.kernels.change.dynamicearth.combinations import Instantiation, insta
 from eopipe.kernels.change.dynamicearth.fitting import refuse_misfits
 from eopipe.kernels.change.prompt_classes import TeacherClasses, refuse_unknown_prompts
 from eopipe.kernels.change.stages.settings import BACKGROUND, NONE, SEGEARTH_OV, SPECTRAL
-from eopipe.kernels.ovss.common_options import Finite, Prompts  # noqa: TC001  (pydantic reads annotations)
+from eopipe.kernels.ovss.options import Finite, Prompts  # noqa: TC001  (pydantic reads annotations)
 
 Phrases = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from eopipe.grid import PixelBox
     from eopipe.kernel_info import KernelInfo
     from eopipe.kernels.change.prompt_classes import PromptClasses
-    from eopipe.kernels.protocol import Result
-    from eopipe.kernels.statistics import Stage
+    from eopipe.kernels.protocol import Result, StatisticsStage
     from eopipe.models.dynamicworld.net import DynamicWorldRunner
 
 
@@ -49,7 +48,7 @@ class ChangeKernel:
         """What the kernel is."""
         return self._info
 
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[StatisticsStage, ...]:
         """Shift (if dates are registered); levels and scores where colours are compared."""
         shift = [ShiftStage()] if self._registration else []
         if self._prompts is None:
@@ -62,7 +61,7 @@ class ChangeKernel:
             self._runner = load_dynamic_world(device=device)
         self._loaded = (device, threads)
 
-    def again(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
+    def recompute(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
         """Arrays of a box as they were stored, with ``change`` as this threshold makes it, and its regions."""
         return rethresholded(arrays, box, self._threshold)
 

@@ -23,7 +23,7 @@ from eopipe.kernels.change.score import UNOBSERVED, change_of, check_threshold, 
 from eopipe.kernels.change.spectral.base import ChangeKernel
 from eopipe.kernels.change.spectral.cell import CELL_BYTES, HALO, compare_cell
 from eopipe.kernels.land_cover import BANDS, CLASSES
-from eopipe.kernels.ovss.common_options import Prompts  # noqa: TC001  (pydantic reads annotations)
+from eopipe.kernels.ovss.options import Prompts  # noqa: TC001  (pydantic reads annotations)
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import locate, sha256_of
@@ -110,7 +110,7 @@ class SpectralChange(ChangeKernel):
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext = ALONE
     ) -> Result:
         """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
-        outer, area, statistics = box.pad(HALO), context.wanted, context.statistics
+        outer, area, statistics = box.pad(HALO), context.inside, context.statistics
         out = {spec.name: np.full(box.shape, spec.nodata, np.uint8) for spec in self._info.arrays}
         registration = RegistrationSums()
         mapped = valid[0] if area is None else valid[0] & area
@@ -129,7 +129,7 @@ class SpectralChange(ChangeKernel):
         objects = changed_regions(out, box, None if area is None else area[box.slices(outer)])
         return Result(out, objects, figures=registration.sums)
 
-    def at(self, threshold: int) -> SpectralChange:
+    def with_threshold(self, threshold: int) -> SpectralChange:
         """The same kernel with another threshold; see :class:`eopipe.kernels.protocol.Rethresholding`."""
         return SpectralChange(self._options, self._prompts, threshold=check_threshold(threshold))
 

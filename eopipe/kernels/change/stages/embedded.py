@@ -14,9 +14,9 @@ import torch
 
 from eopipe.kernels.change.stages.protocols import ChangeStage, Encoder, Identifier, refused_prompts
 from eopipe.kernels.ovss.class_scores import class_scores
-from eopipe.kernels.ovss.mini_options import DenseOptions
-from eopipe.kernels.ovss.mixture_cosines import Mixing
-from eopipe.kernels.ovss.taught_vocabulary import asked as taught_queries
+from eopipe.kernels.ovss.mini_kernel import MixtureCosines
+from eopipe.kernels.ovss.options import DenseOptions
+from eopipe.kernels.ovss.taught_vocabulary import TaughtVocabulary
 from eopipe.models.dynamicworld.net import TorchDynamicWorld, load_dynamic_world, normalise
 from eopipe.models.mini import words
 from eopipe.models.mini.runner import load_mini
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from eopipe.kernels.change.prompt_classes import PromptClasses
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
-    from eopipe.kernels.ovss.common_options import Prompts
-    from eopipe.kernels.ovss.taught_vocabulary import Asked
+    from eopipe.kernels.ovss.options import Prompts
     from eopipe.models.mini.runner import MiniRunner
     from eopipe.models.registry_entry import ModelEntry
 
@@ -138,7 +137,7 @@ class MiniIdentifier(ChangeStage[Identifier]):
 
     PIXEL_BYTES: ClassVar[int] = MINI_PIXEL_BYTES
 
-    queries: Asked
+    queries: TaughtVocabulary
 
     @classmethod
     def resolve(cls, prompts: Prompts) -> MiniIdentifier:
@@ -148,7 +147,7 @@ class MiniIdentifier(ChangeStage[Identifier]):
             SpecError: mini does not take them.
         """
         with refused_prompts("mini"):
-            queries = taught_queries(DenseOptions(model=MINI.name, prompts=prompts))
+            queries = TaughtVocabulary.read(DenseOptions(model=MINI.name, prompts=prompts))
         return cls(
             queries=queries,
             bands=MINI.bands,
@@ -161,7 +160,7 @@ class MiniIdentifier(ChangeStage[Identifier]):
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Identifier:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`; ``[1 + prompts, H, W]``."""
         net, bands = load_mini(MINI, device=device), stretch.index(MINI.bands)
-        mixing = Mixing(words.concept_vectors(), self.queries.text, sharpness=MINI.sharpness)
+        mixing = MixtureCosines(words.concept_vectors(), self.queries.text, sharpness=MINI.sharpness)
         scale = float(DenseOptions.model_fields["scale"].default)
         background = self.queries.background
         assert background is not None, "background: auto always makes one"

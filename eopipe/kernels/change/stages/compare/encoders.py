@@ -12,9 +12,10 @@ import torch
 from eopipe.kernels.change.stages.pair import RGB
 from eopipe.kernels.change.stages.protocols import ChangeStage, Encoder, of_models
 from eopipe.kernels.ovss.picture import normalise
-from eopipe.models.clip.load import CONFIG, FOLDER, HUB, load_encoder, resolve_model
+from eopipe.models.clip.load import CONFIG, load_encoder, resolve_model
 from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import is_foundation, resolve
+from eopipe.models.weights import FOLDER, HUB
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

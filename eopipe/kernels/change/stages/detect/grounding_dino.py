@@ -14,7 +14,7 @@ from eopipe.kernels.change.masks.overlap import box_nms
 from eopipe.kernels.change.masks.proposals import DATES, Proposals
 from eopipe.kernels.change.masks.runs import Masks
 from eopipe.kernels.change.stages.protocols import ChangeStage, Detector, of_models
-from eopipe.models.foundation.caption import caption_of
+from eopipe.models.foundation.inputs import caption_of
 from eopipe.models.foundation.memory import work
 from eopipe.models.foundation.resolve import resolve
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
     from eopipe.kernels.change.stages.settings import DetectorSettings
-    from eopipe.kernels.ovss.common_options import Prompts
+    from eopipe.kernels.ovss.options import Prompts
     from eopipe.models.foundation.resolve import Resolved
 
 _MOST_BOXES = 900

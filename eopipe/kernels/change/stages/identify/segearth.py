@@ -15,7 +15,7 @@ from eopipe.kernels.change.stages.protocols import ChangeStage, Identifier, refu
 from eopipe.kernels.change.stages.settings import BACKGROUND, SEGEARTH_OV
 from eopipe.kernels.ovss.class_scores import class_scores
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import Options as OvssOptions
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.segmentor import segment_image
 from eopipe.models.foundation.resolve import is_foundation
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
-    from eopipe.kernels.ovss.common_options import Prompts
+    from eopipe.kernels.ovss.options import Prompts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from eopipe.kernels.ovss.mini_options import DenseOptions
-from eopipe.kernels.ovss.taught_vocabulary import asked
+from eopipe.kernels.ovss.options import DenseOptions
+from eopipe.kernels.ovss.taught_vocabulary import TaughtVocabulary
 from eopipe.models.mini import words
 from eopipe.models.mini.phrases import CONCEPTS
 
@@ -11,7 +11,7 @@ NAMES = [concept.name for concept in CONCEPTS]
 
 
 def ask(prompts, **options):
-    return asked(DenseOptions(model="mini", prompts=prompts, **options))
+    return TaughtVocabulary.read(DenseOptions(model="mini", prompts=prompts, **options))
 
 
 def winners(made):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eopipe.kernels.ovss.sar_picture import sar_picture
+from eopipe.kernels.ovss.picture import sar_picture
 
 
 def picture(vv, vh, channels="vv-vh-ratio"):

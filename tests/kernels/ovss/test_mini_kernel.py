@@ -9,7 +9,7 @@ from eopipe.errors import SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels.ovss import mini_kernel
 from eopipe.kernels.ovss.class_scores import class_scores
-from eopipe.kernels.ovss.mini_kernel import _Maps
+from eopipe.kernels.ovss.strip_arrays import StripArrays
 from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.registry import create
 from eopipe.models.mini.net import HALO
@@ -80,7 +80,7 @@ def test_what_nobody_asked_for_is_other_and_what_nobody_sees_is_not_computed():
     assert (labels == 2).any()
     flood = _kernel(prompts=["water"], background="none")(pixels[None], valid[None], box).arrays["label"]
     assert set(np.unique(flood)) == {0, 1}
-    nobody = StripContext(wanted=np.zeros_like(valid))
+    nobody = StripContext(inside=np.zeros_like(valid))
     assert not kernel(pixels[None], valid[None], box, nobody).arrays["label"].any()
 
 
@@ -94,9 +94,10 @@ def test_a_finer_model_s_scores_are_averaged_over_what_was_seen(factor):
     seen = np.ones(box.shape, bool)
     seen[30:600, 510:514] = False
     seen[100:103, 99:700] = False
-    maps = _Maps(kernel._options, kernel._asked, box, seen, factor)
+    threshold, background = kernel._options.threshold, kernel._vocabulary.background
+    maps = StripArrays(box, seen, factor=factor, classes=3, threshold=threshold, background=background)
     for window in box.blocks(CELL):
-        maps.put(window, torch.from_numpy(scores[window.slices(box)]))
+        maps.put_window(window, torch.from_numpy(scores[window.slices(box)]))
     found = maps.arrays()
     blocks = (box.shape[0] // factor, factor, box.shape[1] // factor, factor)
     weight = seen.reshape(blocks).sum(axis=(1, 3))
@@ -112,7 +113,7 @@ def test_a_finer_model_s_scores_are_averaged_over_what_was_seen(factor):
 def test_it_travels_without_its_net_and_says_what_it_is():
     kernel = _kernel()
     again = pickle.loads(pickle.dumps(kernel))
-    assert again._runner is None
+    assert again._net is None
     info = again.info
     assert info.name == "ovss"
     assert info.inputs.bands == ("blue", "green", "red", "nir")
