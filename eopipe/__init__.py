@@ -6,6 +6,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eopipe import moved
 from eopipe.versions import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ __all__ = [
     "run",
     "search",
 ]
+
+moved.install()
 
 _HOMES = {
     "RunSpec": "eopipe.spec",

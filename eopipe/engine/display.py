@@ -49,7 +49,7 @@ class Display:
     def searching(self, items: int) -> None:
         """So many items have come."""
 
-    def found(self, snapshot: Snapshot, report: SearchReport | None) -> None:
+    def searched(self, snapshot: Snapshot, report: SearchReport | None) -> None:
         """The snapshot is complete; without a report it was resumed."""
 
     def planned(self, plan: Plan) -> None:
@@ -72,6 +72,10 @@ class Display:
 
     def close(self) -> None:
         """Leave the terminal as it was, also after an error."""
+
+
+Quiet = Display
+"""Its name before 0.2."""
 
 
 class Rate:
@@ -123,7 +127,7 @@ class Terminal(Display):
         if items and items % 1000 == 0:
             self._say(f"  {items:,} items", "dim")
 
-    def found(self, snapshot: Snapshot, report: SearchReport | None) -> None:
+    def searched(self, snapshot: Snapshot, report: SearchReport | None) -> None:
         """Items, duplicates and warnings."""
         count = snapshot.index.num_rows
         if report is None:

@@ -138,7 +138,7 @@ def execute(
         lease = stack.enter_context(Lease(opened.storage))
         if opened.before is None and run_json.load(opened.storage) is not None:
             opened = opening()  # another run froze it meanwhile
-        display.found(opened.snapshot, opened.report)
+        display.searched(opened.snapshot, opened.report)
         display.phase("cluster")
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)

@@ -15,14 +15,13 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster
 
-from eopipe.engine.bench.seeded_clip import VIT_B_16
 from eopipe.engine.derived.rescore import rescore
 from eopipe.engine.display import Display
 from eopipe.engine.plan.open import freeze_precision, open_run
 from eopipe.engine.run import execute
 from eopipe.engine.work.calibrate import calibrate_on_worker
+from eopipe.models.clip.seeded import VIT_B_16, write_seeded_model
 from eopipe.spec import parse_spec, resolve_now
-from tests.support.clip import write_seeded_model
 from tests.support.ovss import RELEASED, tiny_jbu_one
 from tests.support.paths import shared
 from tests.support.runs import high_water, mosaic, pisa, same_pixels

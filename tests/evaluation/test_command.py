@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from eopipe.evaluation.cards import cards
+from eopipe.models.clip.seeded import TINY, write_seeded_model
 from tests.evaluation.documents import collection, item
 from tests.evaluation.samples import SETS, classes_by_hand, samples_of
-from tests.support.clip import TINY, write_seeded_model
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared, shared
 

@@ -7,7 +7,7 @@ import pytest
 
 from eopipe.errors import EopipeError
 from eopipe.kernels import registry
-from tests.support.clip import write_seeded_model
+from eopipe.models.clip.seeded import write_seeded_model
 from tests.support.ovss import options as ovss_options
 
 

@@ -4,8 +4,8 @@ import torch
 
 from eopipe.kernels.ovss.kernel import create
 from eopipe.kernels.ovss.options import OvssOptions
+from eopipe.models.clip.seeded import write_seeded_model
 from eopipe.models.upsample.jbu import JBU
-from tests.support.clip import write_seeded_model
 from tests.support.paths import shared
 
 RELEASED = {"jbu_stack": "featup_jbu/clip_jbu_stack_cocostuff.ckpt", "anyup": "anyup/anyup_multi_backbone.pth"}

@@ -16,12 +16,12 @@ import torch
 from torch.nn import functional
 
 from eopipe.engine.bench import median_seconds, seconds
-from eopipe.engine.bench.seeded_clip import VIT_B_16, seeded_vision_state
 from eopipe.engine.cluster.resources import choose_device, device_label
 from eopipe.grid import PixelBox
 from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, lay_windows, segment_image
 from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.packed_linear import Product
+from eopipe.models.clip.seeded import VIT_B_16, seeded_vision_state
 from eopipe.models.clip.vision import SELF_ATTENTION, DenseEncoder
 from eopipe.models.upsample.jbu import JBU, KEYS, RADIUS
 from eopipe.models.upsample.load import jbu_upsampler

@@ -10,10 +10,10 @@ from eopipe.errors import SpecError
 from eopipe.models import embedding_cache as cache
 from eopipe.models.clip import text
 from eopipe.models.clip.load import resolve_model
+from eopipe.models.clip.seeded import TINY, write_seeded_model
 from eopipe.models.clip.text import TextTower, embed, embed_name, imagenet_templates, tokenise
 from tests.models.clip.golden import arrays, text_state
 from tests.models.clip.test_vision import open_clip_model
-from tests.support.clip import TINY, write_seeded_model
 from tests.support.paths import needs_shared
 
 TWO = ("a photo of a {}.", "the {}")

@@ -5,12 +5,11 @@ import pytest
 import torch
 
 from eopipe.engine.bench.ovss import encoder_gflop
-from eopipe.engine.bench.seeded_clip import seeded_config, seeded_vision_state
 from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.packed_linear import Product, can_pack
+from eopipe.models.clip.seeded import TINY, seeded_config, seeded_text_state, seeded_vision_state
 from eopipe.models.clip.vision import DenseEncoder, position_table
 from tests.models.clip.golden import arrays, state
-from tests.support.clip import TINY, seeded_text_state
 from tests.support.paths import needs_shared
 
 NAME = "clip_attention_tiny"

@@ -1,20 +1,30 @@
-"""An image tower of random weights from a seed: real shapes, weights without meaning."""
+"""CLIP of random weights from a seed, as tensors or as files: real shapes, weights without meaning.
+
+Benches and tests of pipelines use them: speed, memory and plans do not depend on the values.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import save_file
 
 from eopipe.models.clip.architecture import parse
+from eopipe.models.clip.entries import SAFE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from torch import Tensor
 
 VIT_B_16: Mapping[str, int] = {"width": 768, "layers": 12, "heads": 12, "patch": 16, "image": 224, "out": 512}
 """Sizes of the tower that SegEarth-OV publishes with, for `seeded_vision_state`."""
+
+TINY: Mapping[str, int] = {"width": 64, "layers": 3, "heads": 4, "patch": 16, "image": 224, "out": 32}
+"""Sizes of a tower for tests."""
 
 
 def seeded_config(*, width: int, layers: int, heads: int, patch: int, image: int, out: int) -> dict[str, Any]:
@@ -33,6 +43,21 @@ def seeded_config(*, width: int, layers: int, heads: int, patch: int, image: int
 def seeded_vision_state(seed: int, **sizes: int) -> dict[str, Tensor]:
     """An image tower's tensors, float32, with open_clip's names less ``visual.``; sizes as `seeded_config`."""
     return draw(parse(seeded_config(**sizes), "seeded").image_shapes(), torch.Generator().manual_seed(seed))
+
+
+def seeded_text_state(seed: int, **sizes: int) -> dict[str, Tensor]:
+    """The tensors of the small text tower that goes with `seeded_vision_state`."""
+    shapes = parse(seeded_config(**sizes), "seeded").text_shapes()
+    return draw(shapes, torch.Generator().manual_seed(seed + 1))
+
+
+def write_seeded_model(folder: Path, seed: int, **sizes: int) -> str:
+    """Write a seeded model's two files; returns the name that a spec gives it, ``local-dir:FOLDER``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    image, text = seeded_vision_state(seed, **sizes), seeded_text_state(seed, **sizes)
+    save_file({f"visual.{name}": tensor for name, tensor in image.items()} | text, folder / SAFE)
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": seeded_config(**sizes)}))
+    return f"local-dir:{folder}"
 
 
 def draw(shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> dict[str, Tensor]:
