@@ -1,7 +1,7 @@
 """The pyramid's last pass: the levels whose shards several tiles share, one task a shard.
 
 The levels are built in order, since each is reduced from the one below; within a level the order does not matter, and
-a task that runs twice writes the same bytes (docs/ARCHITECTURE.md, "Output").
+a task that runs twice writes the same bytes (docs/ARCHITECTURE.md, "The mosaic and its files").
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""STAC out: a Collection with one Item a tile, and their stac-geoparquet table (docs/ARCHITECTURE.md, "Output").
+"""STAC out: a Collection with one Item a tile, and their stac-geoparquet table.
+
+See docs/ARCHITECTURE.md, "The mosaic and its files".
 
 Everything is relative, so that a run's folder can be moved; nothing links to itself. The
 Collection is written last: it vouches for the rest. A tile that failed has no Item,
