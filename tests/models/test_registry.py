@@ -140,7 +140,7 @@ def test_the_second_file_is_asked_for_where_the_first_is_not_on_the_hub(hub, mon
 
     asked = []
 
-    def download(repo, file):
+    def download(repo, file, *, revision=None):
         asked.append((repo, file))
         if file == "a.safetensors":
             raise EntryNotFoundError("404")
@@ -153,7 +153,7 @@ def test_the_second_file_is_asked_for_where_the_first_is_not_on_the_hub(hub, mon
 
 
 def test_a_hub_that_refuses_is_told_in_one_line(hub, monkeypatch):
-    def download(repo, file):
+    def download(repo, file, *, revision=None):
         raise RuntimeError("401\nUnauthorized")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
