@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.metrics import Confusion
+from eopipe.text import hms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -211,14 +212,8 @@ class ProgressDisplay:
         self._done += 1
         now = time.monotonic()
         left = (self._total - self._done) * (now - self._begun) / (self._done - self._before)
-        text = f"{clock(left)} left, {text}"
+        text = f"{hms(left)} left, {text}"
         self._bar.update(self._task, completed=self._done, text=text)
         if not self._live and now - self._last_line >= PLAIN_SECONDS:
             self._last_line = now
             self.note(f"{self._done:,} of {self._total:,} {self._noun}, {text}")
-
-
-def clock(seconds: float) -> str:
-    """Such as ``0:02:10``."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eopipe.grid import Grid, PixelBox
     from eopipe.kernel_info import ArraySpec, ClassInfo, KernelInfo
-    from eopipe.stac.publish_input import OutputFile
+    from eopipe.run_folder import OutputFile
 
 _BASE = "https://stac-extensions.github.io"
 PROJECTION = f"{_BASE}/projection/v2.0.0/schema.json"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from eopipe.kernel_info import ArraySpec
-    from eopipe.stac.publish_input import OutputFile, PublishInfo, TileOutput
+    from eopipe.run_folder import OutputFile
+    from eopipe.stac.publish_input import PublishInfo, TileOutput
 
 VERSION = "1.1.0"
 EXTENSIONS = [ext.PROJECTION, ext.RASTER, ext.CLASSIFICATION, ext.PROCESSING, ext.FILE]

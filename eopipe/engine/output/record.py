@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from eopipe.canonical_json import canonical_json, digest
 from eopipe.errors import DamageError, OutputError
 from eopipe.redact import redact
-from eopipe.run_folder import Key
+from eopipe.run_folder import Key, OutputFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -76,15 +76,6 @@ class _Entry(BaseModel):
             raise DamageError(f"{where} is damaged: {key}: {first['msg']}; {REMEDY}") from None
 
 
-class FileInfo(BaseModel):
-    """One file that a tile's task wrote: path in the run's folder, bytes, sha256 (hex)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    path: str
-    size: int
-    sha256: str
-
-
 class Record(_Entry):
     """What a tile's task did, once it was done.
 
@@ -113,7 +104,7 @@ class Record(_Entry):
     scenes: tuple[int, ...] = ()
     checksums: dict[str, str] = Field(default_factory=dict)
     histogram: dict[int, int] = Field(default_factory=dict)
-    files: dict[str, FileInfo] = Field(default_factory=dict)
+    files: dict[str, OutputFile] = Field(default_factory=dict)
     lacks: tuple[str, ...] = ()
     figures: dict[str, float] = Field(default_factory=dict)
     device: str = ""

@@ -12,7 +12,6 @@ from eopipe import run_folder
 from eopipe.cube.asset_file import ReadStats
 from eopipe.cube.estimate import ReadEstimate
 from eopipe.engine.cluster.resources import choose_device, device_label, process_memory
-from eopipe.engine.format import gib
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.output.recipe import rethreshold_recipe
 from eopipe.engine.output.record import total_histogram
@@ -29,6 +28,7 @@ from eopipe.errors import DamageError, OutputError, PlanError, TileFault
 from eopipe.mosaic.class_areas import class_areas
 from eopipe.mosaic.store import MosaicWriter, checksum
 from eopipe.run_folder import Key
+from eopipe.text import gib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,17 +7,16 @@ of the area has none.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eopipe import run_folder
-from eopipe.engine.output.record import FileInfo
 from eopipe.engine.plan.layouts import object_layout
 from eopipe.grid import PixelBox
 from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, encode, table_of
+from eopipe.run_folder import OutputFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,7 +71,7 @@ class TileObjects:
             self._objects.append(_select(objects, belongs))
             self._origins.append(origins)
 
-    def write(self, storage: Storage, tile: Tile, inputs: str) -> dict[str, FileInfo]:
+    def write(self, storage: Storage, tile: Tile, inputs: str) -> dict[str, OutputFile]:
         """Write the tile's file, which its record must name; none where it has no object.
 
         Raises:
@@ -83,7 +82,7 @@ class TileObjects:
         table = table_of(FoundObjects.concatenate(self._objects), np.concatenate(self._origins), self._layout)
         path, data = run_folder.objects(tile, inputs), encode(table)
         storage.put(path, data)
-        return {OBJECTS: FileInfo(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())}
+        return {OBJECTS: OutputFile.of(path, data)}
 
 
 def owned(
