@@ -122,10 +122,11 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
         AreaError: The area cannot be placed on the grid.
         NoItemsError: The snapshot is empty.
     """
-    if not callable(sign):
-        origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
-        sign = signer_for(SourceSpec.model_validate({"catalog": origin, "sign": sign}))
-    return describe_cube(snapshot, sign=sign, **options)
+    if callable(sign):
+        return describe_cube(snapshot, sign=sign, **options)
+    origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
+    source = SourceSpec.model_validate({"catalog": origin, "sign": sign})
+    return describe_cube(snapshot, sign=signer_for(source), **options)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from rich.console import Console
@@ -17,7 +18,7 @@ from eopipe.evaluation.metrics import Confusion
 from eopipe.text import hms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -56,12 +57,9 @@ class Unusable(Exception):  # noqa: N818  (it ends one sample, not the evaluatio
     """The files of a sample cannot be read or do not fit together: it is left out, and the result names it."""
 
 
-class Predictor(Protocol):
-    """A model or a baseline that maps pictures."""
-
-    def __call__(self, picture: NDArray[np.uint8], /) -> NDArray[np.uint8]:
-        """Class numbers ``[H, W]`` of a picture ``[H, W, 3]``, or a pair ``[2, H, W, 3]``, red first; 255: none."""
-        ...
+Predictor = Callable[["NDArray[np.uint8]"], "NDArray[np.uint8]"]
+"""A model or a baseline: class numbers ``[H, W]`` of a picture ``[H, W, 3]``, or a pair ``[2, H, W, 3]``, red first;
+255: none."""
 
 
 @dataclass(frozen=True)

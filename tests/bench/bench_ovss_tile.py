@@ -15,7 +15,7 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster
 
-from eopipe.engine.bench.seeded_clip import VIT_B_16
+from eopipe.engine.bench.ovss import VIT_B_16
 from eopipe.engine.derived.rescore import rescore
 from eopipe.engine.display import Display
 from eopipe.engine.plan.open import freeze_precision, open_run

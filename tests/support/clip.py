@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from eopipe.engine.bench.seeded_clip import draw, seeded_config, seeded_vision_state
+from eopipe.engine.bench.ovss import draw, seeded_config, seeded_vision_state
 from eopipe.models.clip.architecture import parse
 from eopipe.models.clip.entries import SAFE
 

@@ -16,20 +16,24 @@ import torch
 from torch.nn import functional
 
 from eopipe.engine.bench import median_seconds, seconds
-from eopipe.engine.bench.seeded_clip import VIT_B_16, seeded_vision_state
 from eopipe.engine.cluster.resources import choose_device, device_label
 from eopipe.grid import PixelBox
 from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, lay_windows, segment_image
-from eopipe.models.clip.architecture import AttentionSettings
+from eopipe.models.clip.architecture import AttentionSettings, parse
 from eopipe.models.clip.packed_linear import Product
 from eopipe.models.clip.vision import SELF_ATTENTION, DenseEncoder
 from eopipe.models.upsample.jbu import JBU, KEYS, RADIUS
 from eopipe.models.upsample.load import jbu_upsampler
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from eopipe.models.upsample.protocol import Upsampler
+
+VIT_B_16: Mapping[str, int] = {"width": 768, "layers": 12, "heads": 12, "patch": 16, "image": 224, "out": 512}
+"""Sizes of the tower that SegEarth-OV publishes with, for `seeded_vision_state`."""
 
 SIDE, CROP, STRIDE, CHANNELS, QUERIES = 448, VIT_B_16["image"], 112, VIT_B_16["out"], 13
 BIAS = -0.3
@@ -215,3 +219,36 @@ def _finish(result: Tensor) -> None:
     """Wait for a GPU: its work is only queued."""
     if result.is_cuda:
         torch.cuda.synchronize(result.device)
+
+
+def seeded_config(*, width: int, layers: int, heads: int, patch: int, image: int, out: int) -> dict[str, Any]:
+    """An open_clip configuration (``model_cfg``) of these sizes, with a small text tower."""
+    vision = {
+        "image_size": image,
+        "layers": layers,
+        "width": width,
+        "head_width": width // heads,
+        "patch_size": patch,
+    }
+    text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    return {"embed_dim": out, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+
+
+def seeded_vision_state(seed: int, **sizes: int) -> dict[str, Tensor]:
+    """An image tower's tensors, float32, with open_clip's names less ``visual.``; sizes as `seeded_config`."""
+    return draw(parse(seeded_config(**sizes), "seeded").image_shapes(), torch.Generator().manual_seed(seed))
+
+
+def draw(shapes: Mapping[str, tuple[int, ...]], generator: torch.Generator) -> dict[str, Tensor]:
+    """Normal numbers at the scale at which signals neither die nor grow; LayerNorms near one and zero."""
+    state = {}
+    for name, shape in shapes.items():
+        noise = torch.randn(shape, generator=generator)
+        if ".ln_" in f".{name}":
+            state[name] = noise * 0.1 + (1.0 if name.endswith("weight") else 0.0)
+        elif len(shape) == 1:
+            state[name] = noise * 0.1
+        else:
+            fan_in = shape[0] if name in ("proj", "text_projection") else noise[0].numel()
+            state[name] = noise / fan_in**0.5
+    return state

@@ -26,7 +26,6 @@ from eopipe.models.upsample import _jbu_keys as keys
 from eopipe.models.upsample import _jbu_layout as layout
 from eopipe.models.upsample import _jbu_rows as rows
 from eopipe.models.upsample._jbu_layout import SourceGrid, StageWeights
-from eopipe.models.upsample._jbu_weights import pack
 from eopipe.models.upsample.jbu import MIXING
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
 BANDS = 4  # pieces of a stage to a thread: what one thread is late, the others make good
 ROWS = 4  # of cells, below which handing a piece to a thread costs more than it brings
 KEY_ROWS = 56  # of pixels, likewise for the keys
+TEMPERATURES = (1e-4, 1e4)
 
 
 class WindowSource(NamedTuple):
@@ -79,7 +79,7 @@ class JBUCpu:
         self.name = "jbu_one" if "up.range_temp" in arrays else "jbu_stack"
         self.threads = threads
         prefixes = ["up"] if self.name == "jbu_one" else [f"up{n}" for n in (1, 2, 3, 4)]
-        self._stages = [pack(arrays, prefix) for prefix in prefixes]
+        self._stages = [_pack(arrays, prefix) for prefix in prefixes]
         last = arrays["fixup_proj.1.weight"]
         self.channels = len(last)
         whole = np.eye(self.channels) + MIXING * last.reshape(self.channels, -1).astype(np.float64)
@@ -318,3 +318,40 @@ def _repeat_border(image: Floats, margin: int) -> None:
     image[margin:-margin, -margin:] = image[margin:-margin, -margin - 1 : -margin]
     image[:margin] = image[margin]
     image[-margin:] = image[-margin - 1]
+
+
+def _pack(arrays: Mapping[str, Floats], prefix: str) -> StageWeights:
+    """Arrange one stage's published weights for the kernels.
+
+    Args:
+        arrays: By state-dict name.
+        prefix: The stage's, such as ``up1``.
+
+    Returns:
+        The stage, with the range's temperature and the mixing factor in its weights.
+    """
+
+    def layer(name: str, rows: int, factor: float = 1.0) -> Floats:
+        weight, bias = (arrays[f"{prefix}.{name}.{part}"].astype(np.float64) for part in ("weight", "bias"))
+        return _tiles(factor * weight, factor * bias, rows)
+
+    side = round(arrays[f"{prefix}.fixup_proj.3.weight"].shape[0] ** 0.5)
+    temperature = float(np.clip(np.exp(float(arrays[f"{prefix}.range_temp"])), *TEMPERATURES))
+    sigma = float(arrays[f"{prefix}.sigma_spatial"])
+    line = np.linspace(-1, 1, side)
+    spatial = np.exp(-(line[:, None] ** 2 + line**2) / (2 * sigma**2))
+    return StageWeights(
+        (side - 1) // 2,
+        layer("range_proj.0", layout.KEY_ROWS),
+        layer("range_proj.3", layout.KEY_ROWS, temperature**0.5),
+        spatial.astype(np.float32).reshape(-1),
+        layer("fixup_proj.0", side),
+        layer("fixup_proj.3", side, MIXING),
+    )
+
+
+def _tiles(weight: NDArray[np.float64], bias: NDArray[np.float64], rows: int) -> Floats:
+    """A 1x1 convolution [out, in, 1, 1] with its bias → flat [out/rows, in + 1, rows]."""
+    matrix = np.concatenate([weight.reshape(len(bias), -1), bias[:, None]], axis=1)
+    packed = matrix.reshape(-1, rows, matrix.shape[1]).transpose(0, 2, 1)
+    return np.ascontiguousarray(packed, np.float32).reshape(-1)

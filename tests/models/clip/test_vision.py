@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.engine.bench.ovss import encoder_gflop
-from eopipe.engine.bench.seeded_clip import seeded_config, seeded_vision_state
+from eopipe.engine.bench.ovss import encoder_gflop, seeded_config, seeded_vision_state
 from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.packed_linear import Product, can_pack
 from eopipe.models.clip.vision import DenseEncoder, position_table
