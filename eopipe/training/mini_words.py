@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.models.mini import heldout, minilm
+from eopipe.models.mini import minilm
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.mini.words import DIRECTIONS, PHRASES, VECTORS, plain, rounded
 from eopipe.models.weights import sha256_of
+from eopipe.training import heldout
 from eopipe.training.scenes import replacing
 
 if TYPE_CHECKING:

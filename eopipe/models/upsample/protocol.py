@@ -44,7 +44,6 @@ class Upsampler(Protocol):
         Raises:
             PlanError: The shapes do not fit this upsampler: its channels, or the ratio of window to patches.
         """
-        ...
 
     def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
         """Peak bytes of `score` beside its inputs and its output.
@@ -55,7 +54,6 @@ class Upsampler(Protocol):
             channels: C.
             queries: Q.
         """
-        ...
 
 
 def cosines(features: Tensor, text: Tensor) -> Tensor:
