@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from eopipe.canonical_json import canonical_json, digest
-from eopipe.errors import DamageError, OutputError
+from eopipe.errors import DamageError, OutputError, one_line
 from eopipe.redact import redact
 from eopipe.run_folder import Key, OutputFile
 
@@ -30,9 +30,7 @@ _DETAIL_CHARACTERS = 500
 Status = Literal["done", "empty", "masked"]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
-
+class _Entry(BaseModel, extra="forbid", frozen=True, ser_json_inf_nan="null"):
     version: Literal[1] = 1
     tile: str
     inputs: str
@@ -154,7 +152,7 @@ class Failure(_Entry):
     @field_validator("detail")
     @classmethod
     def _safe(cls, text: str) -> str:
-        line = redact(" ".join(text.split()), queries=False)
+        line = redact(one_line(text), queries=False)
         return line if len(line) <= _DETAIL_CHARACTERS else f"{line[: _DETAIL_CHARACTERS - 1]}…"
 
 

@@ -24,7 +24,7 @@ from eopipe.engine.plan.resolved_spec import rethresholding
 from eopipe.engine.plan.tiles import plan_tiles
 from eopipe.engine.sources.protocol import Readiness
 from eopipe.engine.work.warm_up import warm_up_arrays
-from eopipe.errors import DamageError, OutputError, PlanError, TileFault
+from eopipe.errors import DamageError, OutputError, PlanError, TileFault, one_line
 from eopipe.mosaic.class_areas import class_areas
 from eopipe.mosaic.store import MosaicWriter, checksum
 from eopipe.run_folder import Key
@@ -188,7 +188,7 @@ class StoredScores:
         try:
             values = self._reader.read(tile.tile, name)
         except FileNotFoundError as error:  # of an array's own document; a missing shard reads as fill
-            detail = " ".join(str(error).split())
+            detail = one_line(error)
             raise TileFault("source.damaged", f"{self.storage.url()}: {detail}; restore it there") from None
         if checksum(values) != record.checksums.get(name):
             raise TileFault(

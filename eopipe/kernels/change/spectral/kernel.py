@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, model_validator
 
 from eopipe.grid import CELL
 from eopipe.kernel_info import Inputs, KernelInfo, Window
@@ -44,7 +44,7 @@ SPECTRAL_LAND_COVER: Final = "spectral-land-cover"
 """The instantiation of a spec that names none."""
 
 
-class SpectralOptions(BaseModel):
+class SpectralOptions(BaseModel, extra="forbid", frozen=True, validate_default=True):
     """What a spec may say under ``kernel`` beside ``name: change`` where pixels' colours are compared.
 
     Args:
@@ -56,7 +56,6 @@ class SpectralOptions(BaseModel):
         precision: Of Dynamic World; ``auto`` is float32, as for ``land-cover``: bfloat16 changes labels.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     instantiation: Literal["spectral-land-cover"] = SPECTRAL_LAND_COVER
     prompts: Prompts = (("construction", ("construction",)),)
     teacher_classes: TeacherClasses = {}
