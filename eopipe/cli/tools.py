@@ -23,12 +23,8 @@ app.add_typer(train, name="train")
 BandChoice = StrEnum("BandChoice", {"infrared": "infrared", "true_colour": "true-colour"})
 """Values of ``--bands``."""
 
-
-class Precision(StrEnum):
-    """Values of ``--precision``."""
-
-    float32 = "float32"
-    bfloat16 = "bfloat16"
+Precision = StrEnum("Precision", ("float32", "bfloat16"))
+"""Values of ``--precision``."""
 
 
 @app.command()

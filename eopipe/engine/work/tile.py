@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe import run_folder
 from eopipe.engine.cluster.resources import device_label
 from eopipe.engine.output.record import Record
+from eopipe.engine.plan.layouts import object_layout
 from eopipe.engine.work.strips import Sink
 from eopipe.engine.work.task_shell import TaskReport, run_task
 from eopipe.engine.work.tile_objects import TileObjects
@@ -105,9 +106,10 @@ class TileTask:
         state, planned, context = self.state, self.planned, self.state.context
         box = planned.tile.box(context.layout.tile)
         inside = None if planned.part == "full" else context.region.mask(box)
+        objects = object_layout(context.kernel.info, context.region)
         sink = TileSink(
             watch,
-            TileObjects.of(context.kernel.info, context.region, box, inside),
+            None if objects is None else TileObjects(objects, context.region, box, inside),
             state.features,
             state.windows_of(planned.tile),
         )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe import run_folder
-from eopipe.engine.plan.layouts import object_layout
 from eopipe.grid import PixelBox
 from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, encode, table_of
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from eopipe.area.on_grid import GridArea
     from eopipe.grid import Tile
-    from eopipe.kernel_info import KernelInfo
     from eopipe.storage import Storage
 
 OBJECTS = "objects"
@@ -46,14 +44,6 @@ class TileObjects:
         self._layout, self._region, self._box, self._inside = layout, region, box, inside
         self._objects: list[FoundObjects] = []
         self._origins: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
-
-    @classmethod
-    def of(
-        cls, info: KernelInfo, region: GridArea, box: PixelBox, inside: NDArray[np.bool_] | None
-    ) -> TileObjects | None:
-        """For a tile of a kernel; None where the kernel finds no objects."""
-        layout = object_layout(info, region)
-        return None if layout is None else cls(layout, region, box, inside)
 
     def add(self, objects: FoundObjects) -> None:
         """Keep those that belong to the tile.

@@ -27,6 +27,7 @@ from eopipe.models.upsample import _jbu_layout as layout
 from eopipe.models.upsample import _jbu_rows as rows
 from eopipe.models.upsample._jbu_layout import SourceGrid, StageWeights
 from eopipe.models.upsample.jbu import MIXING
+from eopipe.models.upsample.protocol import for_other_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,10 +139,7 @@ class JBUCpu:
         """The stages from patches to pixels, the shapes checked."""
         (_, channels, h, w), (height, width) = patches.shape, guidance.shape[2:]
         if channels != self.channels:
-            raise PlanError(
-                f"upsampler {self.name} is for features of {self.channels} channels, and the encoder gives"
-                f" {channels}; take an upsampler trained for this encoder, or bilinear or anyup"
-            )
+            raise for_other_channels(self.name, self.channels, channels)
         ratio = height // h
         stages = self._stages * (ratio.bit_length() - 1) if self.name == "jbu_one" else self._stages
         if (height, width) != (ratio * h, ratio * w) or ratio < 2 or ratio != 1 << len(stages):
