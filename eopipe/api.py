@@ -122,10 +122,11 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
         AreaError: The area cannot be placed on the grid.
         NoItemsError: The snapshot is empty.
     """
-    if not callable(sign):
-        origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
-        sign = signer_for(SourceSpec.model_validate({"catalog": origin, "sign": sign}))
-    return describe_cube(snapshot, sign=sign, **options)
+    if callable(sign):
+        return describe_cube(snapshot, sign=sign, **options)
+    origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
+    source = SourceSpec.model_validate({"catalog": origin, "sign": sign})
+    return describe_cube(snapshot, sign=signer_for(source), **options)
 
 
 @dataclass(frozen=True)
@@ -267,7 +268,7 @@ def _map_lazily(
 
 def _join(tiles: list[list[Any]], spec: ArraySpec, side: int) -> Any:
     """One array of all tiles' delayed arrays."""
-    shape, dtype = _shape(spec, (side, side)), np.dtype(spec.dtype)
+    shape, dtype = (*spec.planes, side, side), np.dtype(spec.dtype)
     rows = [[da.from_delayed(arrays[spec.name], shape, dtype) for arrays in row] for row in tiles]
     return da.concatenate([da.concatenate(row, axis=-1) for row in rows], axis=-2)
 
@@ -383,7 +384,7 @@ def _map_tile(
     """One task: the same as a run's task, without writing."""
     info, specs = kernel.info, (*kernel.info.arrays, OBSERVATIONS)
     if cube.region is not None and cube.region.part(box) == "none":  # a tile wholly outside is not produced
-        return {spec.name: np.full(_shape(spec, box.shape), spec.fill, spec.dtype) for spec in specs}
+        return {spec.name: np.full((*spec.planes, *box.shape), spec.fill, spec.dtype) for spec in specs}
     torch.set_num_threads(THREADS)
     settings = cube.settings_for(info.inputs.bands, factor=info.factor)
     scenes = cube.scenes(read_box(box, info), info.inputs.bands, settings.grid)
@@ -413,10 +414,6 @@ def _apply(kernel: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> 
     }
     coordinates = {name: dataset.coords[name] for name in ("y", "x", "spatial_ref") if name in dataset.coords}
     return xr.Dataset(variables, coords=coordinates)
-
-
-def _shape(spec: ArraySpec, pixels: tuple[int, int]) -> tuple[int, ...]:
-    return (len(spec.bands), *pixels) if spec.bands else pixels
 
 
 def _variable(spec: ArraySpec, values: Any) -> tuple[tuple[str, ...], Any, dict[str, Any]]:

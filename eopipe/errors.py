@@ -14,12 +14,6 @@ def one_line(value: object, longest: int | None = None) -> str:
     return " ".join(str(value).split())[:longest]
 
 
-def short(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 class EopipeError(Exception):
     """Base of every error that a user can put right; ``exit_status`` is what the command line returns."""
 

@@ -66,6 +66,11 @@ class PixelBox:
         """The same ground on a lattice ``factor`` times finer."""
         return PixelBox(self.row0 * factor, self.col0 * factor, self.row1 * factor, self.col1 * factor)
 
+    def coarsen(self, step: int) -> PixelBox:
+        """The pixels of a lattice ``step`` times coarser that it touches."""
+        whole = self.snap(step)
+        return PixelBox(whole.row0 // step, whole.col0 // step, whole.row1 // step, whole.col1 // step)
+
     def snap(self, step: int) -> PixelBox:
         """The smallest box with corners at multiples of ``step`` that holds this one."""
         return PixelBox(

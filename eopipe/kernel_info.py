@@ -91,6 +91,11 @@ class ArraySpec:
     bands: tuple[str, ...] = ()
     long_name: str = ""
 
+    @property
+    def planes(self) -> tuple[int, ...]:
+        """Its shape without rows and columns."""
+        return (len(self.bands),) if self.bands else ()
+
 
 @dataclass(frozen=True)
 class FeatureSpec:

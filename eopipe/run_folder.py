@@ -1,4 +1,4 @@
-"""Where everything lies in a run's folder: the names, in one place.
+"""Where everything lies in a run's folder: the names, in one place, and what is recorded of a file.
 
 Every path is relative to the run's folder, with ``/`` between its parts, as
 :class:`eopipe.storage.Storage` takes them. Scripts outside eopipe rely on these names.
@@ -6,7 +6,9 @@ Every path is relative to the run's folder, with ``/`` between its parts, as
 
 from __future__ import annotations
 
+import hashlib
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -48,6 +50,35 @@ class Key(NamedTuple):
 
     tile: str
     inputs: str
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A file of the run's folder: path relative to the folder, bytes, sha256 (hex)."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: str, data: bytes) -> OutputFile:
+        """The file that holds these bytes."""
+        return cls(path, len(data), hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class MergedObjects:
+    """All objects that a run found.
+
+    Args:
+        file: GeoParquet.
+        count: Objects in it.
+        sources: A hash over the tiles' files that it was made of.
+    """
+
+    file: OutputFile
+    count: int
+    sources: str
 
 
 def session(started: datetime) -> str:

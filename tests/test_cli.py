@@ -8,8 +8,8 @@ from rich.console import Console
 
 from eopipe import __version__
 from eopipe.engine.display import TELL, Rate, Terminal, summary_lines
-from eopipe.engine.format import gib, hms, size, some
 from eopipe.engine.work.task_shell import TaskReport
+from eopipe.text import gib, hms, size, some
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared
 from tests.support.runs import CALIBRATION, pisa

@@ -14,7 +14,7 @@ from eopipe.kernels.ovss.picture import stretch_of
 from eopipe.models.registry import MODELS, get_model
 from eopipe.models.registry_entry import ClipEntry
 from eopipe.spec import load_spec
-from eopipe.stac.season import Season
+from eopipe.stac.time_range import Season
 from tests.support.paths import ROOT, needs_shared, shared
 
 FLOWS = sorted((ROOT / "flows").glob("land-cover-*.yaml"))

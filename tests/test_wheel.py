@@ -65,6 +65,8 @@ def test_the_wheel_holds_the_weights_their_licence_and_the_types(wheel):
         "eopipe/evaluation/data/published.toml",
         "eopipe/demo/data/scenes.toml",
         "eopipe/training/data/common_phrases.txt",
+        "eopipe/training/data/heldout.json",
+        "eopipe/models/mini/phrases.json",
         "eopipe/py.typed",
     } <= names
     assert all(name.startswith("eopipe") for name in names), "nothing but the package and its metadata"

@@ -15,6 +15,7 @@ from shapely.affinity import translate
 
 from eopipe.area.crs import LONLAT, code_or_wkt, crs_of
 from eopipe.errors import AreaError, SpecError
+from eopipe.text import cut
 
 if TYPE_CHECKING:
     from pyproj import CRS
@@ -71,9 +72,9 @@ def _canonical(text: str) -> str:
     try:
         crs = crs_of(text)
     except CRSError:
-        shown = text if len(text) <= 60 else f"{text[:57]}..."
         raise SpecError(
-            f"grid.crs: {shown!r} is no CRS; give a code such as EPSG:32632, WKT, utm, or one of {', '.join(NAMED)}"
+            f"grid.crs: {cut(text, 60)!r} is no CRS; give a code such as EPSG:32632, WKT, utm, or one of "
+            f"{', '.join(NAMED)}"
         ) from None
     _check_kind(crs)
     code = code_or_wkt(crs)

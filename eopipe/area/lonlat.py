@@ -19,7 +19,8 @@ import shapely
 from shapely.affinity import translate
 
 from eopipe.area.crs import LONLAT, transformed
-from eopipe.errors import AreaError, short
+from eopipe.errors import AreaError
+from eopipe.text import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -89,8 +89,8 @@ class GridArea:
         Returns:
             The squares as a box of square indices, and their counts ``[row, col]`` (0..size²).
         """
-        snapped = (self.box if box is None else box).snap(size)
-        index = PixelBox(*(edge // size for edge in (snapped.row0, snapped.col0, snapped.row1, snapped.col1)))
+        index = (self.box if box is None else box).coarsen(size)
+        snapped = index.scale(size)
         counts = np.zeros(index.shape, dtype=np.int64)
         step = max(size, _BAND_ROWS // size * size)
         for row in range(snapped.row0, snapped.row1, step):

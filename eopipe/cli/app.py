@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from rich.table import Table
+    from rich.text import Text
 
     from eopipe.engine.display import Display
 
@@ -66,16 +67,22 @@ def _root(
 
 
 @contextmanager
-def run_display(*, quiet: bool) -> Iterator[Display]:
-    """The display of runs, which is closed at the end."""
-    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415  (torch and dask)
+def run_display(*, quiet: bool, loading: bool = False) -> Iterator[Display]:
+    """The display of runs, which is closed whatever happens.
 
-    display = choose_display(quiet=quiet)
+    Args:
+        quiet: Whether it shows nothing.
+        loading: Whether torch and dask are loaded under it, which it says.
+    """
+    from eopipe.engine.display import Display, Terminal  # noqa: PLC0415
+
+    display = Display() if quiet else Terminal()
+    if loading:
+        display.phase("load")
     try:
         yield display
     finally:
-        if isinstance(display, Terminal):
-            display.close()
+        display.close()
 
 
 def progress(line: str) -> None:
@@ -89,8 +96,8 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
 
 
-def print_lines(lines: Iterable[str | Table]) -> None:
-    """Plain lines and tables on standard output."""
+def print_lines(lines: Iterable[str | Text | Table]) -> None:
+    """Lines and tables on standard output."""
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _FILE_WIDTH)
     for line in lines:
         console.print(line, markup=not isinstance(line, str))

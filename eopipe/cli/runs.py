@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
-from eopipe.cli.app import app, print_json, print_pairs, progress
+from eopipe.cli.app import app, print_json, print_lines, print_pairs, progress, run_display
 from eopipe.cli.options import (
     Address,
     AllowEmpty,
@@ -20,22 +18,19 @@ from eopipe.cli.options import (
     OutUri,
     SpecPath,
     Strict,
+    option,
     read_options,
 )
 from eopipe.errors import SpecError
 from eopipe.spec import ClusterSpec, load_spec, resolve_now
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+TileFormat = StrEnum("TileFormat", ("no", "geojson"))
+"""How ``eopipe plan --tiles`` prints the tiles."""
 
-    from eopipe.engine.display import Display
-
-
-class TileFormat(StrEnum):
-    """How ``eopipe plan --tiles`` prints the tiles."""
-
-    no = "no"
-    geojson = "geojson"
+_AT_HELP = (
+    "From which change_score on a pixel counts as changed: 1 to 250, in hundredths of the threshold of its place. "
+    "100 is the map as it is, 50 finds more, 200 only what is twice as clear."
+)
 
 
 @app.command()
@@ -46,7 +41,7 @@ def plan(
     allow_empty: AllowEmpty = False,
     strict: Strict = False,
     tiles: Annotated[
-        TileFormat, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
+        TileFormat, option("Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
     ] = TileFormat.no,
     as_json: Json = False,
 ) -> None:
@@ -63,10 +58,7 @@ def plan(
     if as_json:
         print_json(planned.summary())
         return
-    console = Console(highlight=False, soft_wrap=True)
-    for line in plan_lines(planned.plan):
-        console.print(line)
-    console.print(f"next: eopipe run {spec}", markup=False)
+    print_lines([*plan_lines(planned.plan), f"next: eopipe run {spec}"])
 
 
 @app.command()
@@ -84,7 +76,7 @@ def run(
     """
     loaded, moment = load_spec(spec), resolve_now(now) if now else None
 
-    with _progress(quiet=as_json) as display:
+    with run_display(quiet=as_json, loading=True) as display:
         from eopipe.engine.run import execute  # noqa: PLC0415
 
         summary = execute(loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
@@ -96,11 +88,10 @@ def rescore(
     out: OutUri,
     *,
     prompts: Annotated[
-        str | None,
-        typer.Option(metavar="WORDS", help="Classes and their words, such as 'water: water, river; forest: forest'."),
+        str | None, option("Classes and their words, such as 'water: water, river; forest: forest'.", "WORDS")
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--out", metavar="URI", help="The new output; a name beside OUT where not given.")
+        str | None, option("The new output; a name beside OUT where not given.", "URI", name="--out")
     ] = None,
     changes: KernelOptions = None,
     workers: LocalWorkers = None,
@@ -112,7 +103,7 @@ def rescore(
     if not options:
         raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
 
-    with _progress(quiet=as_json) as display:
+    with run_display(quiet=as_json, loading=True) as display:
         from eopipe.engine.derived.rescore import rescore as rescore_run  # noqa: PLC0415
 
         summary = rescore_run(out, options, out=to, display=display, cluster=_cluster(workers, address))
@@ -123,23 +114,14 @@ def rescore(
 def rethreshold(
     out: OutUri,
     *,
-    to: Annotated[str, typer.Option("--to", metavar="NEW", help="The new output.", show_default=False)],
-    at: Annotated[
-        int,
-        typer.Option(
-            "--at",
-            metavar="N",
-            show_default=False,
-            help="From which change_score on a pixel counts as changed: 1 to 250, in hundredths of the threshold of "
-            "its place. 100 is the map as it is, 50 finds more, 200 only what is twice as clear.",
-        ),
-    ],
+    to: Annotated[str, option("The new output.", "NEW", show_default=False)],
+    at: Annotated[int, option(_AT_HELP, "N", show_default=False)],
     workers: LocalWorkers = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Cut a change map elsewhere, from the scores that a run stored; nothing is mapped. The same command resumes."""
-    with _progress(quiet=as_json) as display:
+    with run_display(quiet=as_json, loading=True) as display:
         from eopipe.engine.derived.rethreshold import rethreshold as rethreshold_run  # noqa: PLC0415
 
         summary = rethreshold_run(out, to=to, at=at, display=display, cluster=_cluster(workers, address))
@@ -150,19 +132,6 @@ def _cluster(workers: int | None, address: str | None) -> ClusterSpec | None:
     """The cluster that the command line names; None where it names none."""
     stated = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
     return ClusterSpec.model_validate(stated) if address or workers else None
-
-
-@contextmanager
-def _progress(*, quiet: bool) -> Iterator[Display]:
-    """A display while torch and dask load and a run goes; closed whatever happens."""
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
-
-    display = choose_display(quiet=quiet)
-    display.phase("load")
-    try:
-        yield display
-    finally:
-        display.close()
 
 
 def _finish(summary: dict[str, Any], *, as_json: bool) -> NoReturn:
@@ -177,11 +146,7 @@ def status(out: OutUri, *, as_json: Json = False) -> None:
     """Say how far a run is: tiles by status, failures by reason, who is writing."""
     from eopipe.engine.finish.status import read_status  # noqa: PLC0415
 
-    progress_so_far = read_status(out)
-    if as_json:
-        print_json(progress_so_far)
-    else:
-        print_pairs(progress_so_far)
+    (print_json if as_json else print_pairs)(read_status(out))
 
 
 @app.command()

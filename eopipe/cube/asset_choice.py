@@ -65,14 +65,14 @@ def _bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [entry if isinstance(entry, dict) else {} for entry in entries]
 
 
-def locate(item: Mapping[str, Any], asset: Mapping[str, Any], index: int, *, requester_pays: bool) -> AssetRef:
+def locate(item: Mapping[str, Any], asset: Mapping[str, Any], index: int) -> AssetRef:
     """Where a band lies, and what the item says of the file; not yet what its numbers mean.
 
     Raises:
         ItemError: Its href is relative, and the item has no address to resolve it by.
     """
     properties = item.get("properties", {})
-    href, pays = _href(item, asset, requester_pays)
+    href, pays = _href(item, asset)
     size = asset.get("file:size")
     return AssetRef(
         href=href,
@@ -85,8 +85,8 @@ def locate(item: Mapping[str, Any], asset: Mapping[str, Any], index: int, *, req
     )
 
 
-def _href(item: Mapping[str, Any], asset: Mapping[str, Any], requester_pays: bool) -> tuple[str, bool]:
-    """Address to read, and whether reading it is charged; a free alternate wins unless charges were accepted."""
+def _href(item: Mapping[str, Any], asset: Mapping[str, Any]) -> tuple[str, bool]:
+    """Address to read, and whether reading it is charged; a free alternate wins."""
     properties = item.get("properties", {})
     outer = asset.get("storage:requester_pays", properties.get("storage:requester_pays"))
     alternates = [entry for entry in (asset.get("alternate") or {}).values() if isinstance(entry, dict)]
@@ -94,7 +94,7 @@ def _href(item: Mapping[str, Any], asset: Mapping[str, Any], requester_pays: boo
     choices = [(str(file["href"]), file.get("storage:requester_pays", outer)) for file in files]
     judged = [(_absolute(item, href), _charged(href, flag)) for href, flag in choices]
     first, *rest = judged
-    return next((choice for choice in rest if not choice[1]), first) if first[1] and not requester_pays else first
+    return next((choice for choice in rest if not choice[1]), first) if first[1] else first
 
 
 def _charged(href: str, flag: object) -> bool:

@@ -50,14 +50,12 @@ class ReadEstimate:
         requests: HTTP requests; local files make none.
         tiles: Tiles whose reads were simulated.
         headers: Files whose headers were read for it.
-        unread: Files whose headers could not be read, with the reason; their tiles may fail.
     """
 
     bytes: int
     requests: int
     tiles: int = 0
     headers: int = 0
-    unread: tuple[str, ...] = ()
 
 
 def estimate_reads(
@@ -90,7 +88,7 @@ def estimate_reads(
     sample = {number: spread(covered[number][1], most) for number, _ in chosen}
     rows = sorted(set().union(*sample.values()))
     by_row = dict(zip(rows, scenes(rows), strict=True))
-    layouts, headers, unread = layouts_of(by_row.values(), settings)
+    layouts, headers = layouts_of(by_row.values(), settings)
     run = ReadSimulation(settings, layouts, strip=strip, block_cache=block_cache, workers=workers)
     for number, counted in chosen:
         box, tile_rows = covered[number]
@@ -105,7 +103,6 @@ def estimate_reads(
         requests=round(run.requests * scale + _size_requests(tiles_of, by_row, workers)),
         tiles=len(simulated),
         headers=headers,
-        unread=tuple(unread),
     )
 
 

@@ -63,8 +63,8 @@ def refs_of(scene: Scene) -> list[tuple[AssetRef, bool]]:
     return list(refs.values())
 
 
-def layouts_of(scenes: Iterable[Scene], settings: ReadSettings) -> tuple[dict[str, FileLayout], int, list[str]]:
-    """Layouts by address, the number of headers that were read for them, and the failures with their reasons."""
+def layouts_of(scenes: Iterable[Scene], settings: ReadSettings) -> tuple[dict[str, FileLayout], int]:
+    """Layouts by address, and the number of headers that were read for them; some may be unreadable."""
     groups: dict[tuple[str, str], _Group] = defaultdict(_Group)
     for scene in scenes:
         names = {ref.href: name for name, ref in scene.bands.items()}
@@ -72,20 +72,17 @@ def layouts_of(scenes: Iterable[Scene], settings: ReadSettings) -> tuple[dict[st
             groups[(scene.collection, names.get(ref.href, "mask"))].refs.append(ref)
     share = max(1, HEADERS // max(1, len(groups)))
     sample = [(group, ref) for group in groups.values() for ref in spread(_distinct(group.refs), share)][:HEADERS]
-    unread: list[str] = []
     with ThreadPoolExecutor(8, "headers") as pool:
         looks = pool.map(lambda pair: _read_header(pair[1], settings), sample)
         for (group, ref), layout in zip(sample, looks, strict=True):
-            if isinstance(layout, FileLayout):
+            if layout is not None:
                 group.known.append((ref, layout))
-            else:
-                unread.append(f"{layout.reason}: {layout.detail}")
     layouts = {ref.href: layout for group in groups.values() for ref, layout in group.known}
     for group in groups.values():
         for ref in group.refs:
             if ref.href not in layouts and (guess := _guess(ref, group)) is not None:
                 layouts[ref.href] = guess
-    return layouts, len(sample), unread
+    return layouts, len(sample)
 
 
 def _distinct(refs: Sequence[AssetRef]) -> list[AssetRef]:
@@ -99,7 +96,7 @@ def spread(values: Sequence[T], most: int) -> list[T]:
     return [values[n] for n in np.linspace(0, len(values) - 1, most).astype(int)]
 
 
-def _read_header(ref: AssetRef, settings: ReadSettings) -> FileLayout | TileFault:
+def _read_header(ref: AssetRef, settings: ReadSettings) -> FileLayout | None:
     file = AssetFile(
         ref,
         sign=settings.sign,
@@ -112,8 +109,8 @@ def _read_header(ref: AssetRef, settings: ReadSettings) -> FileLayout | TileFaul
             facts = file.facts(ref)
             sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
             return FileLayout(facts, sizes, is_remote(ref.href))
-    except TileFault as fault:
-        return fault
+    except TileFault:  # its tiles may fail, with the reason
+        return None
     finally:
         file.close()
 

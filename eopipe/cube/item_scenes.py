@@ -9,7 +9,7 @@ from eopipe.cube.asset_choice import choose_asset, locate
 from eopipe.cube.radiometry_rule import with_backscatter, with_reflectance
 from eopipe.cube.sar import SAR_BANDS
 from eopipe.cube.sar_sensors import sar_sensor_of
-from eopipe.cube.scenes import AssetRef, Scene, middle_longitude
+from eopipe.cube.scenes import AssetRef, Scene
 from eopipe.cube.sensors import UNKNOWN, sensor_of
 from eopipe.errors import ITEM_REMEDY, ItemError
 
@@ -36,33 +36,26 @@ def scenes_from_items(
     Raises:
         ItemError: An item lacks a band or cannot be understood.
     """
-    return [resolve_scene(item, bands, mask, sar=sar) for item in items]
+    return [resolve_scene(item, bands, mask, sar) for item in items]
 
 
 def resolve_scene(
-    item: Mapping[str, Any],
-    bands: Sequence[str],
-    mask: MaskSpec | None = None,
-    *,
-    sar: SarSpec | None = None,
-    requester_pays: bool = False,
+    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None = None, sar: SarSpec | None = None
 ) -> Scene:
-    """Reduce a STAC item to a scene.
+    """Reduce a STAC item to a scene; of a file that charges its reader a free alternate is taken where there is one.
 
     Args:
         item: The item's JSON.
         bands: Canonical band names (see ``BANDS`` and ``SAR_BANDS``).
         mask: The mask to read with it.
         sar: What the spec says of SAR files.
-        requester_pays: Whether a file that charges its reader may be preferred as it stands; otherwise
-            a free alternate is taken where the item offers one.
 
     Raises:
         ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a SAR
             file's numbers are (it names the spec's key).
     """
     try:
-        return _resolve(item, bands, mask, sar, requester_pays)
+        return _resolve(item, bands, mask, sar)
     except ItemError as error:
         if repr(item.get("id")) in str(error):
             raise
@@ -73,19 +66,17 @@ def resolve_scene(
         ) from error
 
 
-def _resolve(
-    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None, requester_pays: bool
-) -> Scene:
+def _resolve(item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None) -> Scene:
     optical, radar = sensor_of(item) or UNKNOWN, sar_sensor_of(item)
 
     def ref_of(band: str) -> AssetRef:
         asset, index = choose_asset(item, radar if band in SAR_BANDS else optical, band)
-        ref = locate(item, asset, index, requester_pays=requester_pays)
+        ref = locate(item, asset, index)
         if band in SAR_BANDS:
             return with_backscatter(ref, item=item, asset=asset, sar=sar)
         return with_reflectance(ref, band, item=item, asset=asset, sensor=optical)
 
-    properties, bbox = item.get("properties", {}), item.get("bbox")
+    properties = item.get("properties", {})
     cloud = properties.get("eo:cloud_cover")
     return Scene(
         id=str(item["id"]),
@@ -95,7 +86,6 @@ def _resolve(
         bands={band: ref_of(band) for band in bands},
         mask=ref_of(mask.band) if mask else None,
         cloud_cover=None if cloud is None else float(cloud),
-        longitude=middle_longitude(bbox[0], bbox[len(bbox) // 2]) if bbox else 0.0,
     )
 
 

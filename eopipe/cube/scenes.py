@@ -59,7 +59,6 @@ class Scene:
     Args:
         level: ``L1C``, ``L2A``, ``L2SP`` … or None where the item does not say.
         cloud_cover: Percent; None sorts last for ``least-cloudy``.
-        longitude: Of the footprint's middle, degrees: what solar time is reckoned from.
     """
 
     id: str
@@ -69,7 +68,6 @@ class Scene:
     bands: Mapping[str, AssetRef]
     mask: AssetRef | None = None
     cloud_cover: float | None = None
-    longitude: float = 0.0
 
 
 def solar_day(when: datetime, longitude: float) -> str:

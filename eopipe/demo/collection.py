@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,9 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy as rasterio_copy
 
 from eopipe.demo.package_data import package_file, read_scene
+from eopipe.run_folder import OutputFile
 from eopipe.stac import extensions as ext
 from eopipe.stac.item import VERSION
-from eopipe.stac.publish_input import OutputFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,8 +55,7 @@ def build(scene: DemoScene, folder: Storage) -> bool:
     files: dict[str, bytes] = {}
     for band, plane in zip(scene.bands, raster.values, strict=True):
         data = files[f"{band.name}.tif"] = _cog(plane, scene, raster)
-        file = OutputFile("", len(data), hashlib.sha256(data).hexdigest())
-        item["assets"][band.name] |= ext.file_fields(file)
+        item["assets"][band.name] |= ext.file_fields(OutputFile.of("", data))
     files |= {_ITEM: _text(item), COLLECTION: _text(_collection(scene, item))}
     if all(_holds(folder, name, data) for name, data in files.items()):
         return False

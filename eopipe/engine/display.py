@@ -11,8 +11,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from eopipe.engine.format import hms, size, some
 from eopipe.engine.plan import preview
+from eopipe.text import hms, size, some
 
 if TYPE_CHECKING:
     from eopipe.engine.plan.model import Plan
@@ -255,8 +255,3 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
     if summary["exit_status"]:
         lines.append(Text(f"run the same command again to resume (exit status {summary['exit_status']})"))
     return lines
-
-
-def choose_display(*, quiet: bool) -> Display:
-    """The display for this process."""
-    return Display() if quiet else Terminal()

@@ -13,7 +13,7 @@ import rasterio
 from PIL import Image, ImageOps
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogError, SpecError, one_line
 from eopipe.redact import redact, unsign
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def picture_shape(address: str, *, turned: bool = True) -> tuple[int, int]:
 
 def error_text(error: Exception) -> str:
     """The message of a library's error as one line of 200 characters at most."""
-    return " ".join(str(error).split())[:200]
+    return one_line(error, 200)
 
 
 def _read(address: str, tiff: Callable[[Any, str], T], pillow: Callable[[Any, str], T]) -> T:
@@ -113,7 +113,7 @@ def _fetch(address: str) -> bytes:
         with fsspec.open(address, "rb") as file:
             return bytes(file.read())
     except Exception as error:  # noqa: BLE001  (fsspec's schemes each raise their own kinds)
-        message = redact(" ".join(str(error).split()))[:200]
+        message = redact(one_line(error))[:200]
         raise CatalogError(f"{unsign(address)} cannot be read ({message}); check the address, or try later") from None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from rich.console import Console
@@ -14,9 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.metrics import Confusion
+from eopipe.text import hms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -55,12 +57,9 @@ class Unusable(Exception):  # noqa: N818  (it ends one sample, not the evaluatio
     """The files of a sample cannot be read or do not fit together: it is left out, and the result names it."""
 
 
-class Predictor(Protocol):
-    """A model or a baseline that maps pictures."""
-
-    def __call__(self, picture: NDArray[np.uint8], /) -> NDArray[np.uint8]:
-        """Class numbers ``[H, W]`` of a picture ``[H, W, 3]``, or a pair ``[2, H, W, 3]``, red first; 255: none."""
-        ...
+Predictor = Callable[["NDArray[np.uint8]"], "NDArray[np.uint8]"]
+"""A model or a baseline: class numbers ``[H, W]`` of a picture ``[H, W, 3]``, or a pair ``[2, H, W, 3]``, red first;
+255: none."""
 
 
 @dataclass(frozen=True)
@@ -211,14 +210,8 @@ class ProgressDisplay:
         self._done += 1
         now = time.monotonic()
         left = (self._total - self._done) * (now - self._begun) / (self._done - self._before)
-        text = f"{clock(left)} left, {text}"
+        text = f"{hms(left)} left, {text}"
         self._bar.update(self._task, completed=self._done, text=text)
         if not self._live and now - self._last_line >= PLAIN_SECONDS:
             self._last_line = now
             self.note(f"{self._done:,} of {self._total:,} {self._noun}, {text}")
-
-
-def clock(seconds: float) -> str:
-    """Such as ``0:02:10``."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

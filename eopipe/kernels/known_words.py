@@ -66,7 +66,6 @@ class KnowsWords(Protocol):
 
     def words(self) -> Sequence[WordNote]:
         """A note for each phrase of the prompts, in order; known without loading the model."""
-        ...
 
 
 def named(phrases: Sequence[str]) -> list[frozenset[int]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from eopipe.grid import CELL
 from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
@@ -54,7 +54,7 @@ GPU_BATCH = 8
 """Windows a batch on a GPU: 2.5 million pixels, which keep a large one busy; always full, so always one shape."""
 
 
-class LandCoverOptions(BaseModel):
+class LandCoverOptions(BaseModel, extra="forbid", frozen=True):
     """What a spec may say under ``kernel`` beside ``name: land-cover``.
 
     Args:
@@ -63,7 +63,6 @@ class LandCoverOptions(BaseModel):
         gsd: Ground sample distance the net is run at: ``grid``, or metres that divide the grid's resolution.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     probabilities: bool = False
     gsd: Literal["grid"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "grid"
@@ -149,9 +148,7 @@ class LandCover(BaseKernel[DynamicWorldRunner]):
         factor, halo = self._info.factor, self._info.window.halo
         rows, cols = box.shape
         out = {
-            spec.name: np.full(
-                (len(spec.bands), rows // factor, cols // factor)[0 if spec.bands else 1 :], spec.nodata, spec.dtype
-            )
+            spec.name: np.full((*spec.planes, rows // factor, cols // factor), spec.nodata, spec.dtype)
             for spec in self._info.arrays
         }
         outer = box.pad(halo)

@@ -38,7 +38,6 @@ class FeatureSource(Protocol):
         Raises:
             TileFault: The window has valid pixels, and its features are missing.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,6 @@ class Kernel(Protocol):
     @property
     def info(self) -> KernelInfo:
         """What it is; known without loading weights into memory."""
-        ...
 
     def check(self, levels: Sequence[str], resolution: float) -> list[str]:
         """Warnings about these inputs, one line each (a processing level, a resolution it was not made for).
@@ -104,15 +102,12 @@ class Kernel(Protocol):
         Raises:
             PlanError: The kernel cannot run on them at all.
         """
-        ...
 
     def load(self, *, device: str, threads: int) -> None:
         """Load weights once a worker; a second call with the same arguments does nothing."""
-        ...
 
     def memory(self, shape: tuple[int, int]) -> int:
         """Peak bytes used while a strip of this shape is computed, beyond its pixels and results."""
-        ...
 
     def __call__(
         self,
@@ -136,7 +131,6 @@ class Kernel(Protocol):
         Returns:
             Arrays of ``box.shape`` divided by ``factor``.
         """
-        ...
 
 
 @runtime_checkable
@@ -156,7 +150,6 @@ class Settling(Protocol):
         Raises:
             PlanError: The sensors need different values: one line that asks to state the value.
         """
-        ...
 
 
 class StatisticsStage(Protocol):
@@ -168,7 +161,6 @@ class StatisticsStage(Protocol):
     @property
     def info(self) -> StageInfo:
         """What it reads."""
-        ...
 
     def measure(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext
@@ -184,7 +176,6 @@ class StatisticsStage(Protocol):
         Returns:
             Always the same names and shapes, finite.
         """
-        ...
 
     def numbers(self, sums: Sums) -> Numbers:
         """Turn merged sums into numbers, finite ones; sums are of at least one measured cell, weighted.
@@ -192,11 +183,9 @@ class StatisticsStage(Protocol):
         Raises:
             TileFault: They allow no number; the tiles that need it fail with ``statistics.<reason>``.
         """
-        ...
 
     def memory(self, shape: tuple[int, int]) -> int:
         """Peak bytes that :meth:`measure` takes for a cell of this shape, beyond its pixels."""
-        ...
 
 
 @runtime_checkable
@@ -208,7 +197,6 @@ class Measuring(Protocol):
 
         Called before :meth:`Kernel.load` too, for ``info`` and ``memory``; measuring comes after it.
         """
-        ...
 
 
 @runtime_checkable
@@ -228,7 +216,6 @@ class Rethresholding(Kernel, Protocol):
         Raises:
             SpecError: It is out of range, or with these options the maps do not follow from the score: one line.
         """
-        ...
 
     def recompute(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
         """All arrays of a box from those that an earlier run stored; :meth:`Kernel.load` is not needed.
@@ -241,7 +228,6 @@ class Rethresholding(Kernel, Protocol):
         Returns:
             The same arrays as this threshold makes them, and their objects where ``KernelInfo.objects`` is set.
         """
-        ...
 
 
 @runtime_checkable
@@ -250,4 +236,3 @@ class MeasuresPrecision(Protocol):
 
     def precision_ratio(self) -> float:
         """Seconds of its precision over seconds of float32, on this machine; called once it is loaded."""
-        ...

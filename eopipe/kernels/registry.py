@@ -14,13 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from eopipe.errors import SpecError, short
+from eopipe.errors import SpecError
 from eopipe.plugins import Table
+from eopipe.text import did_you_mean, short
 
 if TYPE_CHECKING:
     from eopipe.kernels.protocol import Kernel
@@ -126,8 +126,7 @@ def create(name: str, options: Mapping[str, Any], *, resolution: float) -> Kerne
     """
     entry = KERNELS.get(name)
     if entry is None:
-        close = get_close_matches(name, names(), n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the kernels are {', '.join(names())}"
+        hint = did_you_mean(name, names(), f"the kernels are {', '.join(names())}")
         raise SpecError(f"kernel.name: there is no kernel {name!r}; {hint}")
     model = entry.model_for(options)
     try:

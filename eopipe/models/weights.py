@@ -69,6 +69,26 @@ class WeightsEntry:
         return (self.file, *self.others)
 
 
+def hub_weights(name: str, hub: str, licence: str, file: str, *others: str) -> WeightsEntry:
+    """The weights of a repository on the hub.
+
+    Args:
+        name: What they are, for people.
+        hub: ``OWNER/NAME``.
+        licence: As its authors state it.
+        file: Name in the repository.
+        *others: Names in it of files that may take its place.
+    """
+    return WeightsEntry(
+        name=name,
+        file=f"{hub}/{file}",
+        others=tuple(f"{hub}/{other}" for other in others),
+        licence=licence,
+        origin=f"huggingface.co/{hub}",
+        hub=hub,
+    )
+
+
 def locate(entry: WeightsEntry) -> Path:
     """Find a file of weights, fetch it if it is not on this machine, and check its sha256 if one is stated.
 

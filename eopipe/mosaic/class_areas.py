@@ -49,22 +49,19 @@ class ClassArea:
     km2: float
 
 
-def class_areas(
-    storage: Storage, layout: Layout, *, array: str | None = None, histogram: Mapping[int, int] | None = None
-) -> list[ClassArea]:
+def class_areas(storage: Storage, layout: Layout, *, histogram: Mapping[int, int] | None = None) -> list[ClassArea]:
     """Each class's share and area, in the order of codes; classes that do not occur have none.
 
     Args:
         storage: The run's folder.
         layout: The mosaic's.
-        array: Which; the first with classes where None.
         histogram: Pixels by code at full resolution, summed over the ledger: exact. Where None, they are
             estimated from a level of the pyramid of at most 2,048 pixels a side.
 
     Raises:
         OutputError: The folder cannot be read.
     """
-    spec = map_spec(layout, array)
+    spec = map_spec(layout)
     level = next((k for k in range(layout.levels) if max(layout.shape(k)) <= _SAMPLE), layout.levels - 1)
     values = MosaicWriter(storage, layout).read_region(level, spec.name, slice(None), slice(None))
     ground = pixel_km2(layout, level) / 4**level
@@ -80,10 +77,8 @@ def class_areas(
     return areas
 
 
-def map_spec(layout: Layout, array: str | None = None) -> ArraySpec:
-    """The array of that name, or the first with classes, which is the map."""
-    if array is not None:
-        return layout.spec(array)
+def map_spec(layout: Layout) -> ArraySpec:
+    """The first array with classes, which is the map."""
     return next(spec for spec in layout.arrays if spec.classes)
 
 

@@ -75,9 +75,7 @@ class FeatureLayout:
     @property
     def windows(self) -> PixelBox:
         """Indices of all windows that touch a tile: what the array covers."""
-        box = self.tiles
-        side = self.tile
-        return self.touching(PixelBox(box.row0 * side, box.col0 * side, box.row1 * side, box.col1 * side))
+        return self.touching(self.tiles.scale(self.tile))
 
     def touching(self, box: PixelBox) -> PixelBox:
         """Indices of the windows that touch a box of kernel pixels."""
@@ -116,10 +114,6 @@ class FeatureLayout:
     def place(self, index: Index) -> Index:
         """A window's position in the array."""
         return index[0] - self.windows.row0, index[1] - self.windows.col0
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, for the store's attributes."""
-        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FeatureLayout:
@@ -161,7 +155,7 @@ def create(storage: Storage, layout: FeatureLayout, basis: Basis | None, attrs: 
         for path in storage.list(FEATURES):
             storage.flush(path)
         identity = basis.identity if basis else None
-        root.attrs.put({**attrs, "eopipe:layout": layout.to_json(), "eopipe:basis": identity})
+        root.attrs.put({**attrs, "eopipe:layout": asdict(layout), "eopipe:basis": identity})
     storage.flush(f"{FEATURES}/zarr.json")
 
 

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from eopipe.errors import DamageError
 from eopipe.mosaic.objects import bounds_of, decode
 from eopipe.mosaic.objects_seams import resolve
+from eopipe.run_folder import MergedObjects, OutputFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,23 +56,14 @@ class ObjectsFile:
     sha256: str
 
 
-@dataclass(frozen=True)
-class Merged:
-    """The merged file: path in the run's folder, bytes, sha256 (hex), number of objects, hash of its sources."""
-
-    path: str
-    size: int
-    sha256: str
-    count: int
-    sources: str
-
-
 def digest_of(files: Sequence[ObjectsFile]) -> str:
     """A hash over the tiles' files, in order."""
     return hashlib.sha256("".join(f"{file.path} {file.sha256}\n" for file in files).encode()).hexdigest()
 
 
-def merge(storage: Storage, path: str, files: Sequence[ObjectsFile], layout: ObjectLayout, dates: Dates) -> Merged:
+def merge(
+    storage: Storage, path: str, files: Sequence[ObjectsFile], layout: ObjectLayout, dates: Dates
+) -> MergedObjects:
     """Write the merged file; the same bytes for the same tiles' files.
 
     Args:
@@ -97,7 +89,7 @@ def merge(storage: Storage, path: str, files: Sequence[ObjectsFile], layout: Obj
         with target.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         storage.upload(path, target)
-        return Merged(path, target.stat().st_size, sha256, count, digest_of(files))
+        return MergedObjects(OutputFile(path, target.stat().st_size, sha256), count, digest_of(files))
 
 
 def _whole(

@@ -49,7 +49,6 @@ class QuicklookInfo:
         subtitle: Dates and source, such as ``2025-05-01/2025-09-30 · sentinel-2-l2a``.
         attribution: The data's credit line.
         histogram: Pixels by code at full resolution (the ledger's sum); estimated from the pyramid where None.
-        array: Which array; the first with classes where None.
         extent: Pixels to show; where None, the tiles that were or should have been mapped.
     """
 
@@ -57,7 +56,6 @@ class QuicklookInfo:
     subtitle: str = ""
     attribution: str = ""
     histogram: Mapping[int, int] | None = None
-    array: str | None = None
     extent: PixelBox | None = None
 
 
@@ -83,12 +81,12 @@ def quicklook(
     Raises:
         OutputError: The folder cannot be read.
     """
-    spec = map_spec(layout, info.array)
+    spec = map_spec(layout)
     statuses = read_status(storage)
     view = look(MosaicWriter(storage, layout), spec, statuses, info.extent)
     picture = _map(view, spec)
     others = [array for array in layout.arrays if array.classes and array.name != spec.name]
-    areas = class_areas(storage, layout, array=spec.name, histogram=info.histogram)
+    areas = class_areas(storage, layout, histogram=info.histogram)
     page = _Page(picture.size, info, columns=1 + len(others) + (beside is not None))
     if beside is not None:
         scene = Image.fromarray(beside(view)).resize(picture.size, Image.Resampling.BICUBIC)

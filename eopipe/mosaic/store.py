@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
     from eopipe.grid import Tile
-    from eopipe.kernel_info import ArraySpec
     from eopipe.storage import Storage
 
 
@@ -230,7 +229,7 @@ class MosaicWriter:
         if names != set(arrays):
             raise ValueError(f"a tile has the arrays {sorted(names)}; got {sorted(arrays)}")
         for spec in self.layout.arrays:
-            shape, values = _tile_shape(self.layout, spec), arrays[spec.name]
+            shape, values = (*spec.planes, self.layout.tile, self.layout.tile), arrays[spec.name]
             if values.shape != shape or values.dtype != np.dtype(spec.dtype):
                 raise ValueError(f"{spec.name} is {values.dtype}{values.shape}; a tile has {spec.dtype}{shape}")
 
@@ -271,7 +270,7 @@ def _create_level(root: zarr.Group, layout: Layout, level: int, attrs: Mapping[s
     group = root.create_group(str(level), attributes=group_attributes, overwrite=True)
     side, chunk = layout.shard(level), layout.chunk(level)
     for spec in layout.arrays:
-        planes = (len(spec.bands),) if spec.bands else ()
+        planes = spec.planes
         group.create_array(
             spec.name,
             shape=(*planes, *layout.shape(level)),
@@ -319,10 +318,6 @@ def _create_status(root: zarr.Group, layout: Layout) -> None:
         overwrite=True,
     )
     _create_axes(root, layout, layout.transform_by(layout.tile), shape)
-
-
-def _tile_shape(layout: Layout, spec: ArraySpec) -> tuple[int, ...]:
-    return (*((len(spec.bands),) if spec.bands else ()), layout.tile, layout.tile)
 
 
 def _name(name: str, level: int) -> str:

@@ -4,10 +4,9 @@ A `Snapshot` is an Arrow index, one row per epoch and item, beside each item's J
 Planning works from the index alone; workers read the JSON of the few items that they need.
 """
 
-from eopipe.snapshot.item_hash import item_hash, resolve_href
 from eopipe.snapshot.parquet import read_snapshot, write_snapshot
 from eopipe.snapshot.scene_index import SceneIndex, off_footprint
-from eopipe.snapshot.snapshot import Row, Snapshot
+from eopipe.snapshot.snapshot import Row, Snapshot, item_hash, resolve_href
 
 __all__ = [
     "Row",

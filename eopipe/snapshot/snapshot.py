@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 import numpy as np
 import pyarrow as pa
 
+from eopipe.canonical_json import digest
 from eopipe.errors import DamageError
-from eopipe.snapshot.item_hash import item_hash, make_assets_absolute
 from eopipe.snapshot.scene_index import SceneIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from numpy.typing import NDArray
@@ -205,3 +207,47 @@ def _index(rows: Sequence[Row]) -> pa.Table:
     sides = ("xmin", "ymin", "xmax", "ymax")
     columns["bbox"] = [None if row.bbox is None else dict(zip(sides, row.bbox, strict=True)) for row in rows]
     return pa.table(columns, schema=INDEX_SCHEMA)
+
+
+def item_hash(item: Mapping[str, Any]) -> str:
+    """sha256 (hex) of the item's canonical JSON: stable under key order, and under where its folder lies.
+
+    The item is taken as received, relative hrefs and all; signatures must have been removed before.
+    """
+    return digest(item)
+
+
+def verbatim_json(item: Mapping[str, Any]) -> str:
+    """The item as one line of JSON, keys in the order received."""
+    text = json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and UTF-8 cannot
+        return json.dumps(item, separators=(",", ":"))
+    return text
+
+
+def resolve_href(href: str, base: str | None) -> str:
+    """Make an href absolute against the address of the document that holds it.
+
+    Args:
+        href: As written in the document; URLs, ``/vsi…`` and other absolute paths are returned as they are.
+        base: Address of the document: a URL of any scheme or an absolute local path; None leaves the href.
+    """
+    if base is None or "://" in href or href.startswith(("data:", "/vsi")):
+        return href
+    if base.startswith(("http://", "https://")):
+        return urljoin(base, href)
+    if href.startswith("/"):
+        return href
+    scheme, mark, path = base.rpartition("://")
+    return f"{scheme}{mark}{posixpath.normpath(posixpath.join(posixpath.dirname(path), href))}"
+
+
+def make_assets_absolute(item: dict[str, Any], base: str | None) -> None:
+    """Make the hrefs of the assets, and of their alternates, absolute; changes the item."""
+    for asset in item.get("assets", {}).values():
+        alternates = asset.get("alternate")
+        for file in (asset, *(alternates.values() if isinstance(alternates, dict) else ())):
+            if isinstance(file, dict) and isinstance(file.get("href"), str):
+                file["href"] = resolve_href(file["href"], base)

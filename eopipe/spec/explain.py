@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from eopipe.errors import short
 from eopipe.spec.model import RunSpec
+from eopipe.text import did_you_mean, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +36,7 @@ def _sentence(problem: Mapping[str, Any], key: str) -> str:
         return f"{short(value)} is no area; give [west, south, east, north] in degrees, a GeoJSON file or GeoJSON"
     if kind == "extra_forbidden":
         known = _known_keys(problem["loc"])
-        close = get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the keys are {', '.join(known)}"
+        hint = did_you_mean(str(problem["loc"][-1]), known, f"the keys are {', '.join(known)}")
         return f"unknown key; {hint}"
     if kind == "missing":
         return "is missing; add it to the spec"

@@ -174,10 +174,9 @@ class ClusterSpec(_Model):
         return self
 
 
-class KernelSpec(BaseModel):
+class KernelSpec(BaseModel, extra="allow", frozen=True):
     """The kernel's name; what follows is the kernel's own, validated by its options model."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
     name: str
 
     def options(self) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 
-from eopipe.errors import SpecError, one_line, short
+from eopipe.errors import SpecError, one_line
 from eopipe.spec.explain import explain, place
 from eopipe.spec.model import RunSpec, SearchSpec, SourceSpec
+from eopipe.text import short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

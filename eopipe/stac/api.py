@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -16,6 +15,7 @@ from eopipe.redact import unsign
 from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
 from eopipe.stac.question import CatalogItem, Question, catalog_error, self_link
+from eopipe.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,8 +176,7 @@ class Api:
             known = [str(entry["id"]) for entry in self._http.json(url)["collections"]]
         except (HttpError, ValueError, KeyError, TypeError):
             return f"see {unsign(url)} for those it has"
-        close = get_close_matches(name, known, n=1)
-        return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known)[:20])}"
+        return did_you_mean(name, known, f"it has {', '.join(sorted(known)[:20])}")
 
 
 def _area_of(question: Question) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe import run_folder
 from eopipe.run_folder import COLLECTION
 from eopipe.stac import extensions as ext
-from eopipe.stac.item import EXTENSIONS, VERSION, bands, href, span, when
+from eopipe.stac.item import EXTENSIONS, VERSION, asset, bands, href, span, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,50 +90,26 @@ def _item_assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, 
 
 
 def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
-    assets: dict[str, Any] = {
-        "mosaic": {
-            "href": href(run_folder.MOSAIC, COLLECTION),
-            "type": ext.ZARR,
-            "roles": ["data", "overview"],
-            "title": "The whole map",
-            "description": f"Zarr v3, sharded; groups 0 to {info.levels - 1}, full resolution is 0",
-            **ext.crs_fields(info.region.grid),
-            "bands": bands(info, info.arrays),
-            "xarray:open_kwargs": {"engine": "zarr", "group": "0", "consolidated": False},
-        },
-        "run": {
-            "href": href(run_folder.RUN, COLLECTION),
-            "type": "application/json",
-            "roles": ["metadata"],
-            "title": "Spec, resolved values, tile recipe and versions",
-        },
+    mosaic = asset(run_folder.MOSAIC, COLLECTION, "The whole map", "data", "overview")
+    mosaic |= {
+        "description": f"Zarr v3, sharded; groups 0 to {info.levels - 1}, full resolution is 0",
+        **ext.crs_fields(info.region.grid),
+        "bands": bands(info, info.arrays),
+        "xarray:open_kwargs": {"engine": "zarr", "group": "0", "consolidated": False},
     }
+    run = asset(run_folder.RUN, COLLECTION, "Spec, resolved values, tile recipe and versions", "metadata")
+    assets = {"mosaic": mosaic, "run": run}
     if outputs:
-        assets["items"] = {
-            "href": href(run_folder.STAC_TABLE, COLLECTION),
-            "type": ext.PARQUET,
-            "roles": ["collection-mirror"],
-            "title": "All Items (stac-geoparquet)",
-        }
+        title = "All Items (stac-geoparquet)"
+        assets["items"] = asset(run_folder.STAC_TABLE, COLLECTION, title, "collection-mirror")
     if info.objects is not None:
-        assets["objects"] = {
-            "href": href(info.objects.file.path, COLLECTION),
-            "type": ext.PARQUET,
-            "roles": ["data"],
-            "title": "All objects (GeoParquet)",
-            **ext.crs_fields(info.region.grid),
-            **ext.file_fields(info.objects.file),
-            "eopipe:objects": info.objects.count,
-            "eopipe:sources": info.objects.sources,
-        }
+        file, crs = info.objects.file, ext.crs_fields(info.region.grid)
+        fields = {**crs, **ext.file_fields(file), "eopipe:objects": info.objects.count}
+        fields["eopipe:sources"] = info.objects.sources
+        assets["objects"] = asset(file.path, COLLECTION, "All objects (GeoParquet)", "data", **fields)
     if info.quicklook is not None:
-        assets["quicklook"] = {
-            "href": href(info.quicklook.path, COLLECTION),
-            "type": ext.media_type(info.quicklook.path),
-            "roles": ["thumbnail", "overview"],
-            "title": "The map with its legend",
-            **ext.file_fields(info.quicklook),
-        }
+        path, fields = info.quicklook.path, ext.file_fields(info.quicklook)
+        assets["quicklook"] = asset(path, COLLECTION, "The map with its legend", "thumbnail", "overview", **fields)
     if info.kernel.weights:
         assets["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(run_folder.RUN, COLLECTION))
     return assets

@@ -16,7 +16,7 @@ import shapely
 from eopipe.errors import ITEM_REMEDY, ItemError
 from eopipe.redact import unsign, unsign_document
 from eopipe.snapshot import Row, item_hash
-from eopipe.snapshot.item_hash import verbatim_json
+from eopipe.snapshot.snapshot import verbatim_json
 from eopipe.stac.footprints import item_bbox, item_geometry
 from eopipe.stac.raster_bounds import raster_bounds
 from eopipe.stac.time_range import nominal_time

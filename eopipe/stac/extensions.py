@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eopipe.grid import Grid, PixelBox
     from eopipe.kernel_info import ArraySpec, ClassInfo, KernelInfo
-    from eopipe.stac.publish_input import OutputFile
+    from eopipe.run_folder import OutputFile
 
 _BASE = "https://stac-extensions.github.io"
 PROJECTION = f"{_BASE}/projection/v2.0.0/schema.json"
@@ -30,7 +30,7 @@ XARRAY = f"{_BASE}/xarray-assets/v1.0.0/schema.json"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 PARQUET = "application/vnd.apache.parquet"
 ZARR = "application/vnd.zarr; version=3"
-_TYPES = {".tif": COG, ".parquet": PARQUET, ".png": "image/png", ".json": "application/json"}
+_TYPES = {".zarr": ZARR, ".tif": COG, ".parquet": PARQUET, ".png": "image/png", ".json": "application/json"}
 
 _SHA256 = "1220"
 """Multihash prefix: function sha2-256, 32 bytes."""

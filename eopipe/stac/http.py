@@ -150,7 +150,7 @@ def _body(response: requests.Response) -> str:
     kind = response.headers.get("Content-Type", "")
     if "html" in kind:
         return ""
-    text = redact(" ".join(response.text.split()))
+    text = redact(one_line(response.text))
     return f": {text[:200]}" if text else ""
 
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from eopipe.kernel_info import ArraySpec
-    from eopipe.stac.publish_input import OutputFile, PublishInfo, TileOutput
+    from eopipe.run_folder import OutputFile
+    from eopipe.stac.publish_input import PublishInfo, TileOutput
 
 VERSION = "1.1.0"
 EXTENSIONS = [ext.PROJECTION, ext.RASTER, ext.CLASSIFICATION, ext.PROCESSING, ext.FILE]
@@ -28,6 +29,12 @@ def href(path: str, document: str) -> str:
     """How ``document`` refers to ``path``, both relative to the run's folder."""
     relative = posixpath.relpath(path, posixpath.dirname(document) or ".")
     return relative if relative.startswith(".") else f"./{relative}"
+
+
+def asset(path: str, document: str, title: str, *roles: str, **fields: Any) -> dict[str, Any]:
+    """A file of the run's folder as an asset of a document of it, with further fields."""
+    where = {"href": href(path, document), "type": ext.media_type(path)}
+    return {**where, "roles": list(roles), "title": title, **fields}
 
 
 def item(info: PublishInfo, output: TileOutput, footprint: Any) -> dict[str, Any]:
@@ -64,7 +71,7 @@ def rebased(document: dict[str, Any], target: str) -> dict[str, Any]:
     return {
         **document,
         "links": [rebase(link) for link in document["links"]],
-        "assets": {name: rebase(asset) for name, asset in document["assets"].items()},
+        "assets": {name: rebase(entry) for name, entry in document["assets"].items()},
     }
 
 
@@ -123,31 +130,20 @@ def _links(info: PublishInfo, output: TileOutput) -> list[dict[str, Any]]:
 
 def _assets(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
     assets = {name: _asset(info, output, name, file) for name, file in output.files.items()}
-    if any(asset["type"] == ext.COG for asset in assets.values()):
+    if any(entry["type"] == ext.COG for entry in assets.values()):
         return assets
     return {"mosaic": _shard(info, output), **assets}
 
 
 def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile) -> dict[str, Any]:
-    asset = {
-        "href": href(file.path, ITEM),
-        "type": ext.media_type(file.path),
-        "roles": ["data"],
-        "title": name,
-        **ext.file_fields(file),
-    }
-    if asset["type"] == ext.COG:
-        asset |= ext.raster_fields(info.region.grid, output.tile.box(info.tile_size))
-        asset["bands"] = bands(info, info.arrays_of(name), output.histogram)
-    return asset
+    entry = asset(file.path, ITEM, name, "data", **ext.file_fields(file))
+    if entry["type"] == ext.COG:
+        entry |= ext.raster_fields(info.region.grid, output.tile.box(info.tile_size))
+        entry["bands"] = bands(info, info.arrays_of(name), output.histogram)
+    return entry
 
 
 def _shard(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
     """Where a run writes no COGs, the tile is one shard of the mosaic's arrays."""
-    return {
-        "href": href(run_folder.MOSAIC, ITEM),
-        "type": ext.ZARR,
-        "roles": ["data"],
-        "title": "the mosaic, of which this tile is one shard",
-        "bands": bands(info, info.arrays, output.histogram),
-    }
+    title = "the mosaic, of which this tile is one shard"
+    return asset(run_folder.MOSAIC, ITEM, title, "data", bands=bands(info, info.arrays, output.histogram))

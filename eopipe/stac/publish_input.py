@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from eopipe.area.on_grid import GridArea
     from eopipe.grid import Tile
     from eopipe.kernel_info import ArraySpec, KernelInfo
+    from eopipe.run_folder import MergedObjects, OutputFile
 
 
 @dataclass(frozen=True)
@@ -32,30 +33,6 @@ class SceneRef:
     collection: str
     datetime: datetime
     href: str | None = None
-
-
-@dataclass(frozen=True)
-class OutputFile:
-    """A file of the run's folder: path relative to the folder, bytes, sha256 (hex)."""
-
-    path: str
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class ObjectsFile:
-    """All objects that a run found.
-
-    Args:
-        file: GeoParquet.
-        count: Objects in it.
-        sources: A hash over the tiles' files that it was made of.
-    """
-
-    file: OutputFile
-    count: int
-    sources: str
 
 
 @dataclass(frozen=True)
@@ -96,8 +73,6 @@ class PublishInfo:
         software: Name to version.
         failed: Failed tile's name to reason.
         counts: Status to number of tiles, ``failed`` included.
-        assets: Asset name to the names of the arrays that its file holds, plane by plane; names that are
-            not listed hold all arrays.
         levels: Number of pyramid levels in the store.
         quicklook: Picture of the whole, if one was made.
         objects: All objects, where the kernel finds any.
@@ -115,10 +90,9 @@ class PublishInfo:
     software: Mapping[str, str]
     failed: Mapping[str, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
-    assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     levels: int = 1
     quicklook: OutputFile | None = None
-    objects: ObjectsFile | None = None
+    objects: MergedObjects | None = None
 
     @property
     def gsd(self) -> float:
@@ -126,6 +100,5 @@ class PublishInfo:
         return round(self.region.grid.resolution * metres_per_unit(self.region.grid.crs), 6)
 
     def arrays_of(self, asset: str) -> tuple[ArraySpec, ...]:
-        """The arrays that an asset's file holds."""
-        names = self.assets.get(asset)
-        return self.arrays if names is None else tuple(spec for spec in self.arrays if spec.name in names)
+        """The arrays that an asset's file holds: the one of its name; all, where none has it."""
+        return tuple(spec for spec in self.arrays if spec.name == asset) or self.arrays

@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 import cql2
 
 from eopipe.errors import SpecError
+from eopipe.text import did_you_mean
 
 _ORDER = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 OPERATORS = ("eq", "neq", *_ORDER, "startsWith", "endsWith", "contains", "in")
@@ -73,8 +73,7 @@ def _is_true(expression: Any, fields: Mapping[str, Any]) -> bool:
 
 def _check_condition(key: str, op: str, operand: Any) -> None:
     if op not in OPERATORS:
-        close = get_close_matches(op, OPERATORS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the operators are {', '.join(OPERATORS)}"
+        hint = did_you_mean(op, OPERATORS, f"the operators are {', '.join(OPERATORS)}")
         raise SpecError(f"{key}: unknown operator {op!r}; {hint}")
     comparable = isinstance(operand, int | float | str) and not isinstance(operand, bool)
     if isinstance(operand, Mapping) or (op in _ORDER and not comparable):

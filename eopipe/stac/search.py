@@ -23,9 +23,8 @@ from eopipe.stac.geoparquet import GeoparquetFile
 from eopipe.stac.http import Backoff, Http
 from eopipe.stac.query import Cql2, Query
 from eopipe.stac.question import Question
-from eopipe.stac.season import Season
 from eopipe.stac.static import Documents, StaticCatalog
-from eopipe.stac.time_range import TimeRange, nominal_time
+from eopipe.stac.time_range import Season, TimeRange, nominal_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,7 +12,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from eopipe.errors import TileFault
@@ -37,30 +37,11 @@ _PC_HOSTS = (
 _PUBLIC_ACCOUNTS = frozenset({"ai4edatasetspublicassets"})
 
 
-class Signer(Protocol):
-    """Turns a plain href into one that can be read now. Picklable; called on the worker, from many threads."""
-
-    def __call__(self, href: str) -> str:
-        """The href, signed where it needs to be.
-
-        Raises:
-            TileFault: A token cannot be had (``read.denied``, ``read.http_<status>``, ``read.timeout``, …).
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class NoSigner:
-    """Leaves hrefs as they are."""
-
-    def __call__(self, href: str) -> str:
-        """Return the href itself."""
-        return href
-
-
 @dataclass(frozen=True)
 class PlanetaryComputerSigner:
     """Appends a SAS token to hrefs of Azure blobs: one token a container, shared by the process's threads.
+
+    Picklable; called on the worker, from many threads.
 
     Args:
         endpoint: Token service; ``PC_SDK_SAS_URL`` where that is set.
@@ -71,7 +52,11 @@ class PlanetaryComputerSigner:
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=5))
 
     def __call__(self, href: str) -> str:
-        """Sign one href; other hosts' hrefs, and public thumbnails, are returned as they are."""
+        """Sign one href; other hosts' hrefs, and public thumbnails, are returned as they are.
+
+        Raises:
+            TileFault: A token cannot be had (``read.denied``, ``read.http_<status>``, ``read.timeout``, …).
+        """
         container = _container(href)
         if container is None:
             return href
@@ -81,10 +66,10 @@ class PlanetaryComputerSigner:
         return f"{plain}{'&' if '?' in plain else '?'}{token}"
 
 
-def signer_for(source: SourceSpec) -> Signer:
-    """The signing hook of a source: ``sign: auto`` picks by the catalog's host."""
+def signer_for(source: SourceSpec) -> PlanetaryComputerSigner | None:
+    """The signing hook of a source: ``sign: auto`` picks by the catalog's host; None where nothing is signed."""
     planetary = source.sign == "auto" and urlsplit(source.catalog).hostname in _PC_HOSTS
-    return PlanetaryComputerSigner() if planetary or source.sign == "planetary-computer" else NoSigner()
+    return PlanetaryComputerSigner() if planetary or source.sign == "planetary-computer" else None
 
 
 def _container(href: str) -> tuple[str, str] | None:

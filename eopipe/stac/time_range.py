@@ -1,4 +1,4 @@
-"""Time ranges as specs write them: RFC 3339, ``2025``, ``2025-05``, ``..``, ``P30D/now``."""
+"""Times as specs write them: ranges (RFC 3339, ``2025``, ``2025-05``, ``..``, ``P30D/now``), and seasons."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ _PERIOD = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
 _DURATION = re.compile(
     r"^P(?=.)(?:(\d+)Y)?(?:(\d+)M)?(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?$"
 )
+_DAY = re.compile(r"^(\d{2})(?:-(\d{2}))?$")
+_LEAP = 2024
+"""A year that has every day."""
+
 _OPEN = frozenset({"", ".."})
 _HINT = "write it like 2025-05-01/2025-09-30, 2025-05, ../2025-09-30 or P30D/now"
 
@@ -60,6 +64,44 @@ class TimeRange:
         if self.start is None and self.end is None:
             return None
         return f"{_stamp(self.start)}/{_stamp(self.end)}"
+
+
+@dataclass(frozen=True)
+class Season:
+    """Days of the year from which a search takes scenes, such as ``05-01/09-30``, or over New Year ``11/02``.
+
+    Args:
+        first: Its first day, ``(month, day)``.
+        last: Its last day, included; it may lie before the first.
+    """
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+    @classmethod
+    def parse(cls, text: str) -> Season:
+        """Read a spec's ``source.season``.
+
+        Args:
+            text: Two days ``MM-DD``, or months ``MM``, with ``/`` between; one month stands for itself.
+
+        Raises:
+            SpecError: It is none.
+        """
+        begin, mark, end = text.partition("/")
+        first, last = _day(begin.strip(), last=False), _day((end if mark else begin).strip(), last=True)
+        if first is None or last is None:
+            raise SpecError(
+                f"source.season: {text!r} is no season; write days or months, such as 05-01/09-30 or 11/02"
+            )
+        return cls(first, last)
+
+    def holds(self, moment: datetime) -> bool:
+        """Whether a scene of this time (UTC) is taken."""
+        day = (moment.month, moment.day)
+        if self.first <= self.last:
+            return self.first <= day <= self.last
+        return day >= self.first or day <= self.last
 
 
 def item_times(item: dict[str, Any]) -> tuple[datetime, datetime]:
@@ -154,3 +196,12 @@ def _utc(moment: datetime) -> datetime:
 
 def _stamp(moment: datetime | None) -> str:
     return ".." if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _day(text: str, *, last: bool) -> tuple[int, int] | None:
+    match = _DAY.match(text)
+    if match is None or not 1 <= (month := int(match[1])) <= 12:
+        return None
+    most = calendar.monthrange(_LEAP, month)[1]
+    day = int(match[2]) if match[2] else most if last else 1
+    return (month, day) if 1 <= day <= most else None

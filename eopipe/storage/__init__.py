@@ -21,9 +21,8 @@ from urllib.parse import urlsplit
 from eopipe.errors import OutputAddressError
 from eopipe.redact import bare_url
 from eopipe.storage.errors import translate
-from eopipe.storage.fsspec_folder import FsspecFolder
+from eopipe.storage.fsspec_folder import FsspecFolder, MemoryFolder
 from eopipe.storage.local import LocalFolder
-from eopipe.storage.memory import MemoryFolder
 from eopipe.storage.object_store import SCHEMES, ObjectFolder
 
 if TYPE_CHECKING:
@@ -187,11 +186,11 @@ def _canonical(uri: str) -> str:
 
 
 def _backend(uri: str, options: Mapping[str, Any]) -> Backend:
-    scheme, mark, rest = uri.partition("://")
+    scheme, mark, _ = uri.partition("://")
     if not mark:
         return LocalFolder(Path(uri))
     if scheme == "memory":
-        return MemoryFolder(rest)
+        return MemoryFolder(uri, options)
     if scheme in SCHEMES:
         return ObjectFolder(uri, options)
     return FsspecFolder(uri, options)

@@ -12,6 +12,7 @@ import obstore.exceptions
 
 from eopipe.errors import OutputError
 from eopipe.redact import redact
+from eopipe.text import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,5 +99,4 @@ def _has(text: str, words: tuple[str, ...]) -> bool:
 
 def first_line(text: str) -> str:
     """The first line, without query strings (it may hold a signed URL), at most 240 characters."""
-    line = redact(text.strip().split("\n", 1)[0], queries=False)
-    return line if len(line) <= 240 else f"{line[:237]}..."
+    return cut(redact(text.strip().split("\n", 1)[0], queries=False), 240)

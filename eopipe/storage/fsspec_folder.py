@@ -1,4 +1,4 @@
-"""A folder of any other scheme (sftp, hdfs, webdav …), by fsspec.
+"""A folder of any other scheme (sftp, hdfs, webdav …), or in this process's memory, by fsspec.
 
 fsspec has no conditional replace, and its exclusive create depends on the file system; so ``create`` and ``swap``
 do not decide between several writers, and the lease does not hold between machines.
@@ -7,8 +7,9 @@ do not decide between several writers, and the lease does not hold between machi
 # ruff: noqa: D102  (Storage documents each method)
 from __future__ import annotations
 
+import threading
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import fsspec
 from zarr.storage import FsspecStore
@@ -84,6 +85,20 @@ class FsspecFolder(Backend):
         target = self._full(path)
         self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
         return f"{target}.{uuid.uuid4().hex}.partial"
+
+
+class MemoryFolder(FsspecFolder):
+    """A folder in this process's memory, whose ``create`` and ``swap`` do decide; never for a run with workers."""
+
+    _LOCK: ClassVar = threading.RLock()
+
+    def create(self, path: str, data: bytes) -> bool:
+        with self._LOCK:
+            return super().create(path, data)
+
+    def swap(self, path: str, data: bytes, version: str) -> bool:
+        with self._LOCK:
+            return super().swap(path, data, version)
 
 
 class _FolderMakingStore(FsspecStore):

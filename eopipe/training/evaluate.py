@@ -42,7 +42,6 @@ class ConceptModel(Protocol):
 
     def __call__(self, scene: SceneData) -> NDArray[np.float32]:
         """Weights ``[9, y, x]``."""
-        ...
 
 
 @dataclass(frozen=True)

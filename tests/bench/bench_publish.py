@@ -11,8 +11,9 @@ import shapely.affinity
 from eopipe.area.on_grid import Area, GridArea, space_filling
 from eopipe.grid import Grid
 from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.run_folder import OutputFile
 from eopipe.stac.publish import publish
-from eopipe.stac.publish_input import OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.stac.publish_input import PublishInfo, SceneRef, TileOutput
 from eopipe.storage import Storage
 
 SCENES = 20

@@ -12,10 +12,10 @@ import pytest
 
 from eopipe import run_folder
 from eopipe.engine.output.ledger import Ledger
-from eopipe.engine.output.record import Failure, FileInfo, Record
+from eopipe.engine.output.record import Failure, Record
 from eopipe.errors import DamageError, OutputError
 from eopipe.grid import Tile
-from eopipe.run_folder import Key
+from eopipe.run_folder import Key, OutputFile
 from eopipe.storage import Storage
 from tests.support.s3 import s3  # noqa: F401  (a fixture)
 
@@ -32,7 +32,7 @@ def record(tile=KEY.tile, inputs=KEY.inputs, **changes):
         "scenes": (0, 7),
         "checksums": {"label": "ab", "label/1": "cd"},
         "histogram": {1: 10, 254: 3},
-        "files": {"cog": FileInfo(path="cog/x.tif", size=5, sha256="ef")},
+        "files": {"cog": OutputFile(path="cog/x.tif", size=5, sha256="ef")},
         "device": "cpu avx512",
         "started": NOON,
         "finished": NOON,

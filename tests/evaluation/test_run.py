@@ -11,7 +11,8 @@ from eopipe.evaluation.dataset import ImageReader, cut
 from eopipe.evaluation.evaluate_set import ImageRequest, pairs_of
 from eopipe.evaluation.metrics import Confusion
 from eopipe.evaluation.results_folder import ResultsFolder
-from eopipe.evaluation.run import ProgressDisplay, clock, evaluate
+from eopipe.evaluation.run import ProgressDisplay, evaluate
+from eopipe.text import hms
 from tests.evaluation.samples import SETS, classes_by_hand, samples_of
 from tests.support.paths import needs_shared
 
@@ -155,4 +156,4 @@ def test_progress_in_plain_lines(capsys, monkeypatch):
     said = capsys.readouterr().err
     assert said.startswith("2 of 3 images, 0:00:0")
     assert said.endswith("left, mIoU 100.0 % so far\n")
-    assert clock(3725) == "1:02:05"
+    assert hms(3725) == "1:02:05"

@@ -25,8 +25,9 @@ from rasterio.shutil import copy as gdal_copy
 from eopipe.area.on_grid import Area, GridArea
 from eopipe.grid import Grid, Tile
 from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.run_folder import OutputFile
 from eopipe.stac.publish import publish
-from eopipe.stac.publish_input import OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.stac.publish_input import PublishInfo, SceneRef, TileOutput
 from eopipe.storage import Storage
 from tests.support.s3 import S3Server, s3, s3_uri  # noqa: F401  (fixtures)
 

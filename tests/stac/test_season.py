@@ -6,7 +6,7 @@ import pytest
 
 import eopipe
 from eopipe.errors import SpecError
-from eopipe.stac.season import Season
+from eopipe.stac.time_range import Season
 from tests.support.paths import needs_shared, shared
 
 LEAP_YEAR = [datetime(2024, 1, 1, 12, tzinfo=UTC) + timedelta(days=day) for day in range(366)]

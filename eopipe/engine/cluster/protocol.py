@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 from distributed import Client
 
-from eopipe.errors import ClusterError, EopipeError, SpecError
+from eopipe.errors import ClusterError, EopipeError, SpecError, one_line
 from eopipe.redact import unsign
 
 if TYPE_CHECKING:
@@ -190,4 +190,4 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.canonical_json import digest
-from eopipe.engine.format import some
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.output.record import total_histogram
 from eopipe.errors import TileFault
 from eopipe.mosaic.class_areas import class_areas, map_spec
 from eopipe.mosaic.pyramid import histogram
+from eopipe.text import some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

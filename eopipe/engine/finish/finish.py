@@ -6,13 +6,11 @@ last; where its Collection stands, the rest is complete.
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eopipe import run_folder
 from eopipe.engine.finish.merge_objects import merge_objects
-from eopipe.engine.format import some
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.output.record import total_histogram
 from eopipe.engine.plan.layouts import array_specs, mosaic_layout
@@ -22,8 +20,10 @@ from eopipe.mosaic.class_areas import class_areas
 from eopipe.mosaic.coarse_pyramid import build_parent, coarse_tasks
 from eopipe.mosaic.quicklook import QuicklookInfo, quicklook
 from eopipe.mosaic.store import write_status
+from eopipe.run_folder import OutputFile
 from eopipe.stac.publish import publish
-from eopipe.stac.publish_input import ObjectsFile, OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.stac.publish_input import PublishInfo, SceneRef, TileOutput
+from eopipe.text import some
 from eopipe.versions import versions
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from eopipe.engine.plan.model import Plan
     from eopipe.engine.plan.open import Opened
     from eopipe.mosaic.layout import Layout
+    from eopipe.run_folder import MergedObjects
     from eopipe.storage import Storage
 
 
@@ -64,11 +65,9 @@ def finish(opened: Opened, plan: Plan, *, client: Client, drained: bool) -> dict
     areas = class_areas(storage, layout, histogram=histogram)
     picture = quicklook(storage, layout, _captions(opened, histogram))
     storage.put(run_folder.QUICKLOOK, picture)
-    merged = merge_objects(storage, opened.job, opened.snapshot, outcome.records.values())
-    objects = None
-    if merged is not None:
-        objects = ObjectsFile(OutputFile(merged.path, merged.size, merged.sha256), merged.count, merged.sources)
-        products |= {"objects": merged.count, "vectors": storage.url(merged.path)}
+    objects = merge_objects(storage, opened.job, opened.snapshot, outcome.records.values())
+    if objects is not None:
+        products |= {"objects": objects.count, "vectors": storage.url(objects.file.path)}
     _publish(opened, plan, layout, outcome, picture=picture, objects=objects)
     return {
         **products,
@@ -120,7 +119,7 @@ def _captions(opened: Opened, histogram: Counter[int]) -> QuicklookInfo:
 
 
 def _publish(
-    opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, *, picture: bytes, objects: ObjectsFile | None
+    opened: Opened, plan: Plan, layout: Layout, outcome: Outcome, *, picture: bytes, objects: MergedObjects | None
 ) -> None:
     job, index = opened.job, opened.snapshot.index
     moment = datetime.now(UTC).replace(microsecond=0)
@@ -136,12 +135,11 @@ def _publish(
             inputs=record.inputs,
             status=record.status,
             scenes=tuple(refs[row] for row in record.scenes),
-            files={name: OutputFile(file.path, file.size, file.sha256) for name, file in record.files.items()},
+            files=record.files,
             histogram=record.histogram,
         )
         for record in outcome.records.values()
     )
-    arrays = array_specs(job)
     info = PublishInfo(
         name=job.spec.name,
         description=f"{job.kernel.info.name} made by eopipe from {', '.join(job.spec.source.collections) or 'STAC'}",
@@ -149,15 +147,14 @@ def _publish(
         region=job.region,
         tile_size=plan.tile,
         kernel=job.kernel.info,
-        arrays=arrays,
+        arrays=array_specs(job),
         interval=(min(times), max(times)) if times else (moment, moment),
         created=moment,
         software=versions(),
         failed={key.tile: failure.reason for key, failure in outcome.failures.items()},
         counts=outcome.counts,
-        assets={spec.name: (spec.name,) for spec in arrays},
         levels=layout.levels,
-        quicklook=OutputFile(run_folder.QUICKLOOK, len(picture), hashlib.sha256(picture).hexdigest()),
+        quicklook=OutputFile.of(run_folder.QUICKLOOK, picture),
         objects=objects,
     )
     publish(opened.storage, info, outputs)

@@ -12,7 +12,7 @@ from eopipe import run_folder
 from eopipe.engine.plan.layouts import object_layout
 from eopipe.engine.work.tile_objects import OBJECTS
 from eopipe.grid import Tile
-from eopipe.mosaic.objects_merge import Merged, ObjectsFile, digest_of, merge
+from eopipe.mosaic.objects_merge import ObjectsFile, digest_of, merge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eopipe.area.on_grid import GridArea
     from eopipe.engine.output.record import Record
     from eopipe.engine.plan.resolved_spec import Job
+    from eopipe.run_folder import MergedObjects
     from eopipe.snapshot import Snapshot
     from eopipe.storage import Storage
 
@@ -61,7 +62,7 @@ def object_files(records: Iterable[Record]) -> list[ObjectsFile]:
     return [ObjectsFile(tile.name, file.path, file.sha256) for tile, file in sorted(files, key=lambda pair: pair[0])]
 
 
-def merge_objects(storage: Storage, job: Job, snapshot: Snapshot, records: Iterable[Record]) -> Merged | None:
+def merge_objects(storage: Storage, job: Job, snapshot: Snapshot, records: Iterable[Record]) -> MergedObjects | None:
     """Write the run's objects as one file; None where its kernel finds none.
 
     Raises:

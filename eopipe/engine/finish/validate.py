@@ -18,7 +18,7 @@ from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.plan.layouts import feature_layout, mosaic_layout
 from eopipe.engine.plan.open import open_frozen
 from eopipe.engine.statistics.store import StatisticsStore
-from eopipe.errors import DamageError, EopipeError
+from eopipe.errors import DamageError, EopipeError, one_line
 from eopipe.mosaic.features import FeatureStore, tile_checksum
 from eopipe.mosaic.features import read_layout as read_feature_layout
 from eopipe.mosaic.store import MosaicWriter, checksum, read_layout
@@ -86,7 +86,7 @@ def _mosaic(storage: Storage, layout: Layout) -> Iterator[str]:
     try:
         stored = read_layout(storage)
     except (EopipeError, ValueError, KeyError, TypeError) as error:
-        reason = f"its layout cannot be read ({_short(error)})"
+        reason = f"its layout cannot be read ({one_line(error, 200)})"
         yield f"{run_folder.MOSAIC}: {reason}; restore its zarr.json, or start a new output"
         return
     if stored != layout:
@@ -120,7 +120,7 @@ def _unrecorded(writer: MosaicWriter, layout: Layout, tile: Tile) -> Iterator[st
     try:
         filled = any((writer.read(tile, spec.name) != spec.fill).any() for spec in layout.arrays)
     except _UNREADABLE as error:
-        yield f"tile {tile.name}: it has a broken shard and no ledger record ({_short(error)}); run again"
+        yield f"tile {tile.name}: it has a broken shard and no ledger record ({one_line(error, 200)}); run again"
         return
     if filled:
         yield f"tile {tile.name}: it has pixels and no ledger record; run again, which writes it anew"
@@ -131,7 +131,7 @@ def _checksum_problem(writer: MosaicWriter, tile: Tile, name: str, stated: str) 
     try:
         actual = checksum(writer.read(tile, array, int(level or 0)))
     except _UNREADABLE as error:
-        return f"tile {tile.name}: {name} cannot be read ({_short(error)})"
+        return f"tile {tile.name}: {name} cannot be read ({one_line(error, 200)})"
     return None if actual == stated else f"tile {tile.name}: {name} does not have its recorded checksum"
 
 
@@ -145,7 +145,8 @@ def _features(
             return
         store = FeatureStore(storage, layout)
     except _UNREADABLE as error:
-        yield f"{FEATURES} cannot be read ({_short(error)}); restore its zarr.json and basis, or start a new output"
+        reason = one_line(error, 200)
+        yield f"{FEATURES} cannot be read ({reason}); restore its zarr.json and basis, or start a new output"
         return
     if store.basis is not None and {"basis": store.basis.identity} != run.recipe.get("features"):
         yield f"{FEATURES}: its basis is not that of {run_folder.RUN}; restore it, or start a new output"
@@ -155,7 +156,7 @@ def _features(
         try:
             actual = tile_checksum(store.digests(planned[key].tile, tiles))
         except _UNREADABLE as error:
-            yield f"tile {record.tile}: its window features cannot be read ({_short(error)}); {repair}"
+            yield f"tile {record.tile}: its window features cannot be read ({one_line(error, 200)}); {repair}"
             continue
         if actual != record.checksums.get(FEATURES):
             yield f"tile {record.tile}: its window features do not have their recorded checksum; {repair}"
@@ -172,11 +173,7 @@ def _statistics(storage: Storage, plan: StatisticsPlan) -> Iterator[str]:
             if key not in failed:
                 yield f"{run_folder.statistics(*key)} is missing; run again, which measures the block anew"
         except _UNREADABLE as error:
-            yield " ".join(str(error).split())
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+            yield one_line(error)
 
 
 def _files(storage: Storage, record: Record) -> Iterator[str]:
@@ -207,7 +204,7 @@ def _stac(storage: Storage, records: dict[Key, Record]) -> Iterator[str]:
             ):
                 yield f"{problem}; {_PUBLISH}"
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            yield f"{path} is damaged ({type(error).__name__}: {_short(error)}); {_PUBLISH}"
+            yield f"{path} is damaged ({type(error).__name__}: {one_line(error, 200)}); {_PUBLISH}"
 
 
 def _document(storage: Storage, path: str, document: Any, done: set[str], items: int) -> Iterator[str]:

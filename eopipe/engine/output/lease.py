@@ -38,8 +38,6 @@ from eopipe import run_folder
 from eopipe.errors import LeaseError, OutputError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from eopipe.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -204,9 +202,7 @@ class Lease:
     def __enter__(self) -> Self:
         return self.acquire()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def _fresh(self) -> LeaseFile:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from eopipe.canonical_json import canonical_json, digest
-from eopipe.errors import DamageError, OutputError
+from eopipe.errors import DamageError, OutputError, one_line
 from eopipe.redact import redact
-from eopipe.run_folder import Key
+from eopipe.run_folder import Key, OutputFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -30,9 +30,7 @@ _DETAIL_CHARACTERS = 500
 Status = Literal["done", "empty", "masked"]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="null")
-
+class _Entry(BaseModel, extra="forbid", frozen=True, ser_json_inf_nan="null"):
     version: Literal[1] = 1
     tile: str
     inputs: str
@@ -76,16 +74,7 @@ class _Entry(BaseModel):
             raise DamageError(f"{where} is damaged: {key}: {first['msg']}; {REMEDY}") from None
 
 
-class FileInfo(BaseModel):
-    """One file that a tile's task wrote: path in the run's folder, bytes, sha256 (hex)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    path: str
-    size: int
-    sha256: str
-
-
-class Record(_Entry):
+class Record(_Entry, frozen=True):
     """What a tile's task did, once it was done.
 
     Args:
@@ -113,7 +102,7 @@ class Record(_Entry):
     scenes: tuple[int, ...] = ()
     checksums: dict[str, str] = Field(default_factory=dict)
     histogram: dict[int, int] = Field(default_factory=dict)
-    files: dict[str, FileInfo] = Field(default_factory=dict)
+    files: dict[str, OutputFile] = Field(default_factory=dict)
     lacks: tuple[str, ...] = ()
     figures: dict[str, float] = Field(default_factory=dict)
     device: str = ""
@@ -121,7 +110,7 @@ class Record(_Entry):
     finished: datetime
 
 
-class Failure(_Entry):
+class Failure(_Entry, frozen=True):
     """Why one attempt at a tile failed.
 
     Args:
@@ -163,7 +152,7 @@ class Failure(_Entry):
     @field_validator("detail")
     @classmethod
     def _safe(cls, text: str) -> str:
-        line = redact(" ".join(text.split()), queries=False)
+        line = redact(one_line(text), queries=False)
         return line if len(line) <= _DETAIL_CHARACTERS else f"{line[: _DETAIL_CHARACTERS - 1]}…"
 
 

@@ -16,6 +16,7 @@ from eopipe.engine.output.recipe import threshold_of
 from eopipe.errors import DamageError, SpecError, WeightsError
 from eopipe.redact import unsign_document
 from eopipe.spec import RunSpec
+from eopipe.text import cut
 from eopipe.versions import __version__, changes, versions
 
 if TYPE_CHECKING:
@@ -293,9 +294,5 @@ def first_difference(before: Any, now: Any, key: str = "") -> str:
         for name in [*now, *(name for name in before if name not in now)]:
             if now.get(name) != before.get(name):
                 return first_difference(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    return f"{key} (was {_brief(before)}, now {_brief(now)})"
-
-
-def _brief(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    was, given = (cut(json.dumps(value, ensure_ascii=False), 60) for value in (before, now))
+    return f"{key} (was {was}, now {given})"

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.cube.reader import memory as reader_memory
-from eopipe.engine.format import gib
 from eopipe.engine.plan.tiles import strip_rows
 from eopipe.errors import PlanError
 from eopipe.grid import TILE_SIZES
+from eopipe.text import gib
 
 if TYPE_CHECKING:
     from collections.abc import Callable

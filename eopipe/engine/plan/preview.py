@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import shapely
 
 from eopipe.area.footprint import to_lonlat
-from eopipe.engine.format import gib, hms, size, some
 from eopipe.engine.plan import prompt_check
+from eopipe.text import gib, hms, size, some
 
 if TYPE_CHECKING:
     from eopipe.engine.plan.model import Plan

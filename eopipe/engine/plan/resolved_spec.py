@@ -112,11 +112,9 @@ def resolve_frozen(frozen: Frozen) -> Job:
     """
     job = resolve(frozen.run_spec(), frozen.now, kernel_options=frozen.kernel_options)
     threshold = threshold_of(frozen.recipe)
-    return (
-        job
-        if threshold is None
-        else replace(job, kernel=rethresholding(job.kernel, job.spec.name).with_threshold(threshold))
-    )
+    if threshold is None:
+        return job
+    return replace(job, kernel=rethresholding(job.kernel, job.spec.name).with_threshold(threshold))
 
 
 def rethresholding(kernel: Kernel, run: str) -> Rethresholding:

@@ -96,7 +96,6 @@ def add_reads(first: ReadEstimate, second: ReadEstimate) -> ReadEstimate:
         requests=first.requests + second.requests,
         tiles=first.tiles + second.tiles,
         headers=first.headers + second.headers,
-        unread=tuple(dict.fromkeys((*first.unread, *second.unread))),
     )
 
 

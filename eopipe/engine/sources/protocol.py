@@ -40,31 +40,25 @@ class Worker(Protocol):
     @property
     def unloaded_kernel(self) -> Kernel:
         """The kernel as it came: enough for a tile of which no pixel is mapped."""
-        ...
 
     @property
     def kernel(self) -> Kernel:
         """The kernel, loaded: once a worker."""
-        ...
 
     @property
     def read(self) -> ReadSettings:
         """How pixels are read, on the kernel's lattice."""
-        ...
 
     @property
     def statistics(self) -> Statistics | None:
         """The run's statistics; None where the kernel declares no stage."""
-        ...
 
     @property
     def tiles(self) -> Sequence[PlannedTile]:
         """The tiles still to be done."""
-        ...
 
     def scenes(self, tile: PlannedTile) -> list[list[Scene]]:
         """A tile's scenes by epoch, assets resolved."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -86,12 +80,10 @@ class TileSource(Protocol):
     @property
     def derived(self) -> Derived | None:
         """The run that tiles are made of, for ``run.json``; None where they are made of scenes."""
-        ...
 
     @property
     def remark(self) -> str:
         """A remark behind the kernel's name in the quicklook's subtitle, or nothing."""
-        ...
 
     def plan(self, request: PlanRequest) -> Plan:
         """Plan a run.
@@ -99,11 +91,9 @@ class TileSource(Protocol):
         Raises:
             PlanError: It cannot fit.
         """
-        ...
 
     def calibrate(self, kernel: Kernel) -> Calibration:
         """Warm this process up, measure its memory, and time the kernel if tiles need it; runs on a worker."""
-        ...
 
     def ready(self, worker: Worker, watch: Stopwatch) -> Readiness:
         """Show on a worker, before any tile, that tiles can be made there.
@@ -115,7 +105,6 @@ class TileSource(Protocol):
         Raises:
             Exception: Any; it ends the run and names the worker.
         """
-        ...
 
     def make(
         self, worker: Worker, tile: PlannedTile, box: PixelBox, inside: NDArray[np.bool_] | None, sink: Sink
@@ -132,8 +121,6 @@ class TileSource(Protocol):
         Raises:
             TileFault: Something of the source is missing or damaged.
         """
-        ...
 
     def summary(self, plan: Plan, records: Mapping[Key, Record]) -> dict[str, Any]:
         """The run's summary on its source, against these records of its tiles; empty of scenes."""
-        ...

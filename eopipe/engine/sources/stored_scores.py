@@ -12,7 +12,6 @@ from eopipe import run_folder
 from eopipe.cube.asset_file import ReadStats
 from eopipe.cube.estimate import ReadEstimate
 from eopipe.engine.cluster.resources import choose_device, device_label, process_memory
-from eopipe.engine.format import gib
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.output.recipe import rethreshold_recipe
 from eopipe.engine.output.record import total_histogram
@@ -25,10 +24,11 @@ from eopipe.engine.plan.resolved_spec import rethresholding
 from eopipe.engine.plan.tiles import plan_tiles
 from eopipe.engine.sources.protocol import Readiness
 from eopipe.engine.work.warm_up import warm_up_arrays
-from eopipe.errors import DamageError, OutputError, PlanError, TileFault
+from eopipe.errors import DamageError, OutputError, PlanError, TileFault, one_line
 from eopipe.mosaic.class_areas import class_areas
 from eopipe.mosaic.store import MosaicWriter, checksum
 from eopipe.run_folder import Key
+from eopipe.text import gib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,7 +188,7 @@ class StoredScores:
         try:
             values = self._reader.read(tile.tile, name)
         except FileNotFoundError as error:  # of an array's own document; a missing shard reads as fill
-            detail = " ".join(str(error).split())
+            detail = one_line(error)
             raise TileFault("source.damaged", f"{self.storage.url()}: {detail}; restore it there") from None
         if checksum(values) != record.checksums.get(name):
             raise TileFault(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eopipe.canonical_json import digest
-from eopipe.engine.statistics.lattice import coarser, corners_of, weights
+from eopipe.engine.statistics.lattice import weights
 from eopipe.engine.statistics.store import StatisticsStore
 from eopipe.errors import DamageError, TileFault
 from eopipe.grid import CELL, PixelBox, Tile
@@ -64,7 +64,7 @@ class Statistics:
 
     def _field(self, number: int, stage: StatisticsStage, box: PixelBox) -> Field:
         factor = self.plan.factor
-        corners = corners_of(coarser(box, factor))
+        corners = box.coarsen(factor).coarsen(CELL)
         rows, cols = range(corners.row0, corners.row1 + 1), range(corners.col0, corners.col1 + 1)
         numbers = [[self._corner(number, stage, row, col) for col in cols] for row in rows]
         covered = PixelBox(corners.row0, corners.col0, corners.row1, corners.col1).scale(CELL * factor)

@@ -44,18 +44,6 @@ def sampled_cells(region: GridArea) -> dict[Tile, list[Tile]]:
     return {block: cells[block] for block in sorted(cells)}
 
 
-def corners_of(box: PixelBox) -> PixelBox:
-    """Corners of the cells that a box of the grid touches, as indices of corners; its ends are corners too."""
-    whole = box.snap(CELL)
-    return PixelBox(*(edge // CELL for edge in (whole.row0, whole.col0, whole.row1, whole.col1)))
-
-
-def coarser(box: PixelBox, factor: int) -> PixelBox:
-    """The box of the grid that holds a box of the kernel's lattice."""
-    whole = box.snap(factor)
-    return PixelBox(*(edge // factor for edge in (whole.row0, whole.col0, whole.row1, whole.col1)))
-
-
 def weights(corner: int) -> tuple[tuple[int, float], ...]:
     """Along one axis: the blocks that count at a corner with their weights; a single one at a block's centre."""
     first, rest = divmod(2 * corner - BLOCK_CELLS, 2 * BLOCK_CELLS)
@@ -65,7 +53,7 @@ def weights(corner: int) -> tuple[tuple[int, float], ...]:
 
 def blocks_around(box: PixelBox) -> list[Tile]:
     """Blocks that count anywhere in a box of the grid, row by row; some may hold nothing of the area."""
-    corners = corners_of(box)
+    corners = box.coarsen(CELL)
     rows = range(weights(corners.row0)[0][0], weights(corners.row1)[-1][0] + 1)
     cols = range(weights(corners.col0)[0][0], weights(corners.col1)[-1][0] + 1)
     return [Tile(row, col) for row in rows for col in cols]

@@ -13,7 +13,7 @@ import numpy as np
 
 from eopipe.canonical_json import digest
 from eopipe.engine.output.recipe import KEY_LENGTH, STATISTICS
-from eopipe.engine.statistics.lattice import blocks_around, coarser, corners_of, sampled_cells, weights, widest_halo
+from eopipe.engine.statistics.lattice import blocks_around, sampled_cells, weights, widest_halo
 from eopipe.errors import PlanError
 from eopipe.grid import CELL, PixelBox, Tile
 from eopipe.kernels.protocol import Measuring
@@ -99,7 +99,7 @@ class StatisticsPlan:
 
     def reaches(self, box: PixelBox) -> bool:
         """Whether some block counts at every corner around a box of the kernel's lattice."""
-        corners = corners_of(coarser(box, self.factor))
+        corners = box.coarsen(self.factor).coarsen(CELL)
         blocks = self.stages[0].blocks
         return all(
             any(Tile(down, right) in blocks for down, _ in weights(row) for right, _ in weights(col))
@@ -113,7 +113,7 @@ class StatisticsPlan:
         Args:
             box: The pixels that are read, on the kernel's lattice, halo included.
         """
-        around = blocks_around(coarser(box, self.factor))
+        around = blocks_around(box.coarsen(self.factor))
         return [
             f"{planned.stage}/{planned.block.name}.{planned.inputs}"
             for stage in self.stages

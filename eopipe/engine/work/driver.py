@@ -20,7 +20,7 @@ from eopipe.engine.statistics.store import StatisticsStore
 from eopipe.engine.work.block import run_block
 from eopipe.engine.work.task_shell import TaskReport
 from eopipe.engine.work.tile import run_tile
-from eopipe.errors import ClusterError, Interrupted, TileFault
+from eopipe.errors import ClusterError, Interrupted, TileFault, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,15 +42,12 @@ class Watcher(Protocol):
 
     def tile(self, report: TaskReport) -> None:
         """A tile ended."""
-        ...
 
     def block(self, report: TaskReport, ended: int, total: int) -> None:
         """A block of statistics ended, as so many of all stages' blocks did by now."""
-        ...
 
     def note(self, line: str) -> None:
         """Something worth a line happened."""
-        ...
 
 
 @dataclass
@@ -249,7 +246,7 @@ def _fault_of_dead(future: Future[Any], noun: str) -> TileFault:
             f"the worker died on this {noun} again and again, most often for lack of memory; "
             f"give workers more memory",
         )
-    detail = " ".join(str(error or future.status).split())[:300]
+    detail = one_line(error or future.status, 300)
     return TileFault(f"task.{type(error).__name__ if error else future.status}", detail)
 
 

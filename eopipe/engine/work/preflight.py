@@ -12,7 +12,6 @@ import torch
 
 from eopipe import run_folder
 from eopipe.engine.cluster.resources import device_label
-from eopipe.engine.format import gib
 from eopipe.engine.plan.resolved_spec import THREADS
 from eopipe.engine.work.precision import LIMIT
 from eopipe.engine.work.strips import Stopwatch
@@ -20,6 +19,7 @@ from eopipe.engine.work.task_shell import fault_of
 from eopipe.engine.work.worker_state import state_of
 from eopipe.errors import ClusterError
 from eopipe.kernels.registry import KERNELS
+from eopipe.text import gib
 from eopipe.versions import BYTES, PROTOCOL, versions
 
 if TYPE_CHECKING:

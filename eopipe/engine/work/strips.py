@@ -94,10 +94,7 @@ def map_box(
         TileFault: A scene could not be read, or a block of statistics is missing.
     """
     info, watch = kernel.info, sink.watch
-    arrays = {
-        spec.name: np.full((len(spec.bands), *box.shape)[0 if spec.bands else 1 :], spec.nodata, spec.dtype)
-        for spec in info.arrays
-    }
+    arrays = {spec.name: np.full((*spec.planes, *box.shape), spec.nodata, spec.dtype) for spec in info.arrays}
     arrays["observations"] = observations = np.zeros(box.shape, np.uint8)
     needed = None if inside is None or info.features is not None else _finer(inside, info.factor)
     with TileReader(scenes, read) as reader:

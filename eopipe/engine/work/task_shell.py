@@ -17,7 +17,7 @@ import torch
 from eopipe.engine.output.record import Failure
 from eopipe.engine.plan.resolved_spec import THREADS
 from eopipe.engine.work.strips import Stopwatch
-from eopipe.errors import EopipeError, ItemError, OutputError, TileFault, WeightsError
+from eopipe.errors import EopipeError, ItemError, OutputError, TileFault, WeightsError, one_line
 from eopipe.redact import redact
 
 if TYPE_CHECKING:
@@ -66,12 +66,10 @@ class Planned(Protocol):
     @property
     def key(self) -> Key:
         """Its name and the key of its inputs."""
-        ...
 
     @property
     def subject(self) -> str:
         """As messages name it."""
-        ...
 
 
 class Task(Protocol):
@@ -82,19 +80,15 @@ class Task(Protocol):
     @property
     def planned(self) -> Planned:
         """The tile or block."""
-        ...
 
     def recorded(self) -> bool:
         """Whether it is done already: then nothing is to do."""
-        ...
 
     def run(self, watch: Stopwatch) -> TaskReport:
         """Do it and record it, timing each stage."""
-        ...
 
     def on_failure(self, failure: Failure) -> Mapping[str, Callable[[], object]]:
         """Steps after a failure, by name, ``record`` included; each is tried, whatever becomes of the others."""
-        ...
 
 
 def run_task(task: Task) -> TaskReport:
@@ -135,9 +129,9 @@ def fault_of(error: BaseException, stage: str) -> TileFault:
         error: What was raised.
         stage: Where: ``scenes``, ``read``, ``kernel``, ``write``, ``cog`` …
     """
-    detail = " ".join(redact(str(error)).split())[:500] or type(error).__name__
+    detail = one_line(redact(str(error)), 500) or type(error).__name__
     if isinstance(error, TileFault):
-        return TileFault(error.reason, " ".join(redact(error.detail).split())[:500], transient=error.transient)
+        return TileFault(error.reason, one_line(redact(error.detail), 500), transient=error.transient)
     return TileFault(_reason(error, stage), detail)
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe import run_folder
 from eopipe.engine.cluster.resources import device_label
-from eopipe.engine.output.record import FileInfo, Record
+from eopipe.engine.output.record import Record
+from eopipe.engine.plan.layouts import object_layout
 from eopipe.engine.work.strips import Sink
 from eopipe.engine.work.task_shell import TaskReport, run_task
 from eopipe.engine.work.tile_objects import TileObjects
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from eopipe.engine.work.worker_state import WorkerState
     from eopipe.kernels.protocol import Result
     from eopipe.mosaic.features import FeatureStore, Index
+    from eopipe.run_folder import OutputFile
 
 
 class TileSink(Sink):
@@ -104,9 +106,10 @@ class TileTask:
         state, planned, context = self.state, self.planned, self.state.context
         box = planned.tile.box(context.layout.tile)
         inside = None if planned.part == "full" else context.region.mask(box)
+        objects = object_layout(context.kernel.info, context.region)
         sink = TileSink(
             watch,
-            TileObjects.of(context.kernel.info, context.region, box, inside),
+            None if objects is None else TileObjects(objects, context.region, box, inside),
             state.features,
             state.windows_of(planned.tile),
         )
@@ -161,18 +164,17 @@ class TileTask:
         values = arrays[spec.name]
         return histogram(values if inside is None else values[inside])
 
-    def _cog(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, FileInfo]:
+    def _cog(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, OutputFile]:
         context, planned = self.state.context, self.planned
         if context.cog is None:
             return {}
-        written = write_cog(
+        return write_cog(
             context.storage,
             path=run_folder.cog(planned.tile, planned.inputs),
             geobox=context.layout.grid.geobox(planned.tile.box(context.layout.tile)),
             arrays=arrays,
             info=context.cog,
         )
-        return {name: FileInfo(**file) for name, file in written.items()}
 
     def _record(self, record: Record) -> tuple[str, ...]:
         """Record the tile last of all; where another task was first, its bytes must be the same."""

@@ -7,24 +7,21 @@ of the area has none.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eopipe import run_folder
-from eopipe.engine.output.record import FileInfo
-from eopipe.engine.plan.layouts import object_layout
 from eopipe.grid import PixelBox
 from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, encode, table_of
+from eopipe.run_folder import OutputFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.area.on_grid import GridArea
     from eopipe.grid import Tile
-    from eopipe.kernel_info import KernelInfo
     from eopipe.storage import Storage
 
 OBJECTS = "objects"
@@ -48,14 +45,6 @@ class TileObjects:
         self._objects: list[FoundObjects] = []
         self._origins: list[NDArray[np.int64]] = [np.zeros((0, 2), np.int64)]
 
-    @classmethod
-    def of(
-        cls, info: KernelInfo, region: GridArea, box: PixelBox, inside: NDArray[np.bool_] | None
-    ) -> TileObjects | None:
-        """For a tile of a kernel; None where the kernel finds no objects."""
-        layout = object_layout(info, region)
-        return None if layout is None else cls(layout, region, box, inside)
-
     def add(self, objects: FoundObjects) -> None:
         """Keep those that belong to the tile.
 
@@ -72,7 +61,7 @@ class TileObjects:
             self._objects.append(_select(objects, belongs))
             self._origins.append(origins)
 
-    def write(self, storage: Storage, tile: Tile, inputs: str) -> dict[str, FileInfo]:
+    def write(self, storage: Storage, tile: Tile, inputs: str) -> dict[str, OutputFile]:
         """Write the tile's file, which its record must name; none where it has no object.
 
         Raises:
@@ -83,7 +72,7 @@ class TileObjects:
         table = table_of(FoundObjects.concatenate(self._objects), np.concatenate(self._origins), self._layout)
         path, data = run_folder.objects(tile, inputs), encode(table)
         storage.put(path, data)
-        return {OBJECTS: FileInfo(path=path, size=len(data), sha256=hashlib.sha256(data).hexdigest())}
+        return {OBJECTS: OutputFile.of(path, data)}
 
 
 def owned(

@@ -52,8 +52,7 @@ def warm_up(info: KernelInfo) -> None:
 def warm_up_arrays(info: KernelInfo) -> None:
     """Reduce and count arrays like the kernel's: enough for a run that reads no scene."""
     for spec in info.arrays:
-        planes = (len(spec.bands),) if spec.bands else ()
-        reduce(np.zeros((*planes, SIDE, SIDE), spec.dtype), spec)
+        reduce(np.zeros((*spec.planes, SIDE, SIDE), spec.dtype), spec)
     histogram(np.zeros((SIDE, SIDE), np.uint8))
 
 

@@ -43,7 +43,6 @@ class MapArray(Protocol):
 
     def __getitem__(self, window: tuple[slice, slice]) -> Any:
         """``[y, x]``: 0, 1, 254 or 255."""
-        ...
 
 
 @dataclass(frozen=True)

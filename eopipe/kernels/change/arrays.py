@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eopipe.kernel_info import ArraySpec, ClassInfo
+from eopipe.kernels.base import level_warnings, ten_metre_warnings
 from eopipe.kernels.change.score import HIGHEST, THRESHOLD, UNOBSERVED
 
 if TYPE_CHECKING:
@@ -64,15 +65,5 @@ def photograph_warnings(name: str, resolution: float) -> list[str]:
 
 def sentinel_2_warnings(levels: Sequence[str], known: Sequence[str], resolution: float) -> list[str]:
     """Warnings of inputs that Dynamic World was not made for: Level 2A, and pixels far from 10 m."""
-    warnings = []
-    unknown = sorted({level for level in levels if level not in known})
-    if unknown:
-        warnings.append(
-            f"change was made for Sentinel-2 L1C; the scenes are {', '.join(unknown)}, for which no figure exists "
-            f"yet: check the map before you rely on it"
-        )
-    if not 5 <= resolution <= 20:
-        warnings.append(
-            f"change was made for 10 m pixels; it will see {resolution:g} (CRS units): set grid.resolution"
-        )
-    return warnings
+    far = ten_metre_warnings("change", resolution, key="grid.resolution")
+    return [*level_warnings("change", levels, known), *far]

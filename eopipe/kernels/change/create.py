@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from eopipe.errors import SpecError
 from eopipe.kernels.change.dynamicearth.combinations import INSTANTIATIONS
 from eopipe.kernels.change.spectral.kernel import SPECTRAL_LAND_COVER, SpectralOptions
 from eopipe.kernels.change.spectral.kernel import create as create_spectral
+from eopipe.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,7 @@ def options_model(options: Mapping[str, Any]) -> type[SpectralOptions | StageOpt
         return SpectralOptions
     if name not in INSTANTIATIONS:
         names = [SPECTRAL_LAND_COVER, *INSTANTIATIONS]
-        close = get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+        hint = did_you_mean(name, names, f"there are {', '.join(names)}")
         raise SpecError(f"kernel.instantiation: {name!r} is not valid: {hint}")
     from eopipe.kernels.change.dynamicearth.options import StageOptions  # noqa: PLC0415
 

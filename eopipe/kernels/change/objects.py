@@ -10,9 +10,7 @@ from eopipe.grid import CELL
 from eopipe.kernel_info import ObjectColumn, ObjectSpec
 from eopipe.kernels.change.masks.paint import greatest, most_frequent
 from eopipe.kernels.change.masks.regions import regions
-from eopipe.kernels.change.score import change_of
 from eopipe.kernels.objects import FoundObjects
-from eopipe.kernels.protocol import Result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,15 +100,3 @@ def changed_regions(
             )
         )
     return FoundObjects.concatenate(groups)
-
-
-def rethresholded(arrays: Mapping[str, NDArray[Any]], box: PixelBox, threshold: int) -> Result:
-    """A map of pixels cut anew: ``change`` from ``change_score`` as it was stored, and the regions of that.
-
-    Args:
-        arrays: All of a box, as they were stored: pixels outside the area hold no score.
-        box: Whole cells.
-        threshold: ``change_score`` from which on a pixel changed.
-    """
-    recut = {**arrays, "change": change_of(arrays["change_score"], threshold)}
-    return Result(recut, changed_regions(recut, box))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
 
 from eopipe.kernels.ovss.prompts import MOST_CLASSES, Vocabulary, parse_prompts
 
@@ -24,7 +24,7 @@ OTHER = "other"
 """The class of concepts that no prompt names."""
 
 
-class PromptOptions(BaseModel):
+class PromptOptions(BaseModel, extra="forbid", frozen=True):
     """What every open-vocabulary model takes: the prompts, and the size of its pixels.
 
     Args:
@@ -34,7 +34,6 @@ class PromptOptions(BaseModel):
         gsd: Ground sample distance the model sees: ``grid``, or metres that divide the grid's resolution.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     model: str
     prompts: Prompts
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -71,18 +70,17 @@ class PromptOptions(BaseModel):
             )
 
 
-class ReducedFeatures(BaseModel):
+class ReducedFeatures(BaseModel, extra="forbid", frozen=True):
     """Window features reduced to their first principal components.
 
     Args:
         pca: How many.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     pca: Annotated[int, Field(ge=1)]
 
 
-class OvssOptions(PromptOptions):
+class OvssOptions(PromptOptions, frozen=True):
     """Options of a CLIP beside :class:`PromptOptions`'; None stands for the model's own.
 
     Args:
@@ -152,7 +150,7 @@ class OvssOptions(PromptOptions):
         return self
 
 
-class DenseOptions(PromptOptions):
+class DenseOptions(PromptOptions, frozen=True):
     """Options of a model that looks at pixels (``mini``); only ``gsd`` changes what its net sees.
 
     Args:

@@ -6,6 +6,7 @@ import colorsys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eopipe.errors import one_line
 from eopipe.kernel_info import ClassInfo
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _text(value: Any) -> str | None:
     """Words, or a number as YAML reads it; None of anything else. Whitespace around words never means anything."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = " ".join(str(value).split())
+    text = one_line(value)
     return None if any("\ud800" <= letter <= "\udfff" for letter in text) else text  # halves of a letter, from JSON
 
 

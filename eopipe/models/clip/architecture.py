@@ -7,7 +7,7 @@ setting that is in the way, before a weight is read. No torch is needed: a regis
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from eopipe.errors import WeightsError
@@ -15,39 +15,25 @@ from eopipe.errors import WeightsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PLAIN_BLOCKS: dict[str, Any] = {
-    "ls_init_value": None,
-    "act_kwargs": None,
-    "norm_kwargs": None,
-    "block_type": None,
-    "qk_norm": False,
-    "scaled_cosine_attn": False,
-    "scale_heads": False,
-    "scale_attn_inner": False,
-    "scale_attn": False,
-    "scale_fc": False,
-}
+_PLAIN_BLOCKS = (
+    "ls_init_value", "act_kwargs", "norm_kwargs", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads",
+    "scale_attn_inner", "scale_attn", "scale_fc",
+)  # fmt: skip
 _PLAIN_VISION: dict[str, Any] = {
-    "timm_model_name": None,
-    "attentional_pool": False,
-    "no_ln_pre": False,
+    **dict.fromkeys(("timm_model_name", "attentional_pool", "no_ln_pre")),
     "pos_embed_type": "learnable",
-    "final_ln_after_pool": False,
+    "final_ln_after_pool": None,
     "pool_type": "tok",
-    **_PLAIN_BLOCKS,
+    **dict.fromkeys(_PLAIN_BLOCKS),
 }
 _PLAIN_TEXT: dict[str, Any] = {
-    "hf_model_name": None,
-    "hf_tokenizer_name": None,
-    "tokenizer_kwargs": None,
-    "embed_cls": False,
-    "no_causal_mask": False,
-    "final_ln_after_pool": False,
+    **dict.fromkeys(("hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "embed_cls", "no_causal_mask")),
+    "final_ln_after_pool": None,
     "pool_type": "argmax",
-    "proj_bias": False,
+    "proj_bias": None,
     "proj_type": "linear",
     "vocab_size": 49408,
-    **_PLAIN_BLOCKS,
+    **dict.fromkeys(_PLAIN_BLOCKS),
 }
 """The value that each setting must have, or be left out. Settings that are not listed change no forward pass."""
 
@@ -92,10 +78,6 @@ class Architecture:
     vocabulary: int
     width: int
     quick_gelu: bool
-
-    def describe(self) -> dict[str, Any]:
-        """For a recipe: plain values."""
-        return asdict(self)
 
     def image_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the image tower's tensors, less ``visual.``."""

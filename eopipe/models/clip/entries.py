@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.registry_entry import NO_LICENCE, ClipEntry
-from eopipe.models.weights import WeightsEntry
+from eopipe.models.weights import WeightsEntry, hub_weights
 
 if TYPE_CHECKING:
     from eopipe.models.clip.architecture import Gelu
@@ -42,18 +42,6 @@ XU = "Xu et al. 2024, Demystifying CLIP data, ICLR"
 FANG = "Fang et al. 2024, Data filtering networks, ICLR"
 
 
-class _Tag(NamedTuple):
-    """A row of open_clip's table."""
-
-    architecture: str
-    tag: str
-    hub: str
-    licence: str
-    citation: str
-    gelu: Gelu = "exact"
-    colours: tuple[tuple[float, float, float], tuple[float, float, float]] = OPENAI
-
-
 class _Release(NamedTuple):
     """A checkpoint of its authors, whose name ends with its architecture; from ``hub`` where ``origin`` is empty."""
 
@@ -69,29 +57,6 @@ class _Release(NamedTuple):
 
 
 _NC, _APPLE = "CC-BY-NC-4.0", "Apple's own"
-
-_TAGS = (
-    _Tag("ViT-B-16", "openai", "timm/vit_base_patch16_clip_224.openai", "MIT", RADFORD, "quick"),
-    _Tag("ViT-B-32", "openai", "timm/vit_base_patch32_clip_224.openai", "MIT", RADFORD, "quick"),
-    _Tag("ViT-L-14", "openai", "timm/vit_large_patch14_clip_224.openai", "MIT", RADFORD, "quick"),
-    _Tag("ViT-L-14-336", "openai", "timm/vit_large_patch14_clip_336.openai", "MIT", RADFORD, "quick"),
-    _Tag("ViT-B-16", "laion400m_e32", "timm/vit_base_patch16_clip_224.laion400m_e32", "MIT", CHERTI),
-    _Tag("ViT-B-32", "laion400m_e32", "timm/vit_base_patch32_clip_224.laion400m_e32", "MIT", CHERTI, "quick"),
-    _Tag("ViT-L-14", "laion400m_e32", "timm/vit_large_patch14_clip_224.laion400m_e32", "MIT", CHERTI),
-    _Tag("ViT-B-16", "laion2b_s34b_b88k", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "MIT", CHERTI),
-    _Tag("ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "MIT", CHERTI),
-    _Tag("ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", "MIT", CHERTI, colours=INCEPTION),
-    _Tag("ViT-H-14", "laion2b_s32b_b79k", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "MIT", CHERTI),
-    _Tag("ViT-B-16", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", "MIT", GADRE),
-    _Tag("ViT-B-32", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", "MIT", GADRE),
-    _Tag("ViT-L-14", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", "MIT", GADRE),
-    _Tag("ViT-B-16", "metaclip_400m", "timm/vit_base_patch16_clip_224.metaclip_400m", _NC, XU, "quick"),
-    _Tag("ViT-B-16", "metaclip_fullcc", "timm/vit_base_patch16_clip_224.metaclip_2pt5b", _NC, XU, "quick"),
-    _Tag("ViT-B-32", "metaclip_fullcc", "timm/vit_base_patch32_clip_224.metaclip_2pt5b", _NC, XU, "quick"),
-    _Tag("ViT-L-14", "metaclip_fullcc", "timm/vit_large_patch14_clip_224.metaclip_2pt5b", _NC, XU, "quick"),
-    _Tag("ViT-B-16", "dfn2b", "apple/DFN2B-CLIP-ViT-B-16", _APPLE, FANG, "quick"),
-    _Tag("ViT-L-14", "dfn2b", "apple/DFN2B-CLIP-ViT-L-14", _APPLE, FANG, "quick"),
-)
 
 LIU = "Liu et al. 2024, RemoteCLIP: a vision language foundation model for remote sensing, IEEE TGRS"
 ZHANG = "Zhang et al. 2024, RS5M and GeoRSCLIP, IEEE TGRS, arXiv:2306.11300"
@@ -117,16 +82,9 @@ _RELEASES = (
 )  # fmt: skip
 
 
-def hub_weights(name: str, hub: str, licence: str) -> WeightsEntry:
+def clip_weights(name: str, hub: str, licence: str) -> WeightsEntry:
     """The weights of a repository that open_clip can read."""
-    return WeightsEntry(
-        name=name,
-        file=f"{hub}/{SAFE}",
-        others=(f"{hub}/{PICKLED}",),
-        licence=licence,
-        origin=f"huggingface.co/{hub}",
-        hub=hub,
-    )
+    return hub_weights(name, hub, licence, SAFE, PICKLED)
 
 
 def clip_entry(name: str, weights: WeightsEntry, *, sar: bool = False, **values: Any) -> ClipEntry:
@@ -151,12 +109,15 @@ def clip_entry(name: str, weights: WeightsEntry, *, sar: bool = False, **values:
     return ClipEntry(name=name, weights=weights, **{**defaults, **values})
 
 
-def _from_open_clip(tag: _Tag) -> ClipEntry:
-    name = f"{tag.architecture}/{tag.tag}"
-    (patch, width), (mean, std) = SIZES[tag.architecture], tag.colours
+def _tagged(
+    architecture: str, tag: str, hub: str, licence: str, citation: str, gelu: Gelu = "exact",
+    colours: tuple[tuple[float, float, float], tuple[float, float, float]] = OPENAI,
+) -> ClipEntry:  # fmt: skip
+    name = f"{architecture}/{tag}"
+    (patch, width), (mean, std) = SIZES[architecture], colours
     return clip_entry(
-        name, hub_weights(name, tag.hub, tag.licence), version=tag.tag, citation=tag.citation, gelu=tag.gelu,
-        architecture=tag.architecture, patch=patch, width=width, mean=mean, std=std,
+        name, clip_weights(name, hub, licence), version=tag, citation=citation, gelu=gelu,
+        architecture=architecture, patch=patch, width=width, mean=mean, std=std,
     )  # fmt: skip
 
 
@@ -174,5 +135,29 @@ def _of_its_authors(release: _Release) -> ClipEntry:
     )  # fmt: skip
 
 
-CLIP_ENTRIES: tuple[ClipEntry, ...] = (*map(_from_open_clip, _TAGS), *map(_of_its_authors, _RELEASES))
+CLIP_ENTRIES: tuple[ClipEntry, ...] = (
+    _tagged("ViT-B-16", "openai", "timm/vit_base_patch16_clip_224.openai", "MIT", RADFORD, "quick"),
+    _tagged("ViT-B-32", "openai", "timm/vit_base_patch32_clip_224.openai", "MIT", RADFORD, "quick"),
+    _tagged("ViT-L-14", "openai", "timm/vit_large_patch14_clip_224.openai", "MIT", RADFORD, "quick"),
+    _tagged("ViT-L-14-336", "openai", "timm/vit_large_patch14_clip_336.openai", "MIT", RADFORD, "quick"),
+    _tagged("ViT-B-16", "laion400m_e32", "timm/vit_base_patch16_clip_224.laion400m_e32", "MIT", CHERTI),
+    _tagged("ViT-B-32", "laion400m_e32", "timm/vit_base_patch32_clip_224.laion400m_e32", "MIT", CHERTI, "quick"),
+    _tagged("ViT-L-14", "laion400m_e32", "timm/vit_large_patch14_clip_224.laion400m_e32", "MIT", CHERTI),
+    _tagged("ViT-B-16", "laion2b_s34b_b88k", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "MIT", CHERTI),
+    _tagged("ViT-B-32", "laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "MIT", CHERTI),
+    _tagged(
+        "ViT-L-14", "laion2b_s32b_b82k", "laion/CLIP-ViT-L-14-laion2B-s32B-b82K", "MIT", CHERTI, colours=INCEPTION
+    ),
+    _tagged("ViT-H-14", "laion2b_s32b_b79k", "laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "MIT", CHERTI),
+    _tagged("ViT-B-16", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", "MIT", GADRE),
+    _tagged("ViT-B-32", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-B-32-DataComp.XL-s13B-b90K", "MIT", GADRE),
+    _tagged("ViT-L-14", "datacomp_xl_s13b_b90k", "laion/CLIP-ViT-L-14-DataComp.XL-s13B-b90K", "MIT", GADRE),
+    _tagged("ViT-B-16", "metaclip_400m", "timm/vit_base_patch16_clip_224.metaclip_400m", _NC, XU, "quick"),
+    _tagged("ViT-B-16", "metaclip_fullcc", "timm/vit_base_patch16_clip_224.metaclip_2pt5b", _NC, XU, "quick"),
+    _tagged("ViT-B-32", "metaclip_fullcc", "timm/vit_base_patch32_clip_224.metaclip_2pt5b", _NC, XU, "quick"),
+    _tagged("ViT-L-14", "metaclip_fullcc", "timm/vit_large_patch14_clip_224.metaclip_2pt5b", _NC, XU, "quick"),
+    _tagged("ViT-B-16", "dfn2b", "apple/DFN2B-CLIP-ViT-B-16", _APPLE, FANG, "quick"),
+    _tagged("ViT-L-14", "dfn2b", "apple/DFN2B-CLIP-ViT-L-14", _APPLE, FANG, "quick"),
+    *map(_of_its_authors, _RELEASES),
+)
 """Every CLIP that is known by name."""

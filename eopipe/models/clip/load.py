@@ -9,7 +9,7 @@ gives. No tensor is ever left as it was initialised.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
 from eopipe.models.clip.architecture import Architecture, parse
-from eopipe.models.clip.entries import OPENAI, PICKLED, SAFE, clip_entry, hub_weights
+from eopipe.models.clip.entries import OPENAI, PICKLED, SAFE, clip_entry, clip_weights
 from eopipe.models.clip.state_dicts import take_tower
 from eopipe.models.registry import MODELS
 from eopipe.models.registry_entry import NO_LICENCE, ClipEntry
-from eopipe.models.weights import FOLDER, HUB, WeightsEntry, check, locate, sha256_of
+from eopipe.models.weights import FOLDER, HUB, WeightsEntry, check, hub_weights, locate, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,7 +67,7 @@ class ResolvedModel:
         weights = self.entry.weights
         return {
             "model": self.name,
-            "architecture": self.architecture.describe(),
+            "architecture": asdict(self.architecture),
             "gelu": self.gelu,
             "mean": list(self.entry.mean),
             "std": list(self.entry.std),
@@ -94,20 +94,20 @@ def resolve_model(
         WeightsError: No such model, it cannot be served, its file is not on this machine and cannot be fetched, or
             it is another file.
     """
-    known = _recognise(name, has_checkpoint=checkpoint is not None)
-    path = _user_file(checkpoint) if checkpoint is not None else locate(known.entry.weights)
+    entry, architecture = _recognise(name, has_checkpoint=checkpoint is not None)
+    path = _user_file(checkpoint) if checkpoint is not None else locate(entry.weights)
     check(path, sha256, f"the ones that kernel.sha256 names for {name}")
     actual = sha256_of(path)
     notes = []
-    if sha256 is None and (checkpoint is not None or known.entry.weights.sha256 is None):
+    if sha256 is None and (checkpoint is not None or entry.weights.sha256 is None):
         notes.append(f"{name}: no source states the sha256 of {path.name}; to pin it write sha256: {actual}")
     if gelu not in (None, "quick", "exact"):
         raise WeightsError(f"gelu: {gelu!r}; choose quick or exact")
     return ResolvedModel(
         name=name,
-        entry=known.entry,
-        architecture=known.architecture,
-        gelu=gelu or known.entry.gelu,  # type: ignore[arg-type]  # one of the two, as just checked
+        entry=entry,
+        architecture=architecture,
+        gelu=gelu or entry.gelu,  # type: ignore[arg-type]  # one of the two, as just checked
         path=path,
         sha256=actual,
         notes=tuple(notes),
@@ -151,16 +151,10 @@ def open_weights(model: ResolvedModel) -> Mapping[str, Tensor]:
     return open_checkpoint(model.path, instead=instead)
 
 
-@dataclass(frozen=True)
-class _Known:
-    entry: ClipEntry
-    architecture: Architecture
-
-
-def _recognise(name: str, *, has_checkpoint: bool) -> _Known:
+def _recognise(name: str, *, has_checkpoint: bool) -> tuple[ClipEntry, Architecture]:
     entry = MODELS.get(name)
     if isinstance(entry, ClipEntry):
-        return _Known(entry, parse(_config(entry.architecture), name))
+        return entry, parse(_config(entry.architecture), name)
     if entry is not None:
         raise WeightsError(f"model {name!r} is no CLIP but {entry.title}: choose one, such as ViT-B-16/openai")
     if name.startswith(HUB):
@@ -178,7 +172,7 @@ def _recognise(name: str, *, has_checkpoint: bool) -> _Known:
     return _from_tag(name, architecture, tag) if tag else _from_architecture(name, architecture)
 
 
-def _from_tag(name: str, architecture: str, tag: str) -> _Known:
+def _from_tag(name: str, architecture: str, tag: str) -> tuple[ClipEntry, Architecture]:
     """A row of open_clip's table that is not in the registry."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model  # noqa: PLC0415  (heavy)
 
@@ -191,34 +185,28 @@ def _from_tag(name: str, architecture: str, tag: str) -> _Known:
     if not hub or hub.count("/") != 1:
         raise WeightsError(f"model {name!r} has no file on huggingface.co: get it by hand and give it as checkpoint")
     quick = known.quick_gelu or row.get("quick_gelu", False)
-    weights = hub_weights(name, hub, "see the hub")
+    weights = clip_weights(name, hub, "see the hub")
     colours = {"mean": row["mean"], "std": row["std"]}
     gelu = "quick" if quick else "exact"
-    return _Known(_entry(name, known, weights, architecture=architecture, gelu=gelu, **colours), known)
+    return _entry(name, known, weights, architecture=architecture, gelu=gelu, **colours), known
 
 
-def _from_architecture(name: str, architecture: str) -> _Known:
+def _from_architecture(name: str, architecture: str) -> tuple[ClipEntry, Architecture]:
     """The user's own weights for one of open_clip's architectures."""
     known = parse(_config(architecture), name)
     weights = WeightsEntry(name=name, file="", licence=NO_LICENCE, origin="the user's checkpoint")
-    return _Known(_entry(name, known, weights), known)
+    return _entry(name, known, weights), known
 
 
-def _from_hub(name: str) -> _Known:
+def _from_hub(name: str) -> tuple[ClipEntry, Architecture]:
     hub = name.removeprefix(HUB)
     if hub.count("/") != 1:
         raise WeightsError(f"model {name!r}: expected hf-hub:ORG/NAME")
-    config = WeightsEntry(
-        name=f"{name}'s {CONFIG}",
-        file=f"{hub}/{CONFIG}",
-        licence="see the hub",
-        origin=f"huggingface.co/{hub}",
-        hub=hub,
-    )
-    return _configured(name, locate(config), hub_weights(name, hub, "see the hub"))
+    config = hub_weights(f"{name}'s {CONFIG}", hub, "see the hub", CONFIG)
+    return _configured(name, locate(config), clip_weights(name, hub, "see the hub"))
 
 
-def _from_folder(name: str) -> _Known:
+def _from_folder(name: str) -> tuple[ClipEntry, Architecture]:
     folder = Path(name.removeprefix(FOLDER)).expanduser()
     file = folder / CONFIG
     if not file.is_file():
@@ -233,7 +221,7 @@ def _from_folder(name: str) -> _Known:
     return _configured(name, file, weights)
 
 
-def _configured(name: str, file: Path, weights: WeightsEntry) -> _Known:
+def _configured(name: str, file: Path, weights: WeightsEntry) -> tuple[ClipEntry, Architecture]:
     """A model that brings open_clip's configuration with it."""
     try:
         config = json.loads(file.read_text("utf-8"))
@@ -244,7 +232,7 @@ def _configured(name: str, file: Path, weights: WeightsEntry) -> _Known:
         raise WeightsError(
             f"model {name!r}: {file} is no configuration of open_clip ({error!r}); replace it"
         ) from error
-    return _Known(_entry(name, known, weights, mean=mean, std=std), known)
+    return _entry(name, known, weights, mean=mean, std=std), known
 
 
 def _colours(values: Iterable[float]) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ vector again, is the name's (Radford et al. 2021; so does SegEarth-OV, arXiv 241
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -153,7 +154,7 @@ def _depends_on(model: ResolvedModel, name: str, templates: Sequence[str]) -> di
     return {
         "version": VERSION,
         "sha256": model.sha256,
-        "architecture": model.architecture.describe(),
+        "architecture": asdict(model.architecture),
         "gelu": model.gelu,
         "templates": list(templates),
         "name": name,

@@ -77,7 +77,7 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Table:
+class PhraseTable:
     """The shipped vectors.
 
     Args:
@@ -183,7 +183,7 @@ def weights(phrases: Sequence[str]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def load_table() -> Table:
+def load_table() -> PhraseTable:
     """Read the shipped table, once a process.
 
     Raises:
@@ -198,7 +198,7 @@ def load_table() -> Table:
             vectors, directions = file.get_tensor(VECTORS), file.get_tensor(DIRECTIONS)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise WeightsError(f"weights {path} are no table of words ({error}); take the shipped file") from error
-    return Table(
+    return PhraseTable(
         {phrase: row for row, phrase in enumerate(phrases)},
         _unit(vectors.astype(np.float32)),
         _unit(directions.astype(np.float32)),

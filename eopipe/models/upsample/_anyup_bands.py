@@ -73,9 +73,8 @@ class BandWorkers:
     def __exit__(self, *reason: object) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-            torch.set_num_threads(
-                self._before
-            )  # the number is each thread's own, but new threads take the last one set
+            # the number is each thread's own, but new threads take the last one set
+            torch.set_num_threads(self._before)
 
     def map(self, function: Callable[[int], T], count: int) -> list[T]:
         """The function's values for 0 to ``count - 1``, in order."""

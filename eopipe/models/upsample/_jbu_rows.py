@@ -53,6 +53,7 @@ def _mix(
 ) -> None:
     """Filter the source into the unit's pixels, cell ``n`` at ``o0 + n*cell``."""
     reach = 2 * half(radius) + 1
+    step = reach * STEP
     channels = grid.channels
     row = (grid.width + reach - 1) * channels
     vectors = channels // LANES
@@ -65,21 +66,13 @@ def _mix(
         for lane in range(min(LANES, grid.width - t)):
             b0, c0 = first + lane * channels, to + lane * cell
             if not BROAD:
-                _mix2(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix2(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
             elif n == 5:
-                _mix5(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix5(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
             elif n == 4:
-                _mix4(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix4(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
             else:
-                _mix3(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix3(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
         done += n
 
 

@@ -34,7 +34,7 @@ from eopipe.models.clip.entries import OPENAI
 from eopipe.models.clip.packed_linear import Product
 from eopipe.models.upsample._anyup_bands import WIDTH, BandWorkers, ConvBlock, GroupNorm, PixelBands, run, run_pooled
 from eopipe.models.upsample._anyup_windows import Neighbours, neighbours
-from eopipe.models.upsample.protocol import NORM_FLOOR
+from eopipe.models.upsample.protocol import NORM_FLOOR, patch_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -276,12 +276,10 @@ class AnyUp:
 
 
 def _ratio(patches: Tensor, guidance: Tensor) -> int:
-    (h, w), (height, width) = patches.shape[2:], guidance.shape[2:]
-    if height % h or height * w != width * h:
-        raise PlanError(f"a window of {height} x {width} is no multiple of its {h} x {w} patches")
+    side, (h, w), (height, width) = patch_side(patches, guidance), patches.shape[2:], guidance.shape[2:]
     if min(h, w) < 2:
         raise PlanError(f"upsampler anyup needs 2 patches a side, and a window of {height} x {width} has {h} x {w}")
-    return int(height // h)
+    return side
 
 
 def _unify(features: Tensor, basis: Tensor, workers: BandWorkers) -> Tensor:

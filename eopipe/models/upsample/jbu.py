@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from eopipe.errors import PlanError
 from eopipe.models.upsample.adaptive_conv import adaptive_conv
+from eopipe.models.upsample.protocol import for_other_channels, patch_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,14 +181,8 @@ class JBU(nn.Module):
             PlanError: The channels are not this upsampler's, or the image is not one multiple of the grid both ways.
         """
         if source.shape[1] != self.channels:
-            raise PlanError(
-                f"upsampler {self.name} is for features of {self.channels} channels, and the encoder gives"
-                f" {source.shape[1]}; take an upsampler trained for this encoder, or bilinear or anyup"
-            )
-        (h, w), (height, width) = source.shape[2:], image.shape[2:]
-        if height % h or height * w != width * h:
-            raise PlanError(f"a window of {height} x {width} is no multiple of its {h} x {w} patches")
-        return int(height // h)
+            raise for_other_channels(self.name, self.channels, source.shape[1])
+        return patch_side(source, image)
 
     def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
         """Upsample features to the guidance's resolution.

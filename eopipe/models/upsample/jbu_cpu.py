@@ -26,8 +26,8 @@ from eopipe.models.upsample import _jbu_keys as keys
 from eopipe.models.upsample import _jbu_layout as layout
 from eopipe.models.upsample import _jbu_rows as rows
 from eopipe.models.upsample._jbu_layout import SourceGrid, StageWeights
-from eopipe.models.upsample._jbu_weights import pack
 from eopipe.models.upsample.jbu import MIXING
+from eopipe.models.upsample.protocol import for_other_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 BANDS = 4  # pieces of a stage to a thread: what one thread is late, the others make good
 ROWS = 4  # of cells, below which handing a piece to a thread costs more than it brings
 KEY_ROWS = 56  # of pixels, likewise for the keys
+TEMPERATURES = (1e-4, 1e4)
 
 
 class WindowSource(NamedTuple):
@@ -79,7 +80,7 @@ class JBUCpu:
         self.name = "jbu_one" if "up.range_temp" in arrays else "jbu_stack"
         self.threads = threads
         prefixes = ["up"] if self.name == "jbu_one" else [f"up{n}" for n in (1, 2, 3, 4)]
-        self._stages = [pack(arrays, prefix) for prefix in prefixes]
+        self._stages = [_pack(arrays, prefix) for prefix in prefixes]
         last = arrays["fixup_proj.1.weight"]
         self.channels = len(last)
         whole = np.eye(self.channels) + MIXING * last.reshape(self.channels, -1).astype(np.float64)
@@ -138,10 +139,7 @@ class JBUCpu:
         """The stages from patches to pixels, the shapes checked."""
         (_, channels, h, w), (height, width) = patches.shape, guidance.shape[2:]
         if channels != self.channels:
-            raise PlanError(
-                f"upsampler {self.name} is for features of {self.channels} channels, and the encoder gives"
-                f" {channels}; take an upsampler trained for this encoder, or bilinear or anyup"
-            )
+            raise for_other_channels(self.name, self.channels, channels)
         ratio = height // h
         stages = self._stages * (ratio.bit_length() - 1) if self.name == "jbu_one" else self._stages
         if (height, width) != (ratio * h, ratio * w) or ratio < 2 or ratio != 1 << len(stages):
@@ -318,3 +316,40 @@ def _repeat_border(image: Floats, margin: int) -> None:
     image[margin:-margin, -margin:] = image[margin:-margin, -margin - 1 : -margin]
     image[:margin] = image[margin]
     image[-margin:] = image[-margin - 1]
+
+
+def _pack(arrays: Mapping[str, Floats], prefix: str) -> StageWeights:
+    """Arrange one stage's published weights for the kernels.
+
+    Args:
+        arrays: By state-dict name.
+        prefix: The stage's, such as ``up1``.
+
+    Returns:
+        The stage, with the range's temperature and the mixing factor in its weights.
+    """
+
+    def layer(name: str, rows: int, factor: float = 1.0) -> Floats:
+        weight, bias = (arrays[f"{prefix}.{name}.{part}"].astype(np.float64) for part in ("weight", "bias"))
+        return _tiles(factor * weight, factor * bias, rows)
+
+    side = round(arrays[f"{prefix}.fixup_proj.3.weight"].shape[0] ** 0.5)
+    temperature = float(np.clip(np.exp(float(arrays[f"{prefix}.range_temp"])), *TEMPERATURES))
+    sigma = float(arrays[f"{prefix}.sigma_spatial"])
+    line = np.linspace(-1, 1, side)
+    spatial = np.exp(-(line[:, None] ** 2 + line**2) / (2 * sigma**2))
+    return StageWeights(
+        (side - 1) // 2,
+        layer("range_proj.0", layout.KEY_ROWS),
+        layer("range_proj.3", layout.KEY_ROWS, temperature**0.5),
+        spatial.astype(np.float32).reshape(-1),
+        layer("fixup_proj.0", side),
+        layer("fixup_proj.3", side, MIXING),
+    )
+
+
+def _tiles(weight: NDArray[np.float64], bias: NDArray[np.float64], rows: int) -> Floats:
+    """A 1x1 convolution [out, in, 1, 1] with its bias → flat [out/rows, in + 1, rows]."""
+    matrix = np.concatenate([weight.reshape(len(bias), -1), bias[:, None]], axis=1)
+    packed = matrix.reshape(-1, rows, matrix.shape[1]).transpose(0, 2, 1)
+    return np.ascontiguousarray(packed, np.float32).reshape(-1)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch.nn import functional
 
+from eopipe.errors import PlanError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -44,7 +46,6 @@ class Upsampler(Protocol):
         Raises:
             PlanError: The shapes do not fit this upsampler: its channels, or the ratio of window to patches.
         """
-        ...
 
     def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
         """Peak bytes of `score` beside its inputs and its output.
@@ -55,7 +56,26 @@ class Upsampler(Protocol):
             channels: C.
             queries: Q.
         """
-        ...
+
+
+def patch_side(patches: Tensor, guidance: Tensor) -> int:
+    """Pixels of a patch's side.
+
+    Raises:
+        PlanError: The picture is no whole multiple of its patches.
+    """
+    (h, w), (height, width) = patches.shape[2:], guidance.shape[2:]
+    if height % h or height * w != width * h:
+        raise PlanError(f"a window of {height} x {width} is no multiple of its {h} x {w} patches")
+    return int(height // h)
+
+
+def for_other_channels(upsampler: str, channels: int, given: int) -> PlanError:
+    """What to raise where an upsampler gets the features of another encoder."""
+    return PlanError(
+        f"upsampler {upsampler} is for features of {channels} channels, and the encoder gives {given}; "
+        f"take an upsampler trained for this encoder, or bilinear or anyup"
+    )
 
 
 def cosines(features: Tensor, text: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 from eopipe.errors import SpecError
@@ -21,6 +20,7 @@ from eopipe.kernels.change.stages.settings import (
     GeneratorSettings,
 )
 from eopipe.models.registry import DYNAMIC_WORLD, MINI
+from eopipe.text import did_you_mean
 
 if TYPE_CHECKING:
     from eopipe.kernels.change.stages.identify.rules import Rule
@@ -120,6 +120,5 @@ def instantiation(name: str) -> Instantiation:
     """
     if name in INSTANTIATIONS:
         return INSTANTIATIONS[name]
-    close = get_close_matches(name, INSTANTIATIONS, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(INSTANTIATIONS)}"
+    hint = did_you_mean(name, INSTANTIATIONS, f"there are {', '.join(INSTANTIATIONS)}")
     raise SpecError(f"kernel.instantiation: there is no {name!r}; {hint}")

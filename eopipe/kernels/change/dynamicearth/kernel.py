@@ -8,7 +8,7 @@ that the strip below needs down. So the map, and the objects, do not depend on t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
 from eopipe.grid import CELL
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.prompt_classes import PromptClasses
     from eopipe.kernels.known_words import WordNote
     from eopipe.kernels.protocol import Result, StripContext
+    from eopipe.models.dynamicworld.net import DynamicWorldRunner
 
 VERSION = "1"
 
@@ -80,8 +81,6 @@ class StagedChange(ChangeKernel):
         threshold: Where ``change_score`` is cut, in hundredths of the threshold, and the map says so; None: at it.
     """
 
-    LOADED: ClassVar[tuple[str, ...]] = (*ChangeKernel.LOADED, "_stages")
-
     def __init__(self, assembly: Assembly, prompts: PromptClasses | None, *, threshold: int | None = None) -> None:
         self._assembly, self._options = assembly, assembly.options
         self._stages: LoadedStages | None = None
@@ -110,15 +109,17 @@ class StagedChange(ChangeKernel):
             return {}
         return {"stretch": list(stretch_of(sensors) if sensors else next(iter(STRETCHES.values())))}
 
-    def load(self, *, device: str, threads: int) -> None:
-        """Load the stages once."""
-        if self._loaded != (device, threads):
-            stretch = self._options.stretch
-            assert not isinstance(stretch, str), "settled before the kernel is loaded"
-            black, white = (value * REFLECTANCE for value in stretch)
-            bands = BandStretch(self._assembly.bands, black, white)
-            self._stages = self._assembly.load(bands, device=device, threads=threads)
-        super().load(device=device, threads=threads)
+    def _read(self, *, device: str, threads: int) -> DynamicWorldRunner | None:
+        stretch = self._options.stretch
+        assert not isinstance(stretch, str), "settled before the kernel is loaded"
+        black, white = (value * REFLECTANCE for value in stretch)
+        bands = BandStretch(self._assembly.bands, black, white)
+        self._stages = self._assembly.load(bands, device=device, threads=threads)
+        return super()._read(device=device, threads=threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without the loaded nets."""
+        return {**super().__getstate__(), "_stages": None}
 
     def memory(self, shape: tuple[int, int]) -> int:
         """Peak bytes beside a strip's pixels and results: one picture's work, and what the strip below receives."""
@@ -137,7 +138,7 @@ class StagedChange(ChangeKernel):
         carry = context.carry if isinstance(context.carry, Carry) else Carry()
         cells = None
         if self._prompts is not None:
-            cells = CellCache(self._net(), self._prompts, pixels, valid, outer, statistics, dict(carry.cells))
+            cells = CellCache(self.net, self._prompts, pixels, valid, outer, statistics, dict(carry.cells))
         strip = StripPictures(self._stages, pixels, valid, outer, statistics, cells)
         return map_strip(
             strip, box, combination=self._assembly.combination, area=context.inside, carry=carry,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from eopipe.kernels.change.dynamicearth.combinations import Instantiation, instantiation
 from eopipe.kernels.change.dynamicearth.fitting import refuse_misfits
@@ -19,7 +19,7 @@ BETA = 145.0
 """Degrees, where neither a spec nor its combination states them: LEVIR-CD's."""
 
 
-class Segments(BaseModel):
+class Segments(BaseModel, extra="forbid", frozen=True):
     """How finely ``felzenszwalb`` divides pictures.
 
     Args:
@@ -28,13 +28,12 @@ class Segments(BaseModel):
         smallest: Pixels that a segment must have.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     sigma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.8
     smallest: Annotated[int, Field(ge=1)] = 10
 
 
-class StageOptions(BaseModel):
+class StageOptions(BaseModel, extra="forbid", frozen=True, validate_default=True):
     """The kernel's options where objects, or pixels, go through stages; None means the combination's own.
 
     Args:
@@ -58,7 +57,6 @@ class StageOptions(BaseModel):
         teacher_classes: Land-cover classes that a prompt stands for where the identifier is ``dynamic-world``.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     instantiation: str
     prompts: Prompts
     background: Phrases = (BACKGROUND,)

@@ -1,14 +1,16 @@
-"""What the two kernels of change share: nets loaded once, pickled without them, and a map that can be cut anew."""
+"""What the two kernels of change share: Dynamic World, the statistics stages, and a map that can be cut anew."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from eopipe.kernels.change.objects import rethresholded
+from eopipe.kernels.base import BaseKernel
+from eopipe.kernels.change.objects import changed_regions
 from eopipe.kernels.change.registration.alignment import ShiftStage
-from eopipe.kernels.change.score import THRESHOLD
+from eopipe.kernels.change.score import THRESHOLD, change_of
 from eopipe.kernels.change.spectral.statistics import LevelStage, ScoreStage
-from eopipe.models.dynamicworld.net import load_dynamic_world
+from eopipe.kernels.protocol import Result
+from eopipe.models.dynamicworld.net import DynamicWorldRunner, load_dynamic_world
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,12 +20,11 @@ if TYPE_CHECKING:
     from eopipe.grid import PixelBox
     from eopipe.kernel_info import KernelInfo
     from eopipe.kernels.change.prompt_classes import PromptClasses
-    from eopipe.kernels.protocol import Result, StatisticsStage
-    from eopipe.models.dynamicworld.net import DynamicWorldRunner
+    from eopipe.kernels.protocol import StatisticsStage
 
 
-class ChangeKernel:
-    """A change kernel without its strips. Picklable until :meth:`load`, and again after it (weights are re-read).
+class ChangeKernel(BaseKernel[DynamicWorldRunner]):
+    """A change kernel without its strips; its net is Dynamic World, where it is needed.
 
     Args:
         info: What the kernel is.
@@ -32,43 +33,29 @@ class ChangeKernel:
         threshold: Where ``change_score`` is cut, in hundredths of the threshold; None: `THRESHOLD`.
     """
 
-    LOADED: ClassVar[tuple[str, ...]] = ("_runner", "_loaded")
-    """Attributes that are not pickled."""
-
     def __init__(
         self, info: KernelInfo, *, prompts: PromptClasses | None, registration: bool, threshold: int | None
     ) -> None:
-        self._info, self._prompts, self._registration = info, prompts, registration
+        super().__init__(info)
+        self._prompts, self._registration = prompts, registration
         self._threshold = THRESHOLD if threshold is None else threshold
-        self._runner: DynamicWorldRunner | None = None
-        self._loaded: tuple[str, int] | None = None
-
-    @property
-    def info(self) -> KernelInfo:
-        """What the kernel is."""
-        return self._info
 
     def stages(self) -> tuple[StatisticsStage, ...]:
         """Shift (if dates are registered); levels and scores where colours are compared."""
         shift = [ShiftStage()] if self._registration else []
         if self._prompts is None:
             return tuple(shift)
-        return (*shift, LevelStage(), ScoreStage(self._net, self._prompts))
-
-    def load(self, *, device: str, threads: int) -> None:
-        """Load Dynamic World once, where it is needed."""
-        if self._prompts is not None and self._loaded != (device, threads):
-            self._runner = load_dynamic_world(device=device)
-        self._loaded = (device, threads)
+        return (*shift, LevelStage(), ScoreStage(lambda: self.net, self._prompts))
 
     def recompute(self, arrays: Mapping[str, NDArray[Any]], box: PixelBox) -> Result:
-        """Arrays of a box as they were stored, with ``change`` as this threshold makes it, and its regions."""
-        return rethresholded(arrays, box, self._threshold)
+        """A map of pixels cut anew: ``change`` from ``change_score`` as it was stored, and the regions of that.
 
-    def _net(self) -> DynamicWorldRunner:
-        assert self._runner is not None, "load() comes before the first strip"
-        return self._runner
+        Args:
+            arrays: All of a box, as they were stored: pixels outside the area hold no score.
+            box: Whole cells.
+        """
+        recut = {**arrays, "change": change_of(arrays["change_score"], self._threshold)}
+        return Result(recut, changed_regions(recut, box))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the loaded nets out."""
-        return {**self.__dict__, **dict.fromkeys(self.LOADED)}
+    def _read(self, *, device: str, threads: int) -> DynamicWorldRunner | None:  # noqa: ARG002  (the net needs none)
+        return None if self._prompts is None else load_dynamic_world(device=device)

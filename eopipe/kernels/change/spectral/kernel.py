@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, model_validator
 
 from eopipe.grid import CELL
 from eopipe.kernel_info import Inputs, KernelInfo, Window
@@ -26,7 +26,7 @@ from eopipe.kernels.land_cover import BANDS, CLASSES
 from eopipe.kernels.ovss.options import Prompts  # noqa: TC001  (pydantic reads annotations)
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.models.registry import DYNAMIC_WORLD
-from eopipe.models.weights import locate, sha256_of
+from eopipe.models.weights import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ SPECTRAL_LAND_COVER: Final = "spectral-land-cover"
 """The instantiation of a spec that names none."""
 
 
-class SpectralOptions(BaseModel):
+class SpectralOptions(BaseModel, extra="forbid", frozen=True, validate_default=True):
     """What a spec may say under ``kernel`` beside ``name: change`` where pixels' colours are compared.
 
     Args:
@@ -56,7 +56,6 @@ class SpectralOptions(BaseModel):
         precision: Of Dynamic World; ``auto`` is float32, as for ``land-cover``: bfloat16 changes labels.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     instantiation: Literal["spectral-land-cover"] = SPECTRAL_LAND_COVER
     prompts: Prompts = (("construction", ("construction",)),)
     teacher_classes: TeacherClasses = {}
@@ -119,7 +118,7 @@ class SpectralChange(ChangeKernel):
             if not (mapped[cell.slices(outer)].any() and valid[1][window].any()):
                 continue  # no pixel to compare, or none inside the area of interest
             compared = compare_cell(
-                pixels[:, :, *window], valid[:, *window], cell, statistics, runner=self._net(), prompts=self._prompts
+                pixels[:, :, *window], valid[:, *window], cell, statistics, runner=self.net, prompts=self._prompts
             )
             registration.add(cell, compared.visible, compared.valid, statistics.get(SHIFT))
             score = np.where(compared.valid, hundredths(compared.ratio(cell, statistics)), UNOBSERVED)
@@ -135,7 +134,6 @@ class SpectralChange(ChangeKernel):
 
 
 def _describe(options: SpectralOptions, prompts: PromptClasses, threshold: int | None) -> KernelInfo:
-    model = DYNAMIC_WORLD
     return KernelInfo(
         name="change",
         version=VERSION,
@@ -144,13 +142,9 @@ def _describe(options: SpectralOptions, prompts: PromptClasses, threshold: int |
         arrays=change_arrays(prompts.names, prompts.phrases, CLASSES, kinds="land cover", threshold=threshold),
         options=options.complete(),
         objects=object_spec(CLASSES, seams="touching"),
-        weights={model.weights.file: sha256_of(locate(model.weights)), **prompts.weights},
+        weights={**file_sha256(DYNAMIC_WORLD.weights), **prompts.weights},
         provenance={
-            "model": model.name,
-            "version": model.version,
-            "licence": model.licence,
-            "source": model.weights.origin,
-            "citation": model.citation,
+            **DYNAMIC_WORLD.provenance,
             "teacher_classes": prompts.by_prompt,
             **({"at": threshold} if threshold is not None else {}),
         },

@@ -21,7 +21,7 @@ from eopipe.models.dynamicworld.net import TorchDynamicWorld, load_dynamic_world
 from eopipe.models.mini import words
 from eopipe.models.mini.runner import load_mini
 from eopipe.models.registry import DYNAMIC_WORLD, MINI, NINE_BANDS
-from eopipe.models.weights import load_arrays, locate, sha256_of
+from eopipe.models.weights import file_sha256, load_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from eopipe.kernels.change.stages.pair import BandStretch, DatePair
     from eopipe.kernels.ovss.options import Prompts
     from eopipe.models.mini.runner import MiniRunner
-    from eopipe.models.registry_entry import ModelEntry
 
 MINI_PIXEL_BYTES = 600
 """Of activations and the result."""
@@ -50,7 +49,9 @@ class DynamicWorldEncoder(ChangeStage[Encoder]):
     @classmethod
     def resolve(cls) -> DynamicWorldEncoder:
         """Check the file."""
-        return cls(bands=NINE_BANDS, weights=_weights(DYNAMIC_WORLD), provenance={"comparer": DYNAMIC_WORLD.name})
+        return cls(
+            bands=NINE_BANDS, weights=file_sha256(DYNAMIC_WORLD.weights), provenance={"comparer": DYNAMIC_WORLD.name}
+        )
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Encoder:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`; features ``[144, H / 2, W / 2]``."""
@@ -76,7 +77,7 @@ class MiniEncoder(ChangeStage[Encoder]):
     @classmethod
     def resolve(cls) -> MiniEncoder:
         """Check the file."""
-        return cls(bands=MINI.bands, weights=_weights(MINI), provenance={"comparer": MINI.name})
+        return cls(bands=MINI.bands, weights=file_sha256(MINI.weights), provenance={"comparer": MINI.name})
 
     def load(self, stretch: BandStretch, *, device: str, threads: int) -> Encoder:  # noqa: ARG002  (a stage's)
         """See `ChangeStage.load`; features ``[9, H, W]``."""
@@ -110,7 +111,7 @@ class DynamicWorldIdentifier(ChangeStage[Identifier]):
         return cls(
             prompts=prompts,
             bands=NINE_BANDS,
-            weights={**_weights(DYNAMIC_WORLD), **prompts.weights},
+            weights={**file_sha256(DYNAMIC_WORLD.weights), **prompts.weights},
             provenance={"identifier": DYNAMIC_WORLD.name, "teacher_classes": prompts.by_prompt},
             words=prompts.notes,
         )
@@ -151,7 +152,7 @@ class MiniIdentifier(ChangeStage[Identifier]):
         return cls(
             queries=queries,
             bands=MINI.bands,
-            weights={**_weights(MINI), **queries.weights},
+            weights={**file_sha256(MINI.weights), **queries.weights},
             provenance={"identifier": MINI.name, "queries": list(queries.queries)},
             notes=tuple(queries.alike()),
             words=queries.notes,
@@ -203,7 +204,3 @@ def concepts(net: MiniRunner, pair: DatePair, date: int, bands: list[int]) -> ND
 
 _CONCEPTS: WeakKeyDictionary[DatePair, dict[int, NDArray[np.float32]]] = WeakKeyDictionary()
 """By pair, as long as it is used; there is one mini, whichever stage loaded it."""
-
-
-def _weights(entry: ModelEntry) -> dict[str, str]:
-    return {entry.weights.file: sha256_of(locate(entry.weights))}
