@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from tests.spec.test_spec import BAD
 from tests.support.command import eopipe
 from tests.support.paths import needs_shared, shared
 from tests.support.runs import pisa
-from tests.test_spec import BAD
 
 pytestmark = needs_shared
 BOWTIE = {"type": "Polygon", "coordinates": [[["a", "b"], [1, 2], [3, 4], ["a", "b"]]]}

@@ -1,8 +1,8 @@
 """Chaos: kill a random process of a run at a random moment, again and again, until it is done; compare the bytes.
 
-Run: ``python -m tests.chaos.kill_loop --rounds 5 --seed 1``. Each round starts from nothing; every start is killed
-after ``--shortest`` to ``--longest`` seconds (the driver, a worker, or all at once), the last is left alone. The
-mosaic's arrays, the ledger's checksums, the objects and the STAC items must equal an undisturbed run's.
+Run: ``python -m tests.invariants.kill_loop --rounds 5 --seed 1``. Each round starts from nothing; every start is
+killed after ``--shortest`` to ``--longest`` seconds (the driver, a worker, or all at once), the last is left alone.
+The mosaic's arrays, the ledger's checksums, the objects and the STAC items must equal an undisturbed run's.
 ``--map change`` and ``--map objects`` do it to change runs, statistics and vectors included.
 """
 
