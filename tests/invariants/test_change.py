@@ -60,14 +60,6 @@ def cheap(monkeypatch):
     monkeypatch.setattr(base, "load_dynamic_world", lambda *_, **__: Colours())
 
 
-@pytest.fixture(scope="module")
-def threads():
-    """Two workers that are threads of this process: a test can change what they do."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     ("kernel", "least"), [(PIXELS, 3), (OBJECTS, 1), (THINGS, 3)], ids=["pixels", "segments", "things"]
 )
