@@ -41,16 +41,16 @@ PIXELS = {"name": "change"}
 
 
 def spec(folder, kernel, area=AREA, **changes):
-    made = pisa(folder, area=area, kernel=kernel, **changes)
-    made["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
-    del made["source"]["datetime"]
-    return made
+    document = pisa(folder, area=area, kernel=kernel, **changes)
+    document["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
+    del document["source"]["datetime"]
+    return document
 
 
 def vectors(folder):
     """All but the order, which follows the tiles."""
-    found = gpd.read_parquet(folder / "objects.parquet").sort_values("id").reset_index(drop=True)
-    return found.assign(geometry=found.geometry.normalize())
+    table = gpd.read_parquet(folder / "objects.parquet").sort_values("id").reset_index(drop=True)
+    return table.assign(geometry=table.geometry.normalize())
 
 
 @pytest.fixture
@@ -75,18 +75,18 @@ def test_tiles_cannot_be_seen_and_a_tile_is_one_task(kernel, least, cheap, threa
     assert sum("tile-" in key for key in tasks) == 2
     assert sum("tile-" not in key and "build_parent" not in key for key in tasks) == fine["statistics"]["blocks"]
     one, two = xr.align(mosaic(tmp_path / "fine"), mosaic(tmp_path / "coarse"), join="inner")
-    there = (one.change.values != 255) & (two.change.values != 255)
-    assert (one.change.values[there] == 1).sum() > 10 * least
+    both = (one.change.values != 255) & (two.change.values != 255)
+    assert (one.change.values[both] == 1).sum() > 10 * least
     for name in ARRAYS:
-        np.testing.assert_array_equal(one[name].values[there], two[name].values[there], err_msg=name)
+        np.testing.assert_array_equal(one[name].values[both], two[name].values[both], err_msg=name)
     first, second = vectors(tmp_path / "fine"), vectors(tmp_path / "coarse")
     assert len(first) == fine["objects"] >= least
     assert_geodataframe_equal(first, second)
     assert validate_run(str(tmp_path / "fine")) == []
 
 
-def start(path, made):
-    path.write_text(json.dumps(made))
+def start(path, document):
+    path.write_text(json.dumps(document))
     return subprocess.Popen(
         [sys.executable, "-m", "eopipe.cli", "run", str(path), "--json"],
         stdout=subprocess.DEVNULL,
