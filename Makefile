@@ -4,11 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SHARED := $(or $(EOPIPE_SHARED),../shared)
+PYTEST := $(BIN)/python -m pytest -q
+# the half of the tests that starts clusters; it runs beside the other half
+CLUSTERS := tests/golden tests/invariants tests/broken
+LOG := out/tests/clusters.log
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test test-all lint bench clean
 
 help:  ## this list
-	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "eopipe needs Python 3.11 or newer; give one: make PYTHON=/path/to/python3" >&2; exit 2; }
@@ -22,9 +26,17 @@ venv: $(VENV)/.ready  ## the virtual environment, .venv
 demo: $(VENV)/.ready  ## a map of a real scene, from words, offline, in about a minute
 	@$(BIN)/eopipe demo
 
-test: $(VENV)/.ready  ## the tests, 10 minutes at most
+test: $(VENV)/.ready  ## the quick tests, some 5 minutes
 	@test -d "$(SHARED)/data" || echo "$(SHARED)/data is missing: tests on real scenes are skipped (EOPIPE_SHARED says where it is)"
-	$(BIN)/python -m pytest -q
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/.ready  ## every test, 20 minutes at most: those that measure by themselves, then the others in two processes
+	@test -d "$(SHARED)/data" || echo "$(SHARED)/data is missing: tests on real scenes are skipped (EOPIPE_SHARED says where it is)"
+	@mkdir -p $(dir $(LOG)); status=0; trap 'kill $$clusters 2>/dev/null; exit 130' INT TERM; \
+	$(PYTEST) -m alone || status=1; \
+	$(PYTEST) -m "not alone" $(CLUSTERS) >$(LOG) 2>&1 & clusters=$$!; \
+	$(PYTEST) -m "not alone" $(CLUSTERS:%=--ignore=%) || status=1; \
+	wait $$clusters || status=1; cat $(LOG); exit $$status
 
 lint: $(VENV)/.ready  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

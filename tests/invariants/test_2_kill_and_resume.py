@@ -54,7 +54,7 @@ def kill_tree(process):
     process.communicate()
 
 
-@pytest.mark.parametrize("after", [1, 4])
+@pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_everything_killed_then_resumed(undisturbed, client, catalog, tmp_path, after):
     out = tmp_path / "out"
     process = start(tmp_path, out, catalog)
@@ -72,6 +72,7 @@ def test_everything_killed_then_resumed(undisturbed, client, catalog, tmp_path, 
         assert now[name]["checksums"] == record["checksums"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_tile(undisturbed, catalog, tmp_path):
     """The nanny starts another worker, which does the tile again."""
     out = tmp_path / "out"
@@ -88,7 +89,7 @@ def test_a_killed_worker_costs_no_tile(undisturbed, catalog, tmp_path):
     same_pixels(mosaic(undisturbed), mosaic(out))
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)])
 def test_a_signal_drains_and_leaves_a_resumable_run(undisturbed, client, catalog, tmp_path, number, status):
     out = tmp_path / "out"
     process = start(tmp_path, out, catalog)

@@ -106,6 +106,7 @@ def written(folder):
     }
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_has_the_same_bytes(client, tmp_path):
     """With the real net; the statistics that were measured stay, and no recorded tile is done twice."""
     cog = {"output": {"uri": str(tmp_path / "whole"), "cog": True}}
@@ -132,6 +133,8 @@ def test_killed_and_resumed_it_has_the_same_bytes(client, tmp_path):
     assert gpd.read_parquet(out / "objects.parquet").seam.any()  # a site that a cell's edge cuts is one object
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_a_worker_of_objects_stays_within_the_plan(tmp_path):
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "8GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster, Client(cluster) as alone:
