@@ -89,7 +89,9 @@ def test_a_killed_worker_costs_no_tile(undisturbed, catalog, tmp_path):
     same_pixels(mosaic(undisturbed), mosaic(out))
 
 
-@pytest.mark.parametrize(("number", "status"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_a_signal_drains_and_leaves_a_resumable_run(undisturbed, client, catalog, tmp_path, number, status):
     out = tmp_path / "out"
     process = start(tmp_path, out, catalog)
