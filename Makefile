@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SHARED := $(or $(EOPIPE_SHARED),../shared)
 PYTEST := $(BIN)/python -m pytest -q
 # the half of the tests that starts clusters; it runs beside the other half
-CLUSTERS := tests/golden tests/invariants tests/broken
+CLUSTERS := tests/engine tests/invariants tests/broken
 LOG := out/tests/clusters.log
 
 .PHONY: help venv demo test test-all lint bench clean
@@ -26,17 +26,21 @@ venv: $(VENV)/.ready  ## the virtual environment, .venv
 demo: $(VENV)/.ready  ## a map of a real scene, from words, offline, in about a minute
 	@$(BIN)/eopipe demo
 
-test: $(VENV)/.ready  ## the quick tests, some 5 minutes
-	@test -d "$(SHARED)/data" || echo "$(SHARED)/data is missing: tests on real scenes are skipped (EOPIPE_SHARED says where it is)"
-	$(PYTEST) -m "not slow"
-
-test-all: $(VENV)/.ready  ## every test, 20 minutes at most: those that measure by themselves, then the others in two processes
+# $(call tests,MARKS): those that measure by themselves, then the others in two processes; fails where one of them does
+define tests
 	@test -d "$(SHARED)/data" || echo "$(SHARED)/data is missing: tests on real scenes are skipped (EOPIPE_SHARED says where it is)"
 	@mkdir -p $(dir $(LOG)); status=0; trap 'kill $$clusters 2>/dev/null; exit 130' INT TERM; \
-	$(PYTEST) -m alone || status=1; \
-	$(PYTEST) -m "not alone" $(CLUSTERS) >$(LOG) 2>&1 & clusters=$$!; \
-	$(PYTEST) -m "not alone" $(CLUSTERS:%=--ignore=%) || status=1; \
+	$(PYTEST) -m "alone and ($(1))" || status=1; \
+	$(PYTEST) -m "not alone and ($(1))" $(CLUSTERS) >$(LOG) 2>&1 & clusters=$$!; \
+	$(PYTEST) -m "not alone and ($(1))" $(CLUSTERS:%=--ignore=%) || status=1; \
 	wait $$clusters || status=1; cat $(LOG); exit $$status
+endef
+
+test: $(VENV)/.ready  ## the quick tests of every room, 6 minutes at most
+	$(call tests,not slow)
+
+test-all: $(VENV)/.ready  ## every test, 20 minutes at most: what CI runs
+	$(call tests,slow or not slow)
 
 lint: $(VENV)/.ready  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -361,6 +361,7 @@ main()
 
 
 @needs_shared
+@pytest.mark.slow
 def test_killed_between_objects_and_record(small, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "spec.yaml").write_text(json.dumps(spec(out)))

@@ -14,7 +14,7 @@ from tests.support.runs import CALIBRATION, mosaic, pisa, records, same_pixels
 from tests.support.stac_api import Fault as ApiFault
 from tests.support.stac_api import StacApi
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 
 FAULTS = {
     "B02.tif": Fault("status", status=429),

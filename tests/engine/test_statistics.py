@@ -265,6 +265,7 @@ main()
 
 
 @needs_shared
+@pytest.mark.slow
 def test_killed_while_it_measures_then_resumed(made, tmp_path):
     out, file = tmp_path / "out", tmp_path / "spec.json"
     file.write_text(json.dumps(spec(out)))

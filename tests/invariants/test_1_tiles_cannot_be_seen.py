@@ -55,7 +55,15 @@ def _resume(dask_worker):
 
 
 @pytest.mark.parametrize(
-    ("tile", "workers"), [(512, 1), (1024, 2), (1024, 4), (2048, 1), (2048, 2)], indirect=["workers"]
+    ("tile", "workers"),
+    [
+        pytest.param(512, 1, marks=pytest.mark.slow),
+        pytest.param(1024, 2, marks=pytest.mark.slow),
+        (1024, 4),
+        (2048, 1),
+        pytest.param(2048, 2, marks=pytest.mark.slow),
+    ],
+    indirect=["workers"],
 )
 def test_tile_size_and_workers_do_not_show(reference, spec, client, tmp_path, tile, workers):
     assert run(spec(tmp_path / "out", grid__tile=tile))["exit_status"] == 0

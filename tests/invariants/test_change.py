@@ -61,7 +61,12 @@ def cheap(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "least"), [(PIXELS, 3), (OBJECTS, 1), (THINGS, 3)], ids=["pixels", "segments", "things"]
+    ("kernel", "least"),
+    [
+        pytest.param(PIXELS, 3, id="pixels"),
+        pytest.param(OBJECTS, 1, id="segments", marks=pytest.mark.slow),
+        pytest.param(THINGS, 3, id="things", marks=pytest.mark.slow),
+    ],
 )
 def test_tiles_cannot_be_seen_and_a_tile_is_one_task(kernel, least, cheap, threads, tmp_path):
     threads.register_plugin(CountTasks())
