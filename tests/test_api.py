@@ -76,6 +76,7 @@ def test_a_dataset_tells_no_sensor_so_its_stretch_must_be_said(tmp_path, monkeyp
 
 
 @needs_shared
+@pytest.mark.slow
 def test_probabilities_and_a_coarser_grid(cube):
     fine = eopipe.map_kernel(cube, eopipe.kernel("land-cover", probabilities=True), tile=512)
     part = fine.probability.isel(x=slice(0, 100), y=slice(0, 100)).compute(scheduler="synchronous").values

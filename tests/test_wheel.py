@@ -73,6 +73,7 @@ def test_the_wheel_holds_the_weights_their_licence_and_the_types(wheel):
     assert wheel.stat().st_size < 8_000_000
 
 
+@pytest.mark.slow
 def test_the_kernels_run_from_the_installed_wheel(wheel, tmp_path):
     target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()

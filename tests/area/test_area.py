@@ -449,6 +449,7 @@ def test_on_a_full_square_the_curve_never_jumps(side: int) -> None:
     assert all(step == 1 for step in steps)
 
 
+@pytest.mark.alone
 def test_twenty_thousand_tiles_are_listed_within_two_seconds() -> None:
     angle = np.linspace(0, 2 * np.pi, 50_001)
     coast = 3_300_000 * (1 + 0.1 * np.sin(7 * angle) + 0.02 * np.sin(97 * angle))

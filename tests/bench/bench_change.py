@@ -50,7 +50,7 @@ def ours(dense, first, features, probabilities):
 def theirs(dense, first, features, probabilities):
     changed = plain.scores(*features, dense) > LIMIT
     classes = [plain.classes(each, dense) for each in probabilities]
-    kept = plain.kept(changed, *classes, np.where(np.arange(OBJECTS) < first, BEFORE, AFTER), "instance")
+    kept = plain.is_change(changed, *classes, np.where(np.arange(OBJECTS) < first, BEFORE, AFTER), "instance")
     return kept, dense[kept].any(axis=0)
 
 

@@ -2,7 +2,7 @@
 
 Run: ``python tests/bench/bench_snapshot.py``.
 
-DESIGN §6.4: planned from the index, no item parsed. Rows are synthetic: MGRS-like squares seen on many dates
+A run is planned from the index; no item is parsed. Rows are synthetic: MGRS-like squares seen on many dates
 (rasters shared by many items), or frames that are all different (Landsat- or radar-like), over Africa.
 """
 

@@ -16,7 +16,7 @@ from tests.support.http_files import Fault, serve
 from tests.support.paths import needs_shared
 from tests.support.runs import mosaic, records, same_pixels
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 
 
 @dataclass(frozen=True)

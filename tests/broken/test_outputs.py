@@ -91,7 +91,7 @@ def sizes(out, pattern):
     return sorted(path.stat().st_size for path in out.glob(pattern) if path.is_file())
 
 
-@pytest.mark.parametrize("stage", ["write", "cog"])
+@pytest.mark.parametrize("stage", ["write", pytest.param("cog", marks=pytest.mark.slow)])
 def test_a_disk_that_fills_on_the_workers_fails_tiles_and_keeps_nothing(healthy, catalog, client, tmp_path, stage):
     shards = sizes(healthy, "mosaic.zarr/0/*/c/**/*")
     cogs = sizes(healthy, "cog/*.tif")

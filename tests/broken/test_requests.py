@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from tests.spec.test_spec import BAD
 from tests.support.command import eopipe
-from tests.support.paths import needs_shared, shared
+from tests.support.paths import ROOT, needs_shared, shared
 from tests.support.runs import pisa
-from tests.test_spec import BAD
 
 pytestmark = needs_shared
 BOWTIE = {"type": "Polygon", "coordinates": [[["a", "b"], [1, 2], [3, 4], ["a", "b"]]]}
@@ -61,14 +61,14 @@ SPECS = {
     "nothing matches": ("source.datetime", "1999", 2, "matches the area, the dates 1999 and the query"),
     "a catalog over pigeons": ("source.catalog", "pigeon://x/y", 2, "no installed library reads pigeon://"),
     "a folder without one": ("source.catalog", str(shared()), 2, "is a folder without collection.json"),
-    "a catalog that is no JSON": ("source.catalog", str(shared() / "DESIGN.md"), 4, "is not JSON"),
+    "a catalog that is no JSON": ("source.catalog", str(ROOT / "README.md"), 4, "is not JSON"),
     "nobody at home": ("source.catalog", "http://127.0.0.1:1/v1", 4, "cannot be reached"),
     "memory": ("output.uri", "memory://x", 2, "memory://x cannot be shared by worker processes"),
     "no bucket": ("output.uri", "s3://", 2, "names no bucket; write s3://bucket/folder"),
     "a password": ("output.uri", "s3://me:secret@bucket/x", 2, "carries credentials or a query; put them into"),
     "an unknown scheme": ("output.uri", "pigeon://bucket/x", 2, "cannot be opened: Protocol not known: pigeon"),
     "an unknown placeholder": ("output.uri", "out/{nmae}", 2, "{nmae} cannot be filled in; only {name} and {date}"),
-    "below a file": ("output.uri", f"{shared()}/DESIGN.md/out", 4, "denied: Not a directory"),
+    "below a file": ("output.uri", f"{ROOT}/README.md/out", 4, "denied: Not a directory"),
     "too long a name": ("output.uri", "x" * 300, 4, "denied: File name too long"),
 }
 

@@ -77,8 +77,8 @@ def run(server, crs, resolution, tile, mask=None, bands=BANDS):
     ("crs", "resolution", "tile", "mask", "bands"),
     [
         ("EPSG:32632", 5.0, 512, None, BANDS),
-        ("EPSG:32633", 5.0, 512, MaskSpec(band="scl", dilate=8), BANDS),
-        ("EPSG:32632", 2.5, 1024, None, ("blue",)),
+        pytest.param("EPSG:32633", 5.0, 512, MaskSpec(band="scl", dilate=8), BANDS, marks=pytest.mark.slow),
+        pytest.param("EPSG:32632", 2.5, 1024, None, ("blue",), marks=pytest.mark.slow),
     ],
 )
 def test_the_plan_is_what_the_server_counts(served, monkeypatch, crs, resolution, tile, mask, bands):
@@ -90,6 +90,7 @@ def test_the_plan_is_what_the_server_counts(served, monkeypatch, crs, resolution
     assert plan.requests == pytest.approx(requests, rel=0.10)
 
 
+@pytest.mark.slow
 def test_a_sample_of_many_tiles_and_few_headers_still_fits(served, monkeypatch):
     for name, value in worker_settings(682 * 2**20).items():
         monkeypatch.setenv(name, value)

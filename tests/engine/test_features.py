@@ -250,6 +250,7 @@ def test_reduced_features_state_their_loss(made, tmp_path):
     assert 0.97 < float((one.label == two.label).mean()) <= 1.0
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_keeps_the_same(made, tmp_path):
     """Everything is killed among the tiles; the resumed run has every window, byte for byte."""
     out, file = tmp_path / "out", tmp_path / "spec.json"

@@ -17,6 +17,8 @@ from eopipe.storage import Storage
 from tests.support.paths import ROOT
 from tests.support.s3 import s3  # noqa: F401  (a fixture)
 
+pytestmark = pytest.mark.alone
+
 HOLDER = """
 import sys, time
 from eopipe.engine.output.lease import Lease

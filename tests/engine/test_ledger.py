@@ -233,6 +233,7 @@ def test_the_table_holds_done_and_last_failures(storage):
     assert ledger.write_parquet(ledger.outcome([Key("r00001c00002", KEY.inputs)])) == 1
 
 
+@pytest.mark.alone
 def test_twenty_thousand_records_are_listed_in_a_moment(tmp_path):
     out = tmp_path / "out"
     keys = [Key(Tile(row, col).name, f"{row * 200 + col:016x}") for row in range(100) for col in range(200)]

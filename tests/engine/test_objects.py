@@ -28,7 +28,7 @@ from eopipe.mosaic.objects import ObjectLayout, decode, places_of
 from eopipe.mosaic.objects_merge import ObjectsFile, merge
 from eopipe.mosaic.polygons import runs_of
 from eopipe.storage import Storage
-from tests.support.objects import COLUMNS, STRIDE, discs, found, pixels, regions, register, runs
+from tests.support.objects import COLUMNS, STRIDE, discs, objects_of, pixels, regions, register, runs
 from tests.support.paths import ROOT, needs_shared
 from tests.support.runs import mosaic, pisa, records, run
 
@@ -157,8 +157,8 @@ def test_what_touches_across_seams_is_one_object(tmp_path):
 
 def test_a_joined_object_has_the_column_of_its_largest_part(tmp_path):
     small, large = runs(np.ones((2, 2), bool), -10, 20), runs(np.ones((3, 9), bool), -8, 22)
-    pair = found([small, large], [True, True], score=np.float32([9, 1]), now=np.uint8([2, 77]))
-    alone = found([small - [9, 9, 9]], [False], score=np.float32([4]), now=np.uint8([1]))
+    pair = objects_of([small, large], [True, True], score=np.float32([9, 1]), now=np.uint8([2, 77]))
+    alone = objects_of([small - [9, 9, 9]], [False], score=np.float32([4]), now=np.uint8([1]))
     region = GridArea(GRID, shapely.box(0, 0, 400, 300))
     table = merged(
         Storage.open(str(tmp_path)), region, 512, [(PixelBox(-512, 0, 0, 512), one) for one in (pair, alone)]
@@ -200,7 +200,7 @@ def test_of_doubles_the_better_stays(tmp_path):
     assert dropped > 12
     expected = sorted((places[k], scores[k], masks[k].sum()) for k in [*kept, *np.flatnonzero(~seams)])
     parts = [runs(mask, *ORIGIN) for mask in masks]
-    handed = [(PixelBox(*ORIGIN, ORIGIN[0] + 230, ORIGIN[1] + 200), found(parts, seams, score=scores))]
+    handed = [(PixelBox(*ORIGIN, ORIGIN[0] + 230, ORIGIN[1] + 200), objects_of(parts, seams, score=scores))]
     region = region_of((0, 0), (0, 200), (230, 200), (230, 0))
     tables = [merged(Storage.open(str(tmp_path / str(size))), region, size, handed, spec) for size in (64, 512)]
     assert by_id(tables[0]) == by_id(tables[1])
@@ -213,7 +213,9 @@ def test_of_doubles_the_better_stays(tmp_path):
 def test_no_file_for_a_tile_without_an_object(tmp_path):
     storage = Storage.open(str(tmp_path))
     keeper = TileObjects(ObjectLayout(SPEC, GRID), WHOLE, PixelBox(-1024, 2048, -512, 2560), None)
-    keeper.add(found([runs(np.ones((2, 2), bool), -300, 2100)], [False], score=np.float32([1]), now=np.uint8([1])))
+    keeper.add(
+        objects_of([runs(np.ones((2, 2), bool), -300, 2100)], [False], score=np.float32([1]), now=np.uint8([1]))
+    )
     assert keeper.write(storage, Tile(-2, 4), "ab") == {}
     assert list(storage.list()) == []
 
@@ -221,11 +223,11 @@ def test_no_file_for_a_tile_without_an_object(tmp_path):
 def test_objects_without_a_declared_column_are_refused():
     keeper = TileObjects(ObjectLayout(SPEC, GRID), WHOLE, PixelBox(-1024, 2048, -512, 2560), None)
     with pytest.raises(ValueError, match="declared are"):
-        keeper.add(found([runs(np.ones((2, 2), bool), *ORIGIN)], [False], score=np.float32([1])))
+        keeper.add(objects_of([runs(np.ones((2, 2), bool), *ORIGIN)], [False], score=np.float32([1])))
 
 
 def test_an_object_outside_the_area_has_no_owner():
-    outside = found([runs(np.ones((4, 4), bool), ORIGIN[0] - 3, ORIGIN[1] + 10)], [False])
+    outside = objects_of([runs(np.ones((4, 4), bool), ORIGIN[0] - 3, ORIGIN[1] + 10)], [False])
     own, places = owned(outside, PixelBox(-1536, 2048, -1024, 2560), WHOLE, np.zeros((512, 512), bool))
     assert not own.any()
     own, places = owned(outside, PixelBox(-1024, 2048, -512, 2560), WHOLE, None)
@@ -359,6 +361,7 @@ main()
 
 
 @needs_shared
+@pytest.mark.slow
 def test_killed_between_objects_and_record(small, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "spec.yaml").write_text(json.dumps(spec(out)))

@@ -236,6 +236,7 @@ def test_a_source_that_goes_away_is_told_as_such(source, tmp_path):
         scored.ready(None, Stopwatch())
 
 
+@pytest.mark.slow
 def test_killed_between_pixels_and_record_it_resumes(source, low, tmp_path, blind):
     out = tmp_path / "out"
     ended = subprocess.run(

@@ -14,7 +14,7 @@ from tests.support.runs import CALIBRATION, mosaic, pisa, records, same_pixels
 from tests.support.stac_api import Fault as ApiFault
 from tests.support.stac_api import StacApi
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 
 FAULTS = {
     "B02.tif": Fault("status", status=429),
@@ -68,7 +68,7 @@ def test_transient_faults_cost_retries_and_nothing_else(client, pisa_by_http, tm
     faulty = go(api, tmp_path / "faulty", display)
     assert faulty["exit_status"] == 0
     assert faulty["failed"] == 0
-    assert len(api.asked("/search")) >= 3
+    assert len(api.requests("/search")) >= 3
     log = server.requests()[display.since :]
     assert not any(server.faults[f"/{name}/{path}"] for path in FAULTS), "not every fault has struck"
     assert [request.status for request in log if request.status >= 400].count(503) == 2 * TIMES

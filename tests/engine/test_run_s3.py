@@ -19,7 +19,7 @@ from tests.support.paths import needs_shared
 from tests.support.runs import mosaic, pisa, records, run, same_pixels
 from tests.support.s3 import s3, s3_uri  # noqa: F401  (fixtures)
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 
 
 def set_environment(values):

@@ -265,6 +265,7 @@ main()
 
 
 @needs_shared
+@pytest.mark.slow
 def test_killed_while_it_measures_then_resumed(made, tmp_path):
     out, file = tmp_path / "out", tmp_path / "spec.json"
     file.write_text(json.dumps(spec(out)))
@@ -313,8 +314,8 @@ def test_a_notebook_is_told_what_is_wrong(made, cube, tmp_path):
         eopipe.map_kernel(cube, "flattened")
     with pytest.raises(PlanError, match="land-cover uses no statistics; leave statistics="):
         eopipe.map_kernel(cube, "land-cover", statistics=where)
-    with pytest.raises(SpecError, match=r"kernel.options.own \(was false, now true\)"):
-        eopipe.map_kernel(cube, eopipe.kernel("flattened", own=True), statistics=where)
+    with pytest.raises(SpecError, match=r"kernel.options.per_strip \(was false, now true\)"):
+        eopipe.map_kernel(cube, eopipe.kernel("flattened", per_strip=True), statistics=where)
     with pytest.raises(SpecError, match=r"composite \(was \"first\", now \"median\"\)"):
         eopipe.map_kernel(
             replace(cube, settings=replace(cube.settings, composite="median")), "flattened", statistics=where
@@ -379,7 +380,7 @@ def test_it_fails_when_a_tile_measures_itself():
     told = {name: Field(covered, 512, corners) for name in ("level", "spread")}
     equal = {}
     for own in (False, True):
-        kernel = measuring.Flattened(measuring.Options(own=own))
+        kernel = measuring.Flattened(measuring.Options(per_strip=own))
         context = StripContext(statistics=told)
         whole = kernel(pixels, valid, wide, context).arrays["confidence"]
         left = kernel(pixels[..., : 512 + 2 * halo], valid[..., : 512 + 2 * halo], PixelBox(0, 0, 512, 512), context)

@@ -16,6 +16,8 @@ from tests.support.runs import high_water, pisa
 
 
 @needs_shared
+@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [512, 2048])
 def test_a_worker_stays_within_the_plan(tmp_path, tile):
     spec = parse_spec(pisa(tmp_path / "out", grid__tile=tile, output={"uri": str(tmp_path / "out"), "cog": True}))

@@ -78,7 +78,11 @@ def spec_of(server, folder, crs, days):
 
 
 @pytest.mark.parametrize(
-    ("crs", "days"), [("EPSG:32632", (1,)), ("EPSG:32633", (1, 2))], ids=["aligned", "reprojected"]
+    ("crs", "days"),
+    [
+        pytest.param("EPSG:32632", (1,), id="aligned"),
+        pytest.param("EPSG:32633", (1, 2), id="reprojected", marks=pytest.mark.slow),
+    ],
 )
 def test_the_plan_is_what_the_server_counts(client, server, cheap, tmp_path, monkeypatch, crs, days):
     spec, marks = spec_of(server, tmp_path, crs, days), Marks(server)

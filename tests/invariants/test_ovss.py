@@ -33,6 +33,7 @@ def spec(tmp_path, name, upsampler, tile, **changes):
     return pisa(tmp_path / name, kernel=kernel, grid__tile=tile, area=[10.385, 43.70, 10.425, 43.74])
 
 
+@pytest.mark.slow
 def test_tiles_cannot_be_seen(client, tmp_path):
     for tile in (512, 1024):
         assert run(spec(tmp_path, str(tile), "jbu_one", tile))["exit_status"] == 0
@@ -41,6 +42,8 @@ def test_tiles_cannot_be_seen(client, tmp_path):
     assert len(set(small.confidence.values.ravel())) > 5
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_a_worker_stays_within_the_plan(tmp_path):
     settled = open_run(parse_spec(spec(tmp_path, "out", "jbu_one", 2048)), now=resolve_now(None), allow_empty=False)
     calibration = calibrate_in_process(settled.source, settled.job.kernel)

@@ -23,6 +23,7 @@ from eopipe.models.dynamicworld.net import (
     load_dynamic_world,
     normalise,
 )
+from tests.support.paths import needs_shared, shared
 
 _spec = importlib.util.spec_from_file_location("dw_reference", Path(__file__).with_name("reference.py"))
 assert _spec is not None
@@ -30,7 +31,6 @@ assert _spec.loader is not None
 reference = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reference)
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "sentinel2-oscd"
 SHAPES = [(40, 36), (16, 16), (18, 62), (50, 34)]
 
 
@@ -222,16 +222,14 @@ def test_older_instruction_sets_agree(arrays, scene, tmp_path, cpu):
     np.testing.assert_allclose(got, FastDynamicWorld(arrays)(pixels, everywhere(pixels)), rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(
-    not DATA.exists() and os.environ.get("CI") != "true", reason=f"needs the Sentinel-2 sample in {DATA}"
-)
+@needs_shared
 def test_pisa_is_a_river_a_town_and_fields():
     import rasterio
     from rasterio.enums import Resampling
 
     bands = []
     for band in net.DYNAMIC_WORLD.bands:
-        with rasterio.open(DATA / "S2_pisa_20150704" / f"{band}.tif") as source:
+        with rasterio.open(shared() / f"data/sentinel2-oscd/S2_pisa_20150704/{band}.tif") as source:
             if band == "B02":
                 shape = source.shape
             bands.append(source.read(1, out_shape=shape, resampling=Resampling.bilinear))

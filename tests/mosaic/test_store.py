@@ -318,6 +318,7 @@ def test_coarse_on_a_server(s3_uri, layout):
     assert (_level(storage, layout, 2, "label") != 255).any()
 
 
+@pytest.mark.alone
 def test_twenty_thousand_tiles_are_made_in_a_moment(tmp_path):
     layout = make_layout(4096, PixelBox(-100, -3, 40, 140), arrays=(LABEL, CONFIDENCE))
     assert len(list(layout.tiles())) == 20_020

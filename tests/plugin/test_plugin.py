@@ -131,6 +131,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_package_of_its_own_plans_runs_and_validates(site, tmp_path):
     (tmp_path / "main.py").write_text(SCRIPT)
     (tmp_path / "spec.yaml").write_text(json.dumps(spec(tmp_path)))

@@ -15,11 +15,11 @@ HALO = 8
 
 
 class Options(BaseModel):
-    """``own`` takes each strip's own mean and spread: what statistics are there to avoid."""
+    """``per_strip`` takes each strip's own mean and spread: what statistics are there to avoid."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     epochs: int = 1
-    own: bool = False
+    per_strip: bool = False
 
 
 class Level:
@@ -93,7 +93,7 @@ class Flattened:
     def __call__(self, pixels, valid, box, context=ALONE):
         outer = box.pad(HALO)
         red = pixels[:, 0]
-        if self.options.own:
+        if self.options.per_strip:
             mean = red[valid].mean()
             spread = red[valid].std()
         else:
@@ -103,9 +103,9 @@ class Flattened:
         score = (red - mean) / spread
         score = (score[:, HALO:-HALO, HALO:-HALO] + score[:, 2 * HALO :, HALO:-HALO]) / 2
         score = score[-1] - (score[0] if len(score) > 1 else 0)
-        seen = valid[-1, HALO:-HALO, HALO:-HALO]  # of two epochs it would map what only the last one saw
-        label = (np.clip(np.floor(score * 2) + 4, 1, 8) * seen).astype(np.uint8)
-        confidence = (np.clip(np.abs(score) * 37, 0, 100) * seen).astype(np.uint8)
+        observed = valid[-1, HALO:-HALO, HALO:-HALO]  # of two epochs it would map what only the last one saw
+        label = (np.clip(np.floor(score * 2) + 4, 1, 8) * observed).astype(np.uint8)
+        confidence = (np.clip(np.abs(score) * 37, 0, 100) * observed).astype(np.uint8)
         return Result({"label": label, "confidence": confidence})
 
 

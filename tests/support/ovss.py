@@ -46,6 +46,6 @@ def options(folder, upsampler="bilinear", **changes):
 
 def kernel(folder, upsampler="bilinear", *, resolution=10.0, threads=1, **changes):
     """The kernel, loaded."""
-    made = create(OvssOptions(**options(folder, upsampler, **changes)), resolution=resolution)
-    made.load(device="cpu", threads=threads)
-    return made
+    loaded = create(OvssOptions(**options(folder, upsampler, **changes)), resolution=resolution)
+    loaded.load(device="cpu", threads=threads)
+    return loaded

@@ -21,8 +21,8 @@ def _files() -> dict[str, Any]:
 
 @cache
 def _flat(part: str) -> tuple[dict[str, Any], ...]:
-    wanted = [document for path, document in _files().items() if part in path]
-    features = [d.get("features", [d]) for d in wanted if d.get("type") in {"Feature", "FeatureCollection"}]
+    documents = [document for path, document in _files().items() if part in path]
+    features = [d.get("features", [d]) for d in documents if d.get("type") in {"Feature", "FeatureCollection"}]
     return tuple(item for group in features for item in group)
 
 

@@ -68,7 +68,7 @@ def test_masks_compared_and_identified(pair, encoders, identifier, rule, beta):
     changed = np.zeros(len(dense), bool)
     changed[filled] = plain.scores(*encoders.answers, dense[filled]) > np.cos(np.radians(beta))
     classes = [plain.classes(each, dense) for each in identifier.answers]
-    kept = plain.kept(changed, *classes, origin, rule)
+    kept = plain.is_change(changed, *classes, origin, rule)
     np.testing.assert_array_equal(found.changed, kept)
     np.testing.assert_array_equal(found.before, classes[0])
     np.testing.assert_array_equal(found.after, classes[1])

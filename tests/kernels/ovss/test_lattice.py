@@ -31,7 +31,7 @@ def world():
         "bilinear",
         "jbu_one",
         pytest.param("jbu_stack", marks=needs_shared),
-        pytest.param("anyup", marks=needs_shared),
+        pytest.param("anyup", marks=[needs_shared, pytest.mark.slow]),
     ]
 )
 def ovss(request, tmp_path, monkeypatch):

@@ -284,7 +284,7 @@ def test_what_cannot_be_asked(options, said, monkeypatch):
     assert told.value.exit_status == 2
 
 
-@pytest.mark.parametrize("window", [256, 512, 1024])
+@pytest.mark.parametrize("window", [256, *(pytest.param(size, marks=pytest.mark.slow) for size in (512, 1024))])
 def test_a_calibration_times_less_than_a_cell(cheap, window):
     """Pictures of 256 have a stride of 128: the timed box is smaller than a cell, and shifts are told by the cell."""
     options = {"instantiation": "regions-mini", "prompts": ["houses"], "window": window, "stretch": [0, 0.3]}

@@ -160,7 +160,7 @@ def test_a_bad_kernel_is_one_line(name, options, said):
 
 
 def test_specs_for_users_are_valid():
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     specs = sorted((root / "flows").glob("*.yaml"))
     assert specs
     for file in specs:

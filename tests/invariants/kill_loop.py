@@ -1,8 +1,8 @@
 """Chaos: kill a random process of a run at a random moment, again and again, until it is done; compare the bytes.
 
-Run: ``python -m tests.chaos.kill_loop --rounds 5 --seed 1``. Each round starts from nothing; every start is killed
-after ``--shortest`` to ``--longest`` seconds (the driver, a worker, or all at once), the last is left alone. The
-mosaic's arrays, the ledger's checksums, the objects and the STAC items must equal an undisturbed run's.
+Run: ``python -m tests.invariants.kill_loop --rounds 5 --seed 1``. Each round starts from nothing; every start is
+killed after ``--shortest`` to ``--longest`` seconds (the driver, a worker, or all at once), the last is left alone.
+The mosaic's arrays, the ledger's checksums, the objects and the STAC items must equal an undisturbed run's.
 ``--map change`` and ``--map objects`` do it to change runs, statistics and vectors included.
 """
 
@@ -58,14 +58,14 @@ def kill_something(process: subprocess.Popen, rng: random.Random) -> str:
 def written(what: str, out: Path) -> dict:
     """The spec of a run."""
     cluster = {"kind": "local", "workers": 2}
-    made = pisa(out, cluster=cluster, output={"uri": str(out), "cog": True}, grid__resolution=5)
+    document = pisa(out, cluster=cluster, output={"uri": str(out), "cog": True}, grid__resolution=5)
     if what != "land-cover":
-        made["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
-        del made["source"]["datetime"]
-        made["grid"]["resolution"] = 10
+        document["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
+        del document["source"]["datetime"]
+        document["grid"]["resolution"] = 10
         stages = {"instantiation": "felzenszwalb-spectral", "prompts": ["construction"], "window": 256}
-        made["kernel"] = {"name": "change", **(stages if what == "objects" else {})}
-    return made
+        document["kernel"] = {"name": "change", **(stages if what == "objects" else {})}
+    return document
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -80,14 +80,14 @@ def one_round(
 ) -> None:
     spec, out = folder / "spec.json", folder / "out"
     spec.write_text(json.dumps(written(what, out)))
-    seen: dict[str, str] = {}
+    recorded: dict[str, str] = {}
     for _ in range(kills):
         process = start(spec)
         time.sleep(rng.uniform(*moments))
         killed = kill_something(process, rng)
         now = {name: record["finished"] for name, record in records(out).items()}
-        assert all(now.get(name) == moment for name, moment in seen.items()), "a recorded tile was done twice"
-        seen = now
+        assert all(now.get(name) == moment for name, moment in recorded.items()), "a recorded tile was done twice"
+        recorded = now
         print(f"  killed {killed}: {len(now)} tiles recorded", flush=True)
     assert (
         subprocess.run(
