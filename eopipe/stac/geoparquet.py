@@ -60,8 +60,9 @@ class GeoparquetFile:
             chosen = table.take(pa.array(np.flatnonzero(_candidates(table, names, question))))
             for row in stac_table_to_items(chosen) if chosen.num_rows else ():
                 item = _without_nulls(row)
-                if question.matches(item):
-                    yield CatalogItem(item, self_link(item) or f"{self._url}#{item.get('id')}")
+                entry = question.judge(CatalogItem(item, self_link(item) or f"{self._url}#{item.get('id')}"))
+                if entry is not None:
+                    yield entry
 
     def _tables(self) -> Iterator[pa.Table]:
         file = self._open()
