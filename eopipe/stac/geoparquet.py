@@ -110,7 +110,9 @@ def _in_box(bbox: Any, area: tuple[float, float, float, float]) -> NDArray[np.bo
         pc.struct_field(bbox, side).to_numpy(zero_copy_only=False) for side in ("xmin", "ymin", "xmax", "ymax")
     )
     with np.errstate(invalid="ignore"):
-        beside = ((east < area[0]) | (west > area[2])) & (west <= east)
+        # of a box that is wide, or lies beyond 180 degrees, only the geometry says where the item is
+        plain = (west <= east) & (east - west <= 180) & (west >= -180) & (east <= 180)
+        beside = ((east < area[0]) | (west > area[2])) & plain
         apart: NDArray[np.bool_] = beside | (north < area[1]) | (south > area[3])
     return ~apart
 

@@ -22,18 +22,21 @@ if TYPE_CHECKING:
     from eopipe.stac.time_range import TimeRange
 
 
+_HALF_GLOBE = 180.0
+
+
 @dataclass(frozen=True)
 class CatalogItem:
     """One item of a catalog.
 
     Args:
-        item: As received.
+        item: As received; a mapping where it is an item.
         href: Address of the document that holds it; relative hrefs start there.
         collection: Id of the collection that the catalog files it under, or None.
         fault: Why it cannot be used, where that is known already.
     """
 
-    item: dict[str, Any]
+    item: Any
     href: str | None
     collection: str | None = None
     fault: ItemError | None = None
@@ -143,11 +146,14 @@ class Question:
 def touches(item: dict[str, Any], area: Area) -> bool:
     """Whether an item's footprint touches the area; its bbox counts where it has no geometry."""
     box = item_bbox(item)
-    if box is not None and not shapely.intersects(box_geometry(box), area.geometry):
+    # a wide box may be that of a scene across 180 degrees
+    narrow = box is not None and box[2] - box[0] <= _HALF_GLOBE
+    if box is not None and narrow and not shapely.intersects(box_geometry(box), area.geometry):
         return False
     geometry = item_geometry(item)
-    # Where nothing says where it is, describing it will name what is missing.
-    return geometry is None or bool(shapely.intersects(shapely.make_valid(geometry), area.geometry))
+    if geometry is None:  # where nothing says where it is, describing it will name what is missing
+        return box is None or bool(shapely.intersects(box_geometry(box), area.geometry))
+    return bool(shapely.intersects(shapely.make_valid(geometry), area.geometry))
 
 
 def self_link(item: dict[str, Any]) -> str | None:
