@@ -64,6 +64,12 @@ class CatalogAddressError(CatalogError):
     exit_status = 2
 
 
+class CatalogRequestError(CatalogError):
+    """The catalog understands the request and refuses it for good: the question, not the moment, is wrong."""
+
+    exit_status = 2
+
+
 class ClusterError(EopipeError):
     """The cluster cannot be had, or its workers failed the preflight."""
 

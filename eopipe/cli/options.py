@@ -43,7 +43,9 @@ OutUri = Annotated[str, argument("OUT", "A run's folder or URL.")]
 Json = Annotated[bool, option("Print one JSON document on standard output, and nothing else.", name="--json")]
 Now = Annotated[str | None, option("What relative dates are measured from (ISO 8601).", "TIME")]
 AllowEmpty = Annotated[bool, option("A search without a match is fine.", name="--allow-empty")]
-Strict = Annotated[bool, option("Refuse prompts that the model was not taught.", name="--strict")]
+Strict = Annotated[
+    bool, option("Refuse prompts that the model was not taught, and items that cannot be used.", name="--strict")
+]
 LocalWorkers = Annotated[int | None, option("Local workers.", min=1)]
 Address = Annotated[str | None, option("A scheduler's address, instead of local workers.")]
 KernelOptions = Annotated[

@@ -60,8 +60,9 @@ class GeoparquetFile:
             chosen = table.take(pa.array(np.flatnonzero(_candidates(table, names, question))))
             for row in stac_table_to_items(chosen) if chosen.num_rows else ():
                 item = _without_nulls(row)
-                if question.matches(item):
-                    yield CatalogItem(item, self_link(item) or f"{self._url}#{item.get('id')}")
+                entry = question.judge(CatalogItem(item, self_link(item) or f"{self._url}#{item.get('id')}"))
+                if entry is not None:
+                    yield entry
 
     def _tables(self) -> Iterator[pa.Table]:
         file = self._open()
@@ -109,7 +110,9 @@ def _in_box(bbox: Any, area: tuple[float, float, float, float]) -> NDArray[np.bo
         pc.struct_field(bbox, side).to_numpy(zero_copy_only=False) for side in ("xmin", "ymin", "xmax", "ymax")
     )
     with np.errstate(invalid="ignore"):
-        beside = ((east < area[0]) | (west > area[2])) & (west <= east)
+        # of a box that is wide, or lies beyond 180 degrees, only the geometry says where the item is
+        plain = (west <= east) & (east - west <= 180) & (west >= -180) & (east <= 180)
+        beside = ((east < area[0]) | (west > area[2])) & plain
         apart: NDArray[np.bool_] = beside | (north < area[1]) | (south > area[3])
     return ~apart
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from requests import exceptions
@@ -19,6 +19,9 @@ from eopipe.redact import redact
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 """HTTP statuses after which the same request may succeed."""
 
+_SEE_OTHER = 303
+_MOVED = frozenset({301, 302, _SEE_OTHER, 307, 308})
+_REDIRECTS = 10
 _NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError", "refused", "Failed to resolve")
 _RNG = random.Random()  # noqa: S311  (jitter, not secrets)
 
@@ -64,7 +67,7 @@ class Http:
     """Sends requests, and tries again; one for all threads (each has its own connections)."""
 
     def __init__(self, backoff: Backoff | None = None, timeout: tuple[float, float] = (10.0, 120.0)) -> None:
-        self._backoff = backoff or Backoff()
+        self.backoff = backoff or Backoff()
         self._timeout = timeout
         self._local = _Local()
         self._lock = threading.Lock()
@@ -94,17 +97,16 @@ class Http:
                 return outcome
             error, retry_after = outcome
             attempt += 1
-            most = self._backoff.unreachable if error.kind == "unreachable" else self._backoff.attempts
+            most = self.backoff.unreachable if error.kind == "unreachable" else self.backoff.attempts
             if not error.transient or attempt >= most:
                 raise error
-            time.sleep(self._backoff.wait(attempt - 1, retry_after))
+            time.sleep(self.backoff.wait(attempt - 1, retry_after))
 
     def _once(self, method: str, url: str, **more: Any) -> requests.Response | tuple[HttpError, float | None]:
         with self._lock:
             self.requests += 1
         try:
-            auth = self._user(url)
-            response = self._local.session.request(method, url, timeout=self._timeout, auth=auth, **more)
+            response = self._answer(method, url, **more)
         except (exceptions.RequestException, OSError, ValueError) as error:
             return _failed(error), None
         if response.ok:
@@ -112,6 +114,22 @@ class Http:
         status = response.status_code
         problem = f"HTTP {status} {response.reason or ''}".strip() + _body(response)
         return HttpError(problem, status=status, kind="http", transient=status in TRANSIENT), _retry_after(response)
+
+    def _answer(self, method: str, url: str, **more: Any) -> requests.Response:
+        """The answer behind redirects; a POST stays a POST with its body, unlike in ``requests``."""
+        for _ in range(_REDIRECTS):
+            response = self._local.session.request(
+                method, url, timeout=self._timeout, auth=self._user(url), allow_redirects=method != "POST", **more
+            )
+            target = urljoin(url, response.headers.get("Location", ""))
+            if method != "POST" or response.status_code not in _MOVED or target == url:
+                return response
+            if response.status_code == _SEE_OTHER:
+                method, more = "GET", {**more, "json": None}
+            if urlsplit(target).netloc != urlsplit(url).netloc:
+                more["headers"] = None  # they may hold credentials, which are the first host's
+            url = target
+        raise exceptions.TooManyRedirects(f"more than {_REDIRECTS} redirects")
 
     def _user(self, url: str) -> tuple[str, str] | None:
         """The ``user:password@`` of the address, or of an earlier one of that host: a catalog's links lack it."""
@@ -140,6 +158,8 @@ def _failed(error: Exception) -> HttpError:
         problem, kind, transient = "TLS failed", "unreachable", False
     elif isinstance(error, exceptions.ConnectionError) and any(word in text for word in _NEVER_CONNECTED):
         problem, kind = "cannot be reached", "unreachable"
+    elif isinstance(error, exceptions.TooManyRedirects):
+        problem, transient = "redirected in a circle", False
     elif isinstance(error, ValueError):  # a malformed URL
         kind, transient = "unreachable", False
     return HttpError(f"{problem} ({text})", status=None, kind=kind, transient=transient)

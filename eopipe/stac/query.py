@@ -63,6 +63,11 @@ class Query:
         fields = {name: item.get(name) for name in ("id", "collection", "properties")}
         return all(_is_true(expression, fields) == expected for expression, expected in self._tests)
 
+    def contradicted_by(self, item: Mapping[str, Any]) -> bool:
+        """Whether an item that an API sent has every property of the query and does not meet it."""
+        properties = item.get("properties") or {}
+        return all(properties.get(name) is not None for name in self.conditions) and not self.matches(item)
+
 
 def _is_true(expression: Any, fields: Mapping[str, Any]) -> bool:
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import shapely
 
-from eopipe.errors import CatalogError, SpecError, one_line
+from eopipe.errors import CatalogError, CatalogRequestError, ItemError, SpecError, one_line
 from eopipe.redact import redact, unsign
+from eopipe.stac.describe_item import check_item
 from eopipe.stac.footprints import box_geometry, item_bbox, item_geometry
 from eopipe.stac.http import HttpError
 from eopipe.stac.time_range import item_times
@@ -21,19 +22,24 @@ if TYPE_CHECKING:
     from eopipe.stac.time_range import TimeRange
 
 
+_HALF_GLOBE = 180.0
+
+
 @dataclass(frozen=True)
 class CatalogItem:
     """One item of a catalog.
 
     Args:
-        item: As received.
+        item: As received; a mapping where it is an item.
         href: Address of the document that holds it; relative hrefs start there.
         collection: Id of the collection that the catalog files it under, or None.
+        fault: Why it cannot be used, where that is known already.
     """
 
-    item: dict[str, Any]
+    item: Any
     href: str | None
     collection: str | None = None
+    fault: ItemError | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,31 @@ class Question:
             and (self.filter is None or self.filter.matches(item))
         )
 
+    def judge(self, entry: CatalogItem) -> CatalogItem | None:
+        """The entry if its item matches, or if its item cannot be read, with the fault; else None."""
+        try:
+            if self.names(entry.item):
+                check_item(entry.item, entry.href)
+            return entry if self.matches(entry.item) else None
+        except ItemError as fault:
+            return replace(entry, fault=fault)
+
+    def unmet(self, item: dict[str, Any]) -> str:
+        """The part of the question that an item which an API sent does not meet; empty where it meets all.
+
+        Raises:
+            ItemError: Its time or its place cannot be read.
+        """
+        if not self.names(item):
+            return "ids"
+        if self.collections and item.get("collection") not in (None, *self.collections):
+            return "collections"
+        if not self.time.overlaps(*item_times(item)):
+            return "datetime"
+        if not touches(item, self.area):
+            return "area"
+        return "query" if self.query is not None and self.query.contradicted_by(item) else ""
+
     def refuse_unknown(self, known: Collection[str], url: str) -> None:
         """Refuse a collection that the catalog does not hold.
 
@@ -115,11 +146,14 @@ class Question:
 def touches(item: dict[str, Any], area: Area) -> bool:
     """Whether an item's footprint touches the area; its bbox counts where it has no geometry."""
     box = item_bbox(item)
-    if box is not None and not shapely.intersects(box_geometry(box), area.geometry):
+    # a wide box may be that of a scene across 180 degrees
+    narrow = box is not None and box[2] - box[0] <= _HALF_GLOBE
+    if box is not None and narrow and not shapely.intersects(box_geometry(box), area.geometry):
         return False
     geometry = item_geometry(item)
-    # Where nothing says where it is, describing it will name what is missing.
-    return geometry is None or bool(shapely.intersects(shapely.make_valid(geometry), area.geometry))
+    if geometry is None:  # where nothing says where it is, describing it will name what is missing
+        return box is None or bool(shapely.intersects(box_geometry(box), area.geometry))
+    return bool(shapely.intersects(shapely.make_valid(geometry), area.geometry))
 
 
 def self_link(item: dict[str, Any]) -> str | None:
@@ -133,10 +167,16 @@ def catalog_error(url: str, error: Exception) -> CatalogError:
     """A catalog's failure as one line: the address without secrets, what was said, and what to do."""
     status = error.status if isinstance(error, HttpError) else None
     reason = redact(one_line(error))[:300]
-    remedy = {
+    remedies = {
         401: "it wants credentials",
         403: "access is denied; check your credentials and rights",
         404: "nothing is there; check the address",
+        410: "nothing is there any more; check the address",
         429: "it limits the rate; try again later",
-    }.get(status or 0, "try again later, or check the address")
-    return CatalogError(f"catalog {unsign(url)}: {reason}; {remedy}")
+    }
+    if isinstance(error, HttpError) and not error.transient and status is not None and status not in remedies:
+        remedy = "the catalog refuses this request for good; change what source and area say, or the address"
+        return CatalogRequestError(f"catalog {unsign(url)}: {reason}; {remedy}")
+    return CatalogError(
+        f"catalog {unsign(url)}: {reason}; {remedies.get(status or 0, 'try again later, or check the address')}"
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eopipe.errors import CatalogAddressError, SpecError
+from eopipe.errors import ITEM_REMEDY, CatalogAddressError, ItemError, SpecError
 from eopipe.redact import unsign
 from eopipe.snapshot import Row, Snapshot, off_footprint
 from eopipe.stac.api import Api
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from eopipe.area.lonlat import Area
     from eopipe.spec import SourceSpec
+
+_FAULTS = 5
+"""Items that cannot be used and have a warning each."""
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
 
@@ -69,6 +72,7 @@ def search(
     *,
     progress: Callable[[int], None] | None = None,
     backoff: Backoff | None = None,
+    strict: bool = False,
 ) -> tuple[Snapshot, SearchReport]:
     """Find the items of a run, one search an epoch, and freeze them.
 
@@ -78,10 +82,11 @@ def search(
         now: What ``now`` means in a time range; UTC.
         progress: Called with the number of items so far.
         backoff: When to try again; for tests.
+        strict: Whether an item that cannot be used is refused; else it is left out, with a warning.
 
     Raises:
         SpecError: The question is wrong, a collection does not exist, or more than ``max_items`` match.
-        ItemError: An item cannot be used.
+        ItemError: No item can be used, or one cannot and ``strict`` is set.
         CatalogError: The catalog cannot be reached, or fails after retries.
     """
     started = time.monotonic()
@@ -93,8 +98,10 @@ def search(
         catalog.check(source.collections)
     elif source.filter is not None:
         next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
-    remarks = Remarks()
-    rows = list(_rows(catalog, questions, season, remarks, progress))
+    remarks, faults = Remarks(), list[ItemError]()
+    rows = list(_rows(catalog, questions, season, remarks, faults, progress))
+    if faults and (strict or not rows):
+        raise faults[0]
     used, duplicates = reduce_duplicates(rows, source.collections)
     snapshot = Snapshot.build(list(questions), used)
     for row in off_footprint(snapshot.index):
@@ -105,10 +112,17 @@ def search(
         matched=len(rows),
         by_epoch={name: sum(row.epoch == name for row in used) for name in questions},
         duplicates=duplicates,
-        warnings=[*catalog.warnings, *remarks.lines()],
+        warnings=[*catalog.warnings, *_left_out(faults), *remarks.lines()],
         seconds=time.monotonic() - started,
         requests=http.requests,
     )
+
+
+def _left_out(faults: list[ItemError]) -> list[str]:
+    """A line for each item that cannot be used, as far as there are few."""
+    lines = [f"left out: {str(fault).removesuffix(f'; {ITEM_REMEDY}')}" for fault in faults[:_FAULTS]]
+    more = len(faults) - len(lines)
+    return [*lines, f"left out: {more} more items that cannot be used"] if more else lines
 
 
 def open_catalog(address: str, http: Http) -> Api | StaticCatalog | GeoparquetFile:
@@ -176,15 +190,23 @@ def _rows(
     questions: Mapping[str, Question],
     season: Season | None,
     remarks: Remarks,
+    faults: list[ItemError],
     progress: Callable[[int], None] | None,
 ) -> Iterator[Row]:
+    """Rows of the items that match and can be used; why others cannot is added to ``faults``."""
     count = 0
     for epoch, question in questions.items():
         hashes_of: dict[tuple[str, str], set[str]] = {}
         for entry in catalog.items(question):
-            if season is not None and not season.holds(nominal_time(entry.item)):
+            try:
+                if entry.fault is not None:
+                    raise entry.fault
+                if season is not None and not season.holds(nominal_time(entry.item)):
+                    continue
+                row = describe(entry.item, epoch, remarks, href=entry.href, collection=entry.collection)
+            except ItemError as fault:
+                faults.append(fault)
                 continue
-            row = describe(entry.item, epoch, remarks, href=entry.href, collection=entry.collection)
             hashes = hashes_of.setdefault((row.collection, row.id), set())
             if row.hash in hashes:
                 remarks.add("listed more than once in the catalog, used once", row.id)

@@ -13,7 +13,6 @@ import fsspec
 from eopipe.errors import CatalogError, SpecError, one_line
 from eopipe.redact import redact, unsign
 from eopipe.snapshot import resolve_href
-from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
 from eopipe.stac.question import CatalogItem, Question, catalog_error
 
@@ -104,7 +103,6 @@ class StaticCatalog:
 
         Raises:
             CatalogError: A document is missing or broken.
-            ItemError: An item is none.
             SpecError: A collection does not exist, or more than ``max_items`` match.
         """
         known: set[str] = set()
@@ -113,13 +111,15 @@ class StaticCatalog:
 
     def _matching(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
         for entry in self._walk(question, known):
-            if question.names(entry.item):
-                check_item(entry.item, entry.href)
-            name = entry.item.get("collection") or entry.collection
+            if not isinstance(entry.item, dict):
+                known.update(question.collections)  # it may be of any of them
+            name = (entry.item.get("collection") if isinstance(entry.item, dict) else None) or entry.collection
             if name:
                 known.add(name)
-            if (not question.collections or name in question.collections) and question.matches(entry.item):
-                yield entry
+            if not isinstance(entry.item, dict) or not question.collections or name in question.collections:
+                judged = question.judge(entry)
+                if judged is not None:
+                    yield judged
 
     def _walk(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
         """All items, level by level."""

@@ -161,7 +161,6 @@ QUESTIONS = {
     "no collection": ([], {"collections": []}, "name at least one collection of the API"),
     "nothing matches": ([], {"datetime": "1999"}, "widen one of them, or pass --allow-empty"),
     "too many": ([{"id": "b"}], {"max_items": 1}, "2 items match, or more, above max_items 1"),
-    "an item that is none": ([{"id": "b", "assets": []}], {}, "has no assets (a mapping)"),
 }
 
 
@@ -174,6 +173,17 @@ def test_an_api_asked_for_the_wrong_thing(tmp_path, case):
         assert said in ended.line
         if case == "nothing matches":
             assert plan(tmp_path, {}, "--allow-empty", catalog=api.url, **source).status == 0
+
+
+def test_an_item_that_cannot_be_used_is_left_out_with_a_line_and_strict_refuses_it(tmp_path):
+    with StacApi([real(), changed(real(), {"id": "b", "assets": []})]) as api:
+        ended = plan(tmp_path, {}, catalog=api.url)
+        assert ended.status == 0, ended.err
+        assert any(line.startswith("left out: STAC item 'b'") for line in ended.document["warnings"])
+        refused = plan(tmp_path, {}, "--strict", catalog=api.url)
+    assert (refused.status, refused.out) == (2, "")
+    assert "'b'" in refused.line
+    assert "has no assets (a mapping); leave it out" in refused.line
 
 
 def plan(folder, files, *options, **source):

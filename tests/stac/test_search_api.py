@@ -231,7 +231,7 @@ def test_a_query_that_the_api_would_ignore_is_evaluated_here():
 
 def test_an_item_that_comes_twice_counts_once():
     items = real_items(EARTH_SEARCH)
-    with StacApi([*items, *items], page=3) as api:
+    with StacApi([*items, *items], page=3, matched=False) as api:
         snapshot, report = found(api)
     assert len(snapshot) == report.matched == 6
 
@@ -266,7 +266,15 @@ def test_a_password_in_the_address_is_used_but_not_kept(api):
     assert "hunter2" not in str(snapshot.index.to_pylist())
 
 
-def test_a_feature_that_is_no_item_is_named():
-    broken = {**real_items(EARTH_SEARCH)[4], "assets": None}
+def test_an_item_that_cannot_be_used_is_left_out_with_a_line_and_refused_when_strict():
+    items = real_items(EARTH_SEARCH)
+    broken = {**items[4], "id": "broken", "collection": L2A, "assets": None}
+    with StacApi([*items, broken]) as api:
+        snapshot, report = found(api)
+        assert len(snapshot) == 6
+        assert any("left out: STAC item 'broken'" in line and "has no assets" in line for line in report.warnings)
+        spec, area = spec_for(api.url, collections=[L2A])
+        with pytest.raises(ItemError, match=r"'broken'.*has no assets.*leave it out"):
+            search(spec.source, area, NOW, backoff=QUICK, strict=True)
     with StacApi([broken]) as api, pytest.raises(ItemError, match="has no assets"):
-        found(api, collections=[broken["collection"]])
+        found(api)

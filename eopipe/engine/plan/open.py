@@ -91,7 +91,8 @@ def open_run(
         spec: The run's.
         now: Time that relative dates are measured from.
         allow_empty: Whether a search without a match is fine.
-        strict: Whether prompts outside the kernel's vocabulary are refused, before anything is searched.
+        strict: Whether prompts outside the kernel's vocabulary are refused, before anything is searched, and items
+            that cannot be used.
         searching: Receives the number of items so far.
 
     Raises:
@@ -116,7 +117,7 @@ def open_run(
         snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
         warnings = (*before.warnings, *run_json.software_warnings(before))
         return Opened(storage, job, snapshot, before, None, warnings, tile=before.tile)
-    snapshot, report = search(spec.source, job.area, now, progress=searching)
+    snapshot, report = search(spec.source, job.area, now, progress=searching, strict=strict)
     if snapshot.index.num_rows == 0 and not allow_empty:
         raise NoItemsError(
             f"no item of {', '.join(spec.source.collections) or spec.source.catalog} matches the area, the dates "

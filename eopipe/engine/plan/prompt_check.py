@@ -28,8 +28,10 @@ def refuse_unknown(kernel: Kernel) -> None:
     """Refuse prompts outside the vocabulary (``--strict``).
 
     Raises:
-        SpecError: A prompt is outside, or the kernel has no vocabulary.
+        SpecError: A prompt is outside, or the kernel takes prompts and has no vocabulary.
     """
+    if "prompts" not in kernel.info.options:
+        return
     if not isinstance(kernel, KnowsWords):
         model = kernel.info.options.get("model")
         named = f"{kernel.info.name} with {model}" if model else kernel.info.name
