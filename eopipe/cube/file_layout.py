@@ -131,7 +131,7 @@ def _guess(ref: AssetRef, group: _Group) -> FileLayout | None:
         if ref.file_size and stated:
             bytes_a_pixel *= ref.file_size / float(np.mean(stated))
     else:
-        facts = Facts(georeference, (2, 4, 8, 16), "uint16", ref.nodata, masked=False, block=(512, 512))
+        facts = Facts(georeference, (2, 4, 8, 16), "uint16", block=(512, 512))
         # Overviews take about a quarter of a COG.
         pixels = ref.shape[0] * ref.shape[1]
         bytes_a_pixel = 0.75 * ref.file_size / pixels if ref.file_size else _USUAL_BYTES

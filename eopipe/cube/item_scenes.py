@@ -11,12 +11,13 @@ from eopipe.cube.sar import SAR_BANDS
 from eopipe.cube.sar_sensors import sar_sensor_of
 from eopipe.cube.scenes import AssetRef, Scene, middle_longitude
 from eopipe.cube.sensors import UNKNOWN, sensor_of
+from eopipe.cube.stated_numbers import with_collection_assets
 from eopipe.errors import ITEM_REMEDY, ItemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eopipe.spec import MaskSpec, SarSpec
+    from eopipe.spec import MaskSpec, RadiometrySpec, SarSpec
 
 
 def scenes_from_items(
@@ -24,6 +25,8 @@ def scenes_from_items(
     bands: Sequence[str],
     mask: MaskSpec | None = None,
     sar: SarSpec | None = None,
+    *,
+    radiometry: RadiometrySpec | None = None,
 ) -> list[Scene]:
     """Resolve items to scenes, keeping their order.
 
@@ -32,11 +35,12 @@ def scenes_from_items(
         bands: Canonical band names.
         mask: Mask to resolve too.
         sar: What the spec says of SAR files.
+        radiometry: What the spec says of the files' numbers.
 
     Raises:
         ItemError: An item lacks a band or cannot be understood.
     """
-    return [resolve_scene(item, bands, mask, sar=sar) for item in items]
+    return [resolve_scene(item, bands, mask, sar=sar, radiometry=radiometry) for item in items]
 
 
 def resolve_scene(
@@ -46,6 +50,7 @@ def resolve_scene(
     *,
     sar: SarSpec | None = None,
     requester_pays: bool = False,
+    radiometry: RadiometrySpec | None = None,
 ) -> Scene:
     """Reduce a STAC item to a scene.
 
@@ -56,13 +61,14 @@ def resolve_scene(
         sar: What the spec says of SAR files.
         requester_pays: Whether a file that charges its reader may be preferred as it stands; otherwise
             a free alternate is taken where the item offers one.
+        radiometry: What the spec says of the files' numbers.
 
     Raises:
-        ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a SAR
-            file's numbers are (it names the spec's key).
+        ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a
+            file's numbers are, or they are no reflectance (it names the spec's key).
     """
     try:
-        return _resolve(item, bands, mask, sar, requester_pays)
+        return _resolve(item, bands, mask, sar, requester_pays, radiometry)
     except ItemError as error:
         if repr(item.get("id")) in str(error):
             raise
@@ -74,16 +80,22 @@ def resolve_scene(
 
 
 def _resolve(
-    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None, requester_pays: bool
+    item: Mapping[str, Any],
+    bands: Sequence[str],
+    mask: MaskSpec | None,
+    sar: SarSpec | None,
+    requester_pays: bool,
+    radiometry: RadiometrySpec | None,
 ) -> Scene:
+    item = with_collection_assets(item)
     optical, radar = sensor_of(item) or UNKNOWN, sar_sensor_of(item)
 
     def ref_of(band: str) -> AssetRef:
         asset, index = choose_asset(item, radar if band in SAR_BANDS else optical, band)
         ref = locate(item, asset, index, requester_pays=requester_pays)
         if band in SAR_BANDS:
-            return with_backscatter(ref, item=item, asset=asset, sar=sar)
-        return with_reflectance(ref, band, item=item, asset=asset, sensor=optical)
+            return with_backscatter(ref, band, item=item, asset=asset, sar=sar, spec=radiometry)
+        return with_reflectance(ref, band, item=item, asset=asset, sensor=optical, spec=radiometry)
 
     properties, bbox = item.get("properties", {}), item.get("bbox")
     cloud = properties.get("eo:cloud_cover")

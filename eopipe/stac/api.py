@@ -15,6 +15,7 @@ from eopipe.errors import CatalogError, SpecError
 from eopipe.redact import unsign
 from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
+from eopipe.stac.item_assets import ItemAssets
 from eopipe.stac.question import CatalogItem, Question, catalog_error, self_link
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Api:
         self._url, self._root, self._http = url, root, http
         self._io = _PatientIO(http)
         self.warnings: list[str] = []
+        self.item_assets = ItemAssets()
 
     def check(self, collections: tuple[str, ...]) -> None:
         """See that the collections exist, since most APIs answer an unknown one with no items.
@@ -76,14 +78,14 @@ class Api:
         for name in collections:
             url = self._collection_url(f"/{name}")
             try:
-                self._http.json(url)
+                self.item_assets.add({**self._http.json(url), "id": name})
             except HttpError as error:
                 if error.status != 404:
                     raise catalog_error(url, error) from None
                 raise SpecError(
                     f"source.collections: {unsign(self._url)} has no collection {name!r}; {self._hint(name)}"
                 ) from None
-            except ValueError:
+            except (ValueError, TypeError):
                 raise CatalogError(f"catalog {unsign(url)} did not answer with JSON; check the address") from None
 
     def items(self, question: Question) -> Iterator[CatalogItem]:
@@ -108,6 +110,10 @@ class Api:
                 self.warnings.append(f"{unsign(self._url)} failed on pages of {PAGE} items; asked again for {limit}")
             else:
                 return
+
+    def completed(self, entry: CatalogItem) -> dict[str, Any]:
+        """An item with what its Collection states of its assets."""
+        return self.item_assets.complete(entry)
 
     def _search(self, question: Question, limit: int) -> Iterator[CatalogItem]:
         link = self._search_link()

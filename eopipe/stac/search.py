@@ -185,7 +185,7 @@ def _rows(
         for entry in catalog.items(question):
             if season is not None and not season.holds(nominal_time(entry.item)):
                 continue
-            row = describe(entry.item, epoch, remarks, href=entry.href, collection=entry.collection)
+            row = describe(catalog.completed(entry), epoch, remarks, href=entry.href, collection=entry.collection)
             hashes = hashes_of.setdefault((row.collection, row.id), set())
             if row.hash in hashes:
                 remarks.add("listed more than once in the catalog, used once", row.id)
