@@ -69,6 +69,7 @@ class ReadStats:
         retries: Transient faults that were tried again.
         bytes_read: Compressed bytes of the blocks that were touched, as the headers state them.
         seconds: Summed over threads.
+        notes: Conflicts and assumptions about the files' numbers, one line each.
     """
 
     opens: int = 0
@@ -76,6 +77,7 @@ class ReadStats:
     retries: int = 0
     bytes_read: int = 0
     seconds: float = 0.0
+    notes: dict[str, None] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, **amounts: float) -> None:
@@ -140,7 +142,8 @@ class AssetFile:
         """
         with self.lock:
             if ref not in self._facts:
-                self._facts[ref] = self._attempts(lambda: self._inspect(ref))
+                self._facts[ref] = facts = self._attempts(lambda: self._inspect(ref))
+                self._stats.notes.update(dict.fromkeys(facts.numbers.notes))
             return self._facts[ref]
 
     def read(self, ref: AssetRef, window: PixelBox, level: int) -> NDArray[Any]:

@@ -6,6 +6,7 @@ that a tile of a run sees, byte for byte before the conversion to reflectance (o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from eopipe.area.on_grid import GridArea
 from eopipe.cube.gdal_settings import gdal_worker_env
 from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.cube.reader import ReadSettings, TileReader
-from eopipe.cube.sar import decibels, modality_of
+from eopipe.cube.sar import check_numbers, decibels, modality_of
 from eopipe.cube.scenes import Scene, middle_longitude, solar_day
 from eopipe.errors import NoItemsError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox
@@ -112,6 +113,8 @@ class Cube:
         gdal_worker_env(BLOCK_CACHE)
         with TileReader(self.scenes(box, self.settings.bands), self.settings) as reader:
             pixels = reader.read(box)
+        for note in reader.stats.notes:
+            warnings.warn(note, stacklevel=2)
         sar = self.settings.modality == "sar"
         values = decibels(pixels.values) if sar else pixels.values.astype(np.float32) / np.float32(10000)
         values[~np.broadcast_to(pixels.valid[:, None], values.shape)] = np.nan
@@ -259,6 +262,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {actual}")
     if actual == "sar" and (mask is not None or composite == "least-cloudy"):
         raise SpecError("a cloud mask and 'least-cloudy' mean nothing for SAR; leave mask out, use median or first")
+    numbers = _radiometry(scale=scale, offset=offset, nodata=nodata, unit=unit)
+    check_numbers(numbers, bands)
     lonlat = area if isinstance(area, Area) else Area.parse(area)
     grid = Grid(resolve_crs(crs, lonlat), float(resolution))
     region = GridArea.project(lonlat, grid)
@@ -268,7 +273,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         composite=composite,
         mask=_mask(mask),
         sar=SarSpec.model_validate(dict(sar)) if sar is not None and not isinstance(sar, SarSpec) else sar,
-        radiometry=_radiometry(scale=scale, offset=offset, nodata=nodata, unit=unit),
+        radiometry=numbers,
         sign=sign,
         requester_pays=requester_pays,
         threads=threads,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +17,7 @@ from eopipe.cube.gdal_settings import gdal_env, header_settings, is_remote
 from eopipe.errors import TileFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,7 +100,29 @@ def spread(values: Sequence[T], most: int) -> list[T]:
     return [values[n] for n in np.linspace(0, len(values) - 1, most).astype(int)]
 
 
+def facts_of(ref: AssetRef, settings: ReadSettings) -> Facts | None:
+    """What a file's header says, read in a process that is no worker; None where it cannot be opened.
+
+    Raises:
+        ItemError: Nothing says what its numbers mean.
+    """
+    with suppress(TileFault), _opened(ref, settings) as file:
+        return file.facts(ref)
+    return None
+
+
 def _read_header(ref: AssetRef, settings: ReadSettings) -> FileLayout | TileFault:
+    try:
+        with _opened(ref, settings) as file:
+            facts = file.facts(ref)
+            sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
+            return FileLayout(facts, sizes, is_remote(ref.href))
+    except TileFault as fault:
+        return fault
+
+
+@contextmanager
+def _opened(ref: AssetRef, settings: ReadSettings) -> Iterator[AssetFile]:
     file = AssetFile(
         ref,
         sign=settings.sign,
@@ -109,11 +132,7 @@ def _read_header(ref: AssetRef, settings: ReadSettings) -> FileLayout | TileFaul
     )
     try:
         with gdal_env(**header_settings()):
-            facts = file.facts(ref)
-            sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
-            return FileLayout(facts, sizes, is_remote(ref.href))
-    except TileFault as fault:
-        return fault
+            yield file
     finally:
         file.close()
 

@@ -218,14 +218,14 @@ def _remarks(
         if key == "offset" and sensor.offset_by_baseline and first != "spec":
             continue  # the flag or the baseline settles it
         remarks += [
-            f"{key} of {band}: {first} says {values[first]:g}, {source} {value:g}; that of the {first} counts"
+            f"{key}: {first} says {values[first]:g}, {source} {value:g}; that of the {first} counts"
             for source, value in values.items()
             if first is not None and not same(values[first], value)
         ]
     if sensor.offset_by_baseline and _offset_unknown(item, spec, stated, band):
         remarks.append(
-            f"offset of {band}: the item names neither Sentinel-2's processing baseline nor an offset, and 0 was "
-            f"taken; set source.offset: -0.1 where the files are of baseline 04.00 or later"
+            "offset: the item names neither Sentinel-2's processing baseline nor an offset, and 0 was "
+            "taken; set source.offset: -0.1 where the files are of baseline 04.00 or later"
         )
     return remarks
 

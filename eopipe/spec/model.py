@@ -7,9 +7,12 @@ import os
 import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -89,6 +92,12 @@ class RadiometrySpec(_Model):
         """The number for a band; None where the spec states none."""
         value: float | dict[str, float] | None = getattr(self, key)
         return value.get(band) if isinstance(value, dict) else value
+
+    def unread(self, bands: Collection[str]) -> str | None:
+        """The first key and band (``scale.rde``) that names none of these bands; None where all do."""
+        values = {key: getattr(self, key) for key in ("scale", "offset", "nodata")}
+        named = [(key, band) for key, value in values.items() if isinstance(value, dict) for band in value]
+        return next((f"{key}.{band}" for key, band in named if band not in bands), None)
 
 
 class SourceSpec(_Model):

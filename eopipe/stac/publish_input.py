@@ -101,6 +101,7 @@ class PublishInfo:
         levels: Number of pyramid levels in the store.
         quicklook: Picture of the whole, if one was made.
         objects: All objects, where the kernel finds any.
+        warnings: What had to be assumed of the scenes' numbers, one line each.
     """
 
     name: str
@@ -119,6 +120,7 @@ class PublishInfo:
     levels: int = 1
     quicklook: OutputFile | None = None
     objects: ObjectsFile | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def gsd(self) -> float:
