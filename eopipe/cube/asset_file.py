@@ -263,7 +263,7 @@ class AssetFile:
             dtype=str(dataset.dtypes[index - 1]),
             block=dataset.block_shapes[index - 1],
             numbers=numbers,
-            masked="msk" if self._has_mask_file(ref, numbers) else mask_kind(dataset, index),
+            masked="msk" if self._has_mask_file(ref, numbers) else mask_kind(dataset, ref),
         )
 
     def _mask(self, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> NDArray[np.uint8]:

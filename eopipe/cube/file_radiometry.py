@@ -104,13 +104,15 @@ def holds(dtype: np.dtype[Any], nodata: float) -> bool:
     return bool(info.min <= nodata <= info.max)
 
 
-def mask_kind(dataset: Any, index: int) -> MaskKind:
-    """Where the mask of a band is, ``.msk`` files aside, which are not in the dataset."""
-    flags = dataset.mask_flag_enums[index - 1]
-    if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
+def mask_kind(dataset: Any, ref: AssetRef) -> MaskKind:
+    """Where the mask of a band is, ``.msk`` files aside, which are not in the dataset.
+
+    Writers mark the fourth band of any image as alpha: it is none where the asset names it as data, such as NIR.
+    """
+    flags, alpha = dataset.mask_flag_enums[ref.band_index - 1], alpha_band(dataset)
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
         return "internal"
-    alpha = alpha_band(dataset)
-    return "alpha" if alpha and alpha != index else ""
+    return "alpha" if alpha > ref.data_bands and alpha != ref.band_index else ""
 
 
 def alpha_band(dataset: Any) -> int:

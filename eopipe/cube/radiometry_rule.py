@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from eopipe.cube.sar_sensors import calibration
 from eopipe.cube.scenes import Origins
 from eopipe.cube.sensors import MASKS
-from eopipe.cube.stated_numbers import contradicts_reflectance, stated_numbers
+from eopipe.cube.stated_numbers import contradicts_reflectance, data_bands, stated_numbers
 from eopipe.errors import ITEM_REMEDY, ItemError
 from eopipe.spec import RadiometrySpec
 
@@ -95,6 +95,7 @@ def with_reflectance(
         dtypes=sensor.dtypes,
         family=sensor.name,
         unit_stated=spec.unit is not None or bool(stated.units()),
+        data_bands=data_bands(asset),
         remarks=tuple(_remarks(item, spec, stated, sensor, band)),
     )
 

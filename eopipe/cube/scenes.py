@@ -51,6 +51,7 @@ class AssetRef:
         dtypes: Types of files that the table's scale is of; empty for any.
         family: The family's name, for messages.
         unit_stated: Whether spec, item or collection state a unit: then the file's own is of no account.
+        data_bands: Bands of the file that the asset names as data: none of them is an alpha band.
         remarks: What was odd when the numbers were resolved, one line each.
     """
 
@@ -71,6 +72,7 @@ class AssetRef:
     dtypes: tuple[str, ...] = ()
     family: str = ""
     unit_stated: bool = False
+    data_bands: int = 0
     remarks: tuple[str, ...] = ()
 
     @property

@@ -68,8 +68,11 @@ class Sensor:
 def _sentinel2() -> dict[str, tuple[str, ...]]:
     # The finest copy first: stactools items hold blue, blue_20m and blue_60m side by side.
     bands: dict[str, tuple[str, ...]] = {
-        band: (code, code.lower(), band, *(f"{code}_{res}m" for res in (10, 20, 60)), f"{band}_20m", f"{band}_60m",
-               f"{band}-jp2")  # fmt: skip
+        band: (
+            *(code, code.lower(), band),
+            *(f"{code}_{res}m" for res in (10, 20, 60)),
+            *(f"{band}_20m", f"{band}_60m", f"{band}-jp2"),
+        )
         for band, code in _S2_CODES.items()
     }
     bands["scl"] = ("SCL", "scl", "SCL_20m", "SCL_60m", "scl_60m", "scl-jp2")

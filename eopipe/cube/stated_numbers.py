@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Source = Literal["item", "collection"]
 _BAND_LISTS = ("raster:bands", "bands", "eo:bands")
-_CHOOSING = ("bands", "eo:bands", "type", "roles", "title", "gsd")
+_NAMING = ("bands", "eo:bands")
+_CHOOSING = (*_NAMING, "type", "roles", "title", "gsd")
 _REFLECTANCE = re.compile(r"^$|^1$|^(none|unitless|dimensionless|n/?a|dn|counts?|digital numbers?)$|reflect")
 """Units that do not contradict reflectance."""
 
@@ -100,6 +101,14 @@ def with_collection_assets(item: Mapping[str, Any]) -> Mapping[str, Any]:
         for key, asset in item["assets"].items()
     }
     return {**item, "assets": assets}
+
+
+def data_bands(asset: Mapping[str, Any]) -> int:
+    """Number of the last band that an asset names, other than as alpha; 0 where it names none."""
+    lists = [entries for key in _NAMING if isinstance(entries := asset.get(key), list)]
+    pairs = [pair for entries in lists for pair in enumerate(entries, start=1) if isinstance(pair[1], dict)]
+    names = [(number, f"{entry.get('name')} {entry.get('description')}".lower()) for number, entry in pairs]
+    return max((number for number, text in names if not re.search("alpha|mask", text)), default=0)
 
 
 def contradicts_reflectance(unit: str) -> bool:
