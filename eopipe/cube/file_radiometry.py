@@ -36,6 +36,11 @@ _MOST_REFLECTANCE = 2.0
 _SAMPLE = 256
 """Side of the windows that a file's floats are judged by."""
 
+_ASSUMED = (
+    "offset: the item names neither Sentinel-2's processing baseline nor an offset, and 0 was taken; set "
+    "source.offset: -0.1 where the files are of baseline 04.00 or later"
+)
+
 MaskKind = Literal["", "internal", "alpha", "msk"]
 """Where a file's own mask is: nowhere, in the dataset, in its alpha band, in a ``.msk`` file beside it."""
 
@@ -87,9 +92,11 @@ def numbers_of(dataset: Any, ref: AssetRef) -> Numbers:
     _refuse_unit(dataset, ref)
     used, origin = _scale(dataset, ref, dtype, scale, nodata, notes)
     shift, shift_origin = _offset(ref, origin, offset, scale)
+    if shift_origin == "assumed":
+        notes.append(_ASSUMED)
     if ref.origins.scale not in {None, "table"} and scale is not None:
         notes += _conflict("scale", str(ref.origins.scale), used, scale)
-    if ref.origins.offset not in {None, "table"} and offset is not None and ref.origins.offset != "flag":
+    if ref.origins.offset not in {None, "table", "flag", "assumed"} and offset is not None:
         notes += _conflict("offset", str(ref.origins.offset), shift, offset)
     return Numbers(used, shift, nodata, origin, shift_origin, own, tuple(notes))
 
@@ -157,13 +164,13 @@ def _offset(
     ref: AssetRef, scale_origin: object, tag: float | None, scale_tag: float | None
 ) -> tuple[float, Origin | Literal["file"] | None]:
     origin = ref.origins.offset
-    if origin not in {None, "table", "baseline"}:
+    if origin not in {None, "table", "baseline", "assumed"}:
         return ref.offset, origin
     # An offset belongs to the scale beside it: where another scale counts, it is of no account.
     agrees = scale_origin == "file" or scale_tag is None or ref.scale is None or same(scale_tag, ref.scale)
     if tag is not None and agrees:
         return tag, "file"
-    if origin == "baseline" and scale_origin != "type":
+    if origin in {"baseline", "assumed"} and scale_origin != "type":
         return ref.offset, origin
     if origin == "table" and scale_origin == "table":
         return ref.offset, origin

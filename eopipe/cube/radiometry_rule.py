@@ -96,7 +96,7 @@ def with_reflectance(
         family=sensor.name,
         unit_stated=spec.unit is not None or bool(stated.units()),
         data_bands=data_bands(asset),
-        remarks=tuple(_remarks(item, spec, stated, sensor, band)),
+        remarks=tuple(_conflicts(spec, stated, sensor, band)),
     )
 
 
@@ -186,7 +186,10 @@ def _offset(
     if sensor.offset_by_baseline:
         if boa_offset_applied(item):
             return 0.0, "flag"
-        return (offset, origin) if offset is not None else (sentinel2_offset(item, None), "baseline")
+        if offset is not None:
+            return offset, origin
+        # A stated scale without an offset means none.
+        return sentinel2_offset(item, None), "assumed" if _offset_unknown(item) and not scaled else "baseline"
     if offset is not None:
         return offset, origin
     # A stated scale without an offset means none; only an item that states neither takes the table's.
@@ -205,10 +208,8 @@ def _refuse_unit(stated: StatedNumbers, spec: RadiometrySpec, band: str) -> None
         )
 
 
-def _remarks(
-    item: Mapping[str, Any], spec: RadiometrySpec, stated: StatedNumbers, sensor: Sensor, band: str
-) -> list[str]:
-    """Conflicts between sources, and what had to be assumed of Sentinel-2's offset."""
+def _conflicts(spec: RadiometrySpec, stated: StatedNumbers, sensor: Sensor, band: str) -> list[str]:
+    """Conflicts between spec, item and Collection, one line each."""
     remarks = []
     keys: tuple[Literal["scale", "offset"], ...] = ("scale", "offset")
     for key in keys:
@@ -223,23 +224,12 @@ def _remarks(
             for source, value in values.items()
             if first is not None and not same(values[first], value)
         ]
-    if sensor.offset_by_baseline and _offset_unknown(item, spec, stated, band):
-        remarks.append(
-            "offset: the item names neither Sentinel-2's processing baseline nor an offset, and 0 was "
-            "taken; set source.offset: -0.1 where the files are of baseline 04.00 or later"
-        )
     return remarks
 
 
-def _offset_unknown(item: Mapping[str, Any], spec: RadiometrySpec, stated: StatedNumbers, band: str) -> bool:
-    known = (
-        _first(spec, stated, "offset", band)[0],
-        stated.number("scale")[0],
-        baseline(item),
-        boa_offset_applied(item),
-    )
+def _offset_unknown(item: Mapping[str, Any]) -> bool:
     date = str(item.get("properties", {}).get("datetime") or "")
-    return all(value is None for value in known) and date[:10] >= OFFSET_DATE
+    return baseline(item) is None and boa_offset_applied(item) is None and date[:10] >= OFFSET_DATE
 
 
 def same(first: float, second: float) -> bool:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-Origin = Literal["spec", "item", "collection", "flag", "baseline", "table"]
+Origin = Literal["spec", "item", "collection", "flag", "baseline", "assumed", "table"]
 """What states a number before the file is opened: the spec, the item's asset, the Collection's ``item_assets``,
-of Sentinel-2's offset the provider's flag or the processing baseline, or the family's table."""
+of Sentinel-2's offset the provider's flag, the processing baseline, or nothing (0 is assumed), or the table."""
 
 
 @dataclass(frozen=True)
