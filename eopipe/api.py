@@ -391,9 +391,11 @@ def _map_tile(
     if any(scenes):
         kernel.load(device=choose_device(), threads=THREADS)
     inside = None if cube.region is None else cube.region.mask(box)
-    arrays, _ = map_box(
+    arrays, stats = map_box(
         kernel, scenes, settings, box, sink=Sink(), inside=inside, features=features, statistics=statistics
     )
+    for note in stats.notes:
+        warnings.warn(note, stacklevel=2)
     return arrays
 
 

@@ -14,16 +14,17 @@ import warnings
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rasterio
 from affine import Affine
-from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from eopipe.cube.cell_coordinates import Georeference
+from eopipe.cube.file_radiometry import MaskKind, Numbers, alpha_band, mask_kind, numbers_of
 from eopipe.cube.gdal_settings import driver_of, gdal_env, gdal_path, is_remote, settings_for
 from eopipe.cube.http_probe import probe
 from eopipe.cube.read_errors import GDAL_MESSAGES, classify
@@ -68,6 +69,7 @@ class ReadStats:
         retries: Transient faults that were tried again.
         bytes_read: Compressed bytes of the blocks that were touched, as the headers state them.
         seconds: Summed over threads.
+        notes: Conflicts and assumptions about the files' numbers, one line each.
     """
 
     opens: int = 0
@@ -75,6 +77,7 @@ class ReadStats:
     retries: int = 0
     bytes_read: int = 0
     seconds: float = 0.0
+    notes: dict[str, None] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def add(self, **amounts: float) -> None:
@@ -87,6 +90,9 @@ class ReadStats:
 DOUBTS = 2
 """How often a remote file that seems corrupt is opened anew: a connection that breaks within the header makes GDAL
 report an unknown format."""
+
+_MASK_FILE = -2
+"""Level under which the ``.msk`` file is held open; -1 is full resolution."""
 
 _FAILED: set[str] = set()
 """Addresses that failed in this process. GDAL would answer for them from memory, also in a later run on the same
@@ -123,17 +129,22 @@ class AssetFile:
         self._stats = stats
         self._closing = closing or threading.Event()
         self._datasets: dict[int, Any] = {}
-        self._facts: dict[tuple[int, float | None], Facts] = {}
+        self._facts: dict[AssetRef, Facts] = {}
         self._fresh = ref.href in _FAILED
         self._touched: set[tuple[int, int, int]] = set()
 
     def facts(self, ref: AssetRef) -> Facts:
-        """Georeferencing, overviews, no-data and block layout of a band; opens the file if need be."""
+        """Georeferencing, overviews, numbers, mask and block layout of a band; opens the file if need be.
+
+        Raises:
+            TileFault: The file could not be read.
+            ItemError: Nothing says what its numbers mean.
+        """
         with self.lock:
-            key = (ref.band_index, ref.nodata)
-            if key not in self._facts:
-                self._facts[key] = self._attempts(lambda: self._inspect(ref))
-            return self._facts[key]
+            if ref not in self._facts:
+                self._facts[ref] = facts = self._attempts(lambda: self._inspect(ref))
+                self._stats.notes.update(dict.fromkeys(facts.numbers.notes))
+            return self._facts[ref]
 
     def read(self, ref: AssetRef, window: PixelBox, level: int) -> NDArray[Any]:
         """Pixels of a window of one band and level (-1 is full resolution), in the file's type; retried.
@@ -148,7 +159,7 @@ class AssetFile:
         def once() -> NDArray[Any]:
             dataset = self._dataset(level)
             pixels: NDArray[Any] = dataset.read(ref.band_index, window=area)
-            return _with_mask(pixels, dataset.read_masks(ref.band_index, window=area)) if facts.masked else pixels
+            return _with_mask(pixels, self._mask(ref, facts, window, level)) if facts.masked else pixels
 
         started = time.perf_counter()
         with self.lock:
@@ -226,6 +237,9 @@ class AssetFile:
     def _open(self, level: int) -> Any:
         options = settings_for(self.ref, requester_pays=self._pays)
         path = gdal_path(self._signed())
+        if level == _MASK_FILE:
+            name, mark, query = path.partition("?")
+            path = f"{name}.msk{mark}{query}"
         if self._fresh:
             options["CPL_VSIL_CURL_NON_CACHED"] = path
         extra = {} if level < 0 else {"overview_level": level}
@@ -242,16 +256,48 @@ class AssetFile:
             raise TileFault(
                 "read.corrupt", f"{bare_url(ref.href)} has {dataset.count} bands; the item says band {index}"
             )
-        nodata = ref.nodata if ref.nodata is not None else dataset.nodatavals[index - 1]
-        flags = dataset.mask_flag_enums[index - 1]
+        numbers = numbers_of(dataset, ref)
         return Facts(
             georeference=_georeference(dataset, ref),
             factors=tuple(dataset.overviews(index)),
             dtype=str(dataset.dtypes[index - 1]),
-            nodata=None if nodata is None else float(nodata),
-            masked=nodata is None and (MaskFlags.per_dataset in flags or MaskFlags.alpha in flags),
             block=dataset.block_shapes[index - 1],
+            numbers=numbers,
+            masked="msk" if self._has_mask_file(ref, numbers) else mask_kind(dataset, ref),
         )
+
+    def _mask(self, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> NDArray[np.uint8]:
+        """The file's own mask of a window, 0 where there is no data."""
+        dataset, (height, width) = self._dataset(level), window.shape
+        area = Window(window.col0, window.row0, width, height)
+        if facts.masked == "internal":
+            return dataset.read_masks(ref.band_index, window=area)  # type: ignore[no-any-return]
+        if facts.masked == "alpha":
+            return dataset.read(alpha_band(dataset), window=area)  # type: ignore[no-any-return]
+        # It may lack the overviews of the file: its own pixels under the window, each nearest.
+        file, shape = self._dataset(_MASK_FILE), facts.level(level).shape
+        down, right = file.height / shape[0], file.width / shape[1]
+        full = Window(window.col0 * right, window.row0 * down, width * right, height * down)
+        band = min(ref.band_index, file.count)
+        return file.read(band, window=full, out_shape=window.shape)  # type: ignore[no-any-return]
+
+    def _has_mask_file(self, ref: AssetRef, numbers: Numbers) -> bool:
+        """Whether a ``.msk`` file lies beside it.
+
+        A server is asked only where nothing else says which pixels have no data: it takes a request a file.
+        """
+        if driver_of(ref.href) != "GTiff" or (is_remote(ref.href) and (numbers.nodata or ref.unit == "codes")):
+            return False
+        if not is_remote(ref.href):
+            return Path(f"{gdal_path(ref.href)}.msk").exists()
+        try:
+            self._dataset(_MASK_FILE)
+        except (RasterioError, OSError) as error:
+            if classify(error, ref.href, GDAL_MESSAGES.collect()).transient:
+                raise
+            GDAL_MESSAGES.listen()
+            return False
+        return True
 
     def block_sizes(self, ref: AssetRef, level: int) -> NDArray[np.int64]:
         """Compressed bytes of each block of a band, ``[rows, cols]``; 0 where sparse or not known."""
@@ -276,17 +322,17 @@ class Facts:
         georeference: Of full resolution.
         factors: How many times coarser each overview is.
         dtype: Type of the pixels.
-        nodata: DN without data, as the item says it, else the file; None where neither does.
-        masked: Whether the file's own mask or alpha counts.
         block: Rows and columns of a block.
+        numbers: What the pixels mean, no-data included.
+        masked: Where the file's own mask is; empty where it has none.
     """
 
     georeference: Georeference
     factors: tuple[int, ...]
     dtype: str
-    nodata: float | None
-    masked: bool
     block: tuple[int, int]
+    numbers: Numbers = field(default_factory=Numbers)
+    masked: MaskKind = ""
 
     def level(self, level: int) -> Georeference:
         """Georeference of an overview (or of the file, for -1)."""
@@ -322,8 +368,9 @@ MASKED = -(2**30)
 
 
 def _with_mask(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
-    """Pixels as int32 (floats stay) where masked ones hold a value that no DN has."""
-    if pixels.dtype.kind == "f":
+    """Pixels as int32 where masked ones hold a value that no DN has; floats, and what int32 cannot hold, with NaN."""
+    if pixels.dtype.kind == "f" or pixels.dtype.itemsize > 2:
+        pixels = pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
         pixels[mask == 0] = float("nan")
         return pixels
     wide = pixels.astype("int32")

@@ -6,6 +6,8 @@ that a tile of a run sees, byte for byte before the conversion to reflectance (o
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +16,7 @@ import dask.array as da
 import numpy as np
 import odc.geo.xr  # noqa: F401  (registers the .odc accessor that reads what is written here)
 import xarray as xr
+from pydantic import ValidationError
 
 from eopipe.area.crs import crs_of
 from eopipe.area.grid_crs import resolve_crs
@@ -22,14 +25,15 @@ from eopipe.area.on_grid import GridArea
 from eopipe.cube.gdal_settings import gdal_worker_env
 from eopipe.cube.item_scenes import scenes_from_items
 from eopipe.cube.reader import ReadSettings, TileReader
-from eopipe.cube.sar import decibels, modality_of
+from eopipe.cube.sar import check_numbers, decibels, modality_of
 from eopipe.cube.scenes import Scene, middle_longitude, solar_day
 from eopipe.errors import NoItemsError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox
-from eopipe.spec import MaskSpec, SarSpec
+from eopipe.spec import MaskSpec, RadiometrySpec, SarSpec
+from eopipe.spec.explain import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,7 +100,9 @@ class Cube:
         grid, settings = grid or self.grid, self.settings
         touching = set(_index_of(self.snapshot, grid).query(np.array([grid.bounds(box)]))[0].tolist())
         rows = [[row for row in slot.rows if row in touching] for slot in self.slots]
-        return [scenes_from_items(self.snapshot.items(some), bands, settings.mask, settings.sar) for some in rows]
+        items = (self.snapshot.items(some) for some in rows)
+        numbers = settings.radiometry
+        return [scenes_from_items(some, bands, settings.mask, settings.sar, radiometry=numbers) for some in items]
 
     def read(self, box: PixelBox) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Reflectance ``[slot, band, y, x]`` with NaN where invalid, and observations ``[slot, y, x]``; of SAR dB.
@@ -107,6 +113,8 @@ class Cube:
         gdal_worker_env(BLOCK_CACHE)
         with TileReader(self.scenes(box, self.settings.bands), self.settings) as reader:
             pixels = reader.read(box)
+        for note in reader.stats.notes:
+            warnings.warn(note, stacklevel=2)
         sar = self.settings.modality == "sar"
         values = decibels(pixels.values) if sar else pixels.values.astype(np.float32) / np.float32(10000)
         values[~np.broadcast_to(pixels.valid[:, None], values.shape)] = np.nan
@@ -151,7 +159,7 @@ def _token(cube: Cube) -> str:
 
     settings = cube.settings
     parts = (cube.snapshot.hash, cube.box, cube.slots, cube.chunk, settings.bands, settings.composite, settings.grid)
-    return str(tokenize(*map(repr, parts), repr(settings.mask), repr(settings.sar)))
+    return str(tokenize(*map(repr, parts), repr(settings.mask), repr(settings.sar), repr(settings.radiometry)))
 
 
 def _read_chunk(  # the block's place comes from dask
@@ -208,6 +216,10 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     mask: str | Mapping[str, Any] | MaskSpec | None = None,
     modality: Literal["optical", "sar"] | None = None,
     sar: Mapping[str, Any] | SarSpec | None = None,
+    scale: float | Mapping[str, float] | None = None,
+    offset: float | Mapping[str, float] | None = None,
+    nodata: float | Mapping[str, float] | None = None,
+    unit: Literal["reflectance"] | None = None,
     groupby: Literal["epoch", "solar_day"] = "epoch",
     chunk: int = 1024,
     sign: Callable[[str], str] | None = None,
@@ -223,9 +235,13 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         crs: Authority code, WKT, ``utm`` or an equal-area name.
         resolution: Side of a pixel in CRS units.
         composite: How the scenes of one step of time become one picture.
-        mask: ``scl``, ``qa_pixel``, ``bqa``, or settings as in a spec.
+        mask: ``scl``, ``qa_pixel``, ``bqa``, ``fmask``, ``oa_fmask``, or settings as in a spec.
         modality: ``optical`` or ``sar``; follows from the bands, which must agree where it is given.
         sar: What SAR files hold, such as ``{"unit": "dB"}``, where the items do not say.
+        scale: Reflectance a DN, for all bands or by band, as ``source.scale``; outranks what items and files say.
+        offset: Likewise, added after scaling.
+        nodata: Likewise, DN without data; what the files themselves declare counts beside it.
+        unit: ``reflectance``, where an item or a file states another unit and is wrong.
         groupby: A step of time is an epoch of the snapshot, or a solar day at each scene's own longitude.
         chunk: Side of a chunk in pixels, a multiple of 512.
         sign: Signing hook; ``eopipe.stac.signing.signer_for(source)`` makes one.
@@ -246,6 +262,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {actual}")
     if actual == "sar" and (mask is not None or composite == "least-cloudy"):
         raise SpecError("a cloud mask and 'least-cloudy' mean nothing for SAR; leave mask out, use median or first")
+    numbers = _radiometry(scale=scale, offset=offset, nodata=nodata, unit=unit)
+    check_numbers(numbers, bands)
     lonlat = area if isinstance(area, Area) else Area.parse(area)
     grid = Grid(resolve_crs(crs, lonlat), float(resolution))
     region = GridArea.project(lonlat, grid)
@@ -255,6 +273,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         composite=composite,
         mask=_mask(mask),
         sar=SarSpec.model_validate(dict(sar)) if sar is not None and not isinstance(sar, SarSpec) else sar,
+        radiometry=numbers,
         sign=sign,
         requester_pays=requester_pays,
         threads=threads,
@@ -269,6 +288,14 @@ def _mask(mask: str | Mapping[str, Any] | MaskSpec | None) -> MaskSpec | None:
     if mask is None or isinstance(mask, MaskSpec):
         return mask
     return MaskSpec.model_validate({"band": mask} if isinstance(mask, str) else dict(mask))
+
+
+def _radiometry(**stated: Any) -> RadiometrySpec | None:
+    numbers = {name: dict(value) if isinstance(value, Mapping) else value for name, value in stated.items()}
+    try:
+        return RadiometrySpec.model_validate(numbers) if any(value is not None for value in stated.values()) else None
+    except ValidationError as error:
+        raise SpecError(explain(error)) from None
 
 
 def _slots(snapshot: Snapshot, groupby: str) -> tuple[Slot, ...]:

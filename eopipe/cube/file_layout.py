@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +17,7 @@ from eopipe.cube.gdal_settings import gdal_env, header_settings, is_remote
 from eopipe.errors import TileFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,7 +97,27 @@ def spread(values: Sequence[T], most: int) -> list[T]:
     return [values[n] for n in np.linspace(0, len(values) - 1, most).astype(int)]
 
 
+def facts_of(ref: AssetRef, settings: ReadSettings) -> Facts | None:
+    """What a file's header says, read in a process that is no worker; None where it cannot be opened.
+
+    Raises:
+        ItemError: Nothing says what its numbers mean.
+    """
+    with suppress(TileFault), _opened(ref, settings) as file:
+        return file.facts(ref)
+    return None
+
+
 def _read_header(ref: AssetRef, settings: ReadSettings) -> FileLayout | None:
+    with suppress(TileFault), _opened(ref, settings) as file:  # else its tiles may fail, with the reason
+        facts = file.facts(ref)
+        sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
+        return FileLayout(facts, sizes, is_remote(ref.href))
+    return None
+
+
+@contextmanager
+def _opened(ref: AssetRef, settings: ReadSettings) -> Iterator[AssetFile]:
     file = AssetFile(
         ref,
         sign=settings.sign,
@@ -106,11 +127,7 @@ def _read_header(ref: AssetRef, settings: ReadSettings) -> FileLayout | None:
     )
     try:
         with gdal_env(**header_settings()):
-            facts = file.facts(ref)
-            sizes = {level: file.block_sizes(ref, level) for level in range(-1, len(facts.factors))}
-            return FileLayout(facts, sizes, is_remote(ref.href))
-    except TileFault:  # its tiles may fail, with the reason
-        return None
+            yield file
     finally:
         file.close()
 
@@ -128,7 +145,7 @@ def _guess(ref: AssetRef, group: _Group) -> FileLayout | None:
         if ref.file_size and stated:
             bytes_a_pixel *= ref.file_size / float(np.mean(stated))
     else:
-        facts = Facts(georeference, (2, 4, 8, 16), "uint16", ref.nodata, masked=False, block=(512, 512))
+        facts = Facts(georeference, (2, 4, 8, 16), "uint16", block=(512, 512))
         # Overviews take about a quarter of a COG.
         pixels = ref.shape[0] * ref.shape[1]
         bytes_a_pixel = 0.75 * ref.file_size / pixels if ref.file_size else _USUAL_BYTES

@@ -11,12 +11,13 @@ from eopipe.cube.sar import SAR_BANDS
 from eopipe.cube.sar_sensors import sar_sensor_of
 from eopipe.cube.scenes import AssetRef, Scene
 from eopipe.cube.sensors import UNKNOWN, sensor_of
+from eopipe.cube.stated_numbers import with_collection_assets
 from eopipe.errors import ITEM_REMEDY, ItemError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eopipe.spec import MaskSpec, SarSpec
+    from eopipe.spec import MaskSpec, RadiometrySpec, SarSpec
 
 
 def scenes_from_items(
@@ -24,6 +25,8 @@ def scenes_from_items(
     bands: Sequence[str],
     mask: MaskSpec | None = None,
     sar: SarSpec | None = None,
+    *,
+    radiometry: RadiometrySpec | None = None,
 ) -> list[Scene]:
     """Resolve items to scenes, keeping their order.
 
@@ -32,15 +35,21 @@ def scenes_from_items(
         bands: Canonical band names.
         mask: Mask to resolve too.
         sar: What the spec says of SAR files.
+        radiometry: What the spec says of the files' numbers.
 
     Raises:
         ItemError: An item lacks a band or cannot be understood.
     """
-    return [resolve_scene(item, bands, mask, sar) for item in items]
+    return [resolve_scene(item, bands, mask, sar=sar, radiometry=radiometry) for item in items]
 
 
 def resolve_scene(
-    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None = None, sar: SarSpec | None = None
+    item: Mapping[str, Any],
+    bands: Sequence[str],
+    mask: MaskSpec | None = None,
+    *,
+    sar: SarSpec | None = None,
+    radiometry: RadiometrySpec | None = None,
 ) -> Scene:
     """Reduce a STAC item to a scene; of a file that charges its reader a free alternate is taken where there is one.
 
@@ -49,13 +58,14 @@ def resolve_scene(
         bands: Canonical band names (see ``BANDS`` and ``SAR_BANDS``).
         mask: The mask to read with it.
         sar: What the spec says of SAR files.
+        radiometry: What the spec says of the files' numbers.
 
     Raises:
-        ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a SAR
-            file's numbers are (it names the spec's key).
+        ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a
+            file's numbers are, or they are no reflectance (it names the spec's key).
     """
     try:
-        return _resolve(item, bands, mask, sar)
+        return _resolve(item, bands, mask, sar, radiometry)
     except ItemError as error:
         if repr(item.get("id")) in str(error):
             raise
@@ -66,15 +76,22 @@ def resolve_scene(
         ) from error
 
 
-def _resolve(item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None) -> Scene:
+def _resolve(
+    item: Mapping[str, Any],
+    bands: Sequence[str],
+    mask: MaskSpec | None,
+    sar: SarSpec | None,
+    radiometry: RadiometrySpec | None,
+) -> Scene:
+    item = with_collection_assets(item)
     optical, radar = sensor_of(item) or UNKNOWN, sar_sensor_of(item)
 
     def ref_of(band: str) -> AssetRef:
         asset, index = choose_asset(item, radar if band in SAR_BANDS else optical, band)
         ref = locate(item, asset, index)
         if band in SAR_BANDS:
-            return with_backscatter(ref, item=item, asset=asset, sar=sar)
-        return with_reflectance(ref, band, item=item, asset=asset, sensor=optical)
+            return with_backscatter(ref, band, item=item, asset=asset, sar=sar, spec=radiometry)
+        return with_reflectance(ref, band, item=item, asset=asset, sensor=optical, spec=radiometry)
 
     properties = item.get("properties", {})
     cloud = properties.get("eo:cloud_cover")

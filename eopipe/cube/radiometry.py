@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 UNIT = 10000
@@ -22,6 +24,9 @@ UNIT = 10000
 
 TOP = 65534
 """Largest canonical value; brighter pixels are clipped."""
+
+_HUGE = 1e30
+"""Beyond it lies no measurement: a no-data value may be stated as -3.4e+38, and be stored with all its digits."""
 
 INVALID = 65535
 """Marks a pixel without data inside the reader; never leaves it."""
@@ -54,11 +59,22 @@ def table(dtype: str, scale: float, offset: float, nodata: float | None) -> NDAr
     return canonical
 
 
-def canonical_floats(values: NDArray[Any], scale: float, offset: float, nodata: float | None) -> NDArray[np.uint16]:
+def missing_floats(values: NDArray[Any], nodata: Sequence[float]) -> NDArray[np.bool_]:
+    """Which floats have no data: NaN, infinities, and the no-data values, as the type holds them."""
+    missing: NDArray[np.bool_] = ~np.isfinite(values)
+    for value in nodata:
+        with np.errstate(over="ignore"):
+            missing |= values == values.dtype.type(value)
+        if math.isfinite(value) and abs(value) > _HUGE:
+            missing |= (values < -_HUGE) if value < 0 else (values > _HUGE)
+    return missing
+
+
+def canonical_floats(
+    values: NDArray[Any], scale: float, offset: float, nodata: float | Sequence[float] | None
+) -> NDArray[np.uint16]:
     """Canonical values of a floating-point band; NaN, infinities and no-data become INVALID."""
-    bad = ~np.isfinite(values)
-    if nodata is not None and not np.isnan(nodata):
-        bad |= values == values.dtype.type(nodata)
+    bad = missing_floats(values, () if nodata is None else (nodata,) if isinstance(nodata, int | float) else nodata)
     clean = np.where(bad, 0, values).astype(np.float64)
     scaled = np.floor(clean * (scale * UNIT) + offset * UNIT + 0.5)
     canonical: NDArray[np.uint16] = np.clip(scaled, 0, TOP).astype(np.uint16)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from eopipe.cube.scenes import AssetRef, Scene
     from eopipe.grid import Grid
-    from eopipe.spec import MaskSpec, SarSpec
+    from eopipe.spec import MaskSpec, RadiometrySpec, SarSpec
 
 STACK_BYTES = 256 * 2**20
 """A strip is composited in columns such that the stack of scenes stays below this."""
@@ -51,6 +51,7 @@ class ReadSettings:
         composite: How scenes become one picture.
         mask: Quality mask, or None.
         sar: What the spec says of SAR files, or None.
+        radiometry: What the spec says of the files' numbers, or None.
         sign: Signing hook; picklable.
         requester_pays: Whether reads may be charged.
         threads: Reader threads of one task.
@@ -64,6 +65,7 @@ class ReadSettings:
     composite: Literal["first", "median", "least-cloudy"] = "median"
     mask: MaskSpec | None = None
     sar: SarSpec | None = None
+    radiometry: RadiometrySpec | None = None
     sign: Callable[[str], str] | None = None
     requester_pays: bool = False
     threads: int = 4
@@ -169,7 +171,8 @@ class TileReader:
         self._scenes = [list(epoch) for epoch in scenes]
         self._settings = settings
         self._geometry = Geometry(settings.grid)
-        self._table = mask_table(settings.mask) if settings.mask else None
+        if settings.mask:
+            mask_table(settings.mask)  # a wrong class is named before any file is opened
         self._closing = threading.Event()
         self._files: dict[str, AssetFile] = {}
         self._files_lock = threading.Lock()
@@ -268,13 +271,12 @@ class TileReader:
             sample_bands(self._file(ref), ref, self._geometry, box, out[b])
 
     def _mask(self, ref: AssetRef, box: PixelBox, out: NDArray[np.bool_]) -> None:
-        mask, table = self._settings.mask, self._table
+        mask = self._settings.mask
         assert mask is not None
-        assert table is not None
         grown = box.pad(mask.dilate)
         codes, present = np.zeros(grown.shape, np.uint16), np.zeros(grown.shape, np.bool_)
-        sample_mask(self._file(ref), ref, self._geometry, grown, codes, present)
-        passes(codes, present, table, mask.dilate, out)
+        fill = sample_mask(self._file(ref), ref, self._geometry, grown, codes, present)
+        passes(codes, present, mask_table(mask, fill), mask.dilate, out)
 
     def _file(self, ref: AssetRef) -> AssetFile:
         settings = self._settings

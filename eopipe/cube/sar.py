@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernel_info import Inputs
-    from eopipe.spec import SourceSpec
+    from eopipe.spec import RadiometrySpec, SourceSpec
 
 SAR_BANDS = ("vv", "vh", "hh", "hv")
 """Canonical SAR bands: transmitted and received polarisation."""
@@ -75,10 +75,12 @@ def check_source(inputs: Inputs, source: SourceSpec) -> None:
     """Refuse a source whose settings mean nothing for what the kernel reads.
 
     Raises:
-        SpecError: A cloud mask or a composite by cloud cover for SAR, or SAR settings for optical.
+        SpecError: A cloud mask or a composite by cloud cover for SAR, or SAR settings for optical; or a number for a
+            band that is not read.
     """
     if inputs.modality != modality_of(inputs.bands):
         raise SpecError(f"the kernel says it reads {inputs.modality}, and its bands are {', '.join(inputs.bands)}")
+    check_numbers(source.radiometry, inputs.bands)
     if inputs.modality == "sar":
         if source.mask is not None:
             raise SpecError(f"source.mask: {source.mask.band} is a mask of optical scenes; remove it to map from SAR")
@@ -88,6 +90,20 @@ def check_source(inputs: Inputs, source: SourceSpec) -> None:
         raise SpecError(
             "source.sar: this kernel reads optical scenes; remove the key, or take a kernel that reads SAR"
         )
+
+
+def check_numbers(numbers: RadiometrySpec | None, bands: Sequence[str]) -> None:
+    """Refuse what the spec says of files' numbers where it has no effect: a misspelt band would be read as it was.
+
+    Raises:
+        SpecError: A band is not read, or a unit of reflectance is stated for SAR.
+    """
+    if numbers is None:
+        return
+    if (key := numbers.unread(bands)) is not None:
+        raise SpecError(f"source.{key}: this band is not read; the bands are {', '.join(bands)}")
+    if numbers.unit is not None and modality_of(bands) == "sar":
+        raise SpecError("source.unit: SAR is no reflectance; state source.sar: {unit: dB | power | amplitude}")
 
 
 def warnings_of(source: SourceSpec) -> list[str]:

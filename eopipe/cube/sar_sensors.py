@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eopipe.cube.sar import SAR_BANDS
 from eopipe.errors import ItemError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eopipe.cube.sar import Unit
+    from eopipe.cube.stated_numbers import StatedNumbers
     from eopipe.spec import SarSpec
 
 ASSETS: Mapping[str, tuple[str, ...]] = {
@@ -82,15 +83,14 @@ def sar_sensor_of(item: Mapping[str, Any]) -> SarSensor:
     return next((sensor for sensor in SENSORS if re.search(sensor.collection, name, re.IGNORECASE)), UNKNOWN)
 
 
-def calibration(
-    item: Mapping[str, Any], asset: Mapping[str, Any], entry: Mapping[str, Any], sar: SarSpec | None
-) -> tuple[Unit, float]:
-    """Unit of an asset's numbers, and decibels to add: from the spec, the asset, or the table, in this order.
+def calibration(item: Mapping[str, Any], stated: StatedNumbers, sar: SarSpec | None) -> tuple[Unit, float]:
+    """Unit of an asset's numbers, and decibels to add.
+
+    From the spec, the asset, the Collection's ``item_assets``, or the table, in this order.
 
     Args:
         item: The item's JSON.
-        asset: The band's asset.
-        entry: The asset's entry for the band (``raster:bands`` or ``bands``).
+        stated: What asset and Collection state of the band.
         sar: What the spec says.
 
     Raises:
@@ -98,9 +98,9 @@ def calibration(
     """
     if sar is not None:
         return sar.unit, sar.offset
-    stated = _stated(entry, asset)
-    if stated is not None:
-        return stated, 0.0
+    known = [_UNITS[text] for text in (unit.replace("-", " ") for unit, _ in stated.units()) if text in _UNITS]
+    if known:
+        return known[0], 0.0
     sensor = sar_sensor_of(item)
     if sensor.unit is None:
         raise ItemError(
@@ -108,12 +108,3 @@ def calibration(
             "or say what your files hold: source.sar: {unit: dB | power | amplitude}"
         )
     return sensor.unit, sensor.decibels
-
-
-def _stated(entry: Mapping[str, Any], asset: Mapping[str, Any]) -> Literal["dB", "power", "amplitude"] | None:
-    for holder in (entry, asset):
-        for key in ("unit", "raster:unit"):
-            text = re.sub(r"[\s_-]+", " ", str(holder.get(key) or "")).strip().lower()
-            if text in _UNITS:
-                return _UNITS[text]
-    return None

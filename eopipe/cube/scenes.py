@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+Origin = Literal["spec", "item", "collection", "flag", "baseline", "assumed", "table"]
+"""What states a number before the file is opened: the spec, the item's asset, the Collection's ``item_assets``,
+of Sentinel-2's offset the provider's flag, the processing baseline, or nothing (0 is assumed), or the table."""
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What states the numbers of a band; None where nothing does before its file is opened."""
+
+    scale: Origin | None = "spec"
+    offset: Origin | None = "spec"
+    nodata: Origin | None = "spec"
+
+
 @dataclass(frozen=True)
 class AssetRef:
     """One band of one file.
@@ -21,21 +35,29 @@ class AssetRef:
     Args:
         href: Unsigned address or path.
         band_index: Band of the file, from 1.
-        scale: Value = DN x scale + offset, in ``unit``; of no meaning for masks.
+        scale: Value = DN x scale + offset, in ``unit``; of no meaning for masks. None where only the file may state
+            it. What comes from the table gives way to the file's own tags (:mod:`eopipe.cube.file_radiometry`).
         offset: See ``scale``.
-        unit: ``reflectance``; or of SAR ``dB``, ``power`` or ``amplitude`` (:mod:`eopipe.cube.sar`).
+        unit: ``reflectance``; of a mask ``codes``; of SAR ``dB``, ``power`` or ``amplitude``.
         decibels: Of SAR: added in decibels, such as a calibration constant.
-        nodata: DN that means no data, tested before the offset; None takes the file's own.
+        nodata: DN that means no data, tested before the offset; the file's own counts beside it.
         file_size: Bytes, where the item states it.
         crs: As the item states it; the file's own georeferencing is what reading trusts.
         shape: Rows and columns, as stated.
         transform: First six affine coefficients, as stated.
         requester_pays: Whether the reader is charged.
+        origins: What states scale, offset and no-data.
+        table_nodata: No-data of the family's table, where the file's type cannot hold ``nodata``.
+        dtypes: Types of files that the table's scale is of; empty for any.
+        family: The family's name, for messages.
+        unit_stated: Whether spec, item or collection state a unit: then the file's own is of no account.
+        data_bands: Bands of the file that the asset names as data: none of them is an alpha band.
+        remarks: What was odd when the numbers were resolved, one line each.
     """
 
     href: str
     band_index: int = 1
-    scale: float = 1e-4
+    scale: float | None = 1e-4
     offset: float = 0.0
     nodata: float | None = None
     file_size: int | None = None
@@ -43,8 +65,15 @@ class AssetRef:
     shape: tuple[int, int] | None = None
     transform: tuple[float, ...] | None = None
     requester_pays: bool = False
-    unit: Literal["reflectance", "dB", "power", "amplitude"] = "reflectance"
+    unit: Literal["reflectance", "codes", "dB", "power", "amplitude"] = "reflectance"
     decibels: float = 0.0
+    origins: Origins = Origins()
+    table_nodata: float | None = None
+    dtypes: tuple[str, ...] = ()
+    family: str = ""
+    unit_stated: bool = False
+    data_bands: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def overviews(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from eopipe.cube.asset_file import MASKED
-from eopipe.cube.radiometry import INVALID, canonical_floats, table
+from eopipe.cube.radiometry import INVALID, canonical_floats, missing_floats, table
 from eopipe.cube.resample import ONE, bilinear, nearest
 from eopipe.cube.sar import encode, mean_power, power_tables
 from eopipe.grid import CELL, PixelBox
@@ -156,7 +156,7 @@ def sample_mask(
     box: PixelBox,
     out: NDArray[np.uint16],
     present: NDArray[np.bool_],
-) -> None:
+) -> tuple[float, ...]:
     """Mask codes of a box, nearest neighbour at full resolution (overviews may have mixed the codes).
 
     Args:
@@ -166,43 +166,67 @@ def sample_mask(
         box: On the lattice.
         out: ``[y, x]`` uint16, written where the file covers the pixel.
         present: ``[y, x]`` bool, written.
+
+    Returns:
+        Codes that mean no data in this file, beside those that mean it in every such mask.
     """
-    for level, window, served in windows(pieces(file.facts(ref), geometry, box, "nearest"), "nearest"):
+    facts = file.facts(ref)
+    for level, window, served in windows(pieces(facts, geometry, box, "nearest"), "nearest"):
         pixels = file.read(ref, window, level)
         for piece in served:
             index = piece.box.slices(box)
             nearest(pixels, *piece.nodes(window), out[index], present[index])
+            if facts.masked:
+                valid = ((pixels != MASKED) & ~np.isnan(pixels)).astype(np.uint16)
+                unmasked, within = np.zeros(out[index].shape, np.uint16), np.zeros(out[index].shape, np.bool_)
+                nearest(valid, *piece.nodes(window), unmasked, within)
+                present[index] &= unmasked == 1
+    return facts.numbers.nodata
 
 
 def _prepare(
     pixels: NDArray[Any], facts: Facts, ref: AssetRef
 ) -> tuple[NDArray[Any], int | None, NDArray[np.uint16], int]:
     """Integer pixels, their no-data, and the table from DN to canonical values with its lowest DN."""
-    nodata = facts.nodata
+    numbers, nodata = facts.numbers, facts.numbers.nodata
     if ref.unit != "reflectance":
         return _codes(pixels, facts, ref), INVALID, _IDENTITY, 0
     if facts.dtype in _SMALL:
-        values = table(facts.dtype, ref.scale, ref.offset, nodata)
+        several = bool(facts.masked) or len(nodata) > 1
+        single = nodata[0] if nodata and not several else None
+        values = table(facts.dtype, numbers.scale, numbers.offset, single)
         lowest = int(np.iinfo(facts.dtype).min)
-        if facts.masked:
-            return pixels, MASKED, values, lowest
-        return pixels, None if nodata is None or not nodata.is_integer() else int(nodata), values, lowest
+        if several:
+            return _marked(pixels, nodata), MASKED, values, lowest
+        return pixels, None if single is None else int(single), values, lowest
     wide = pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
-    if facts.masked and pixels.dtype.kind != "f":
-        nodata = float(MASKED)
-    return canonical_floats(wide, ref.scale, ref.offset, nodata), INVALID, _IDENTITY, 0
+    return canonical_floats(wide, numbers.scale, numbers.offset, nodata), INVALID, _IDENTITY, 0
+
+
+def _marked(pixels: NDArray[Any], nodata: Sequence[float]) -> NDArray[np.int32]:
+    """Small integers as int32 with one mark for every kind of no-data."""
+    wide = pixels if pixels.dtype == np.int32 else pixels.astype(np.int32)
+    for value in nodata:
+        wide[wide == int(value)] = MASKED
+    return wide
 
 
 def _codes(pixels: NDArray[Any], facts: Facts, ref: AssetRef) -> NDArray[np.uint16]:
     """Codes of SAR pixels, which power is averaged from; by a table where the file has few values."""
     assert ref.unit != "reflectance"
-    if facts.dtype in _SMALL and not facts.masked:
-        values = _code_table(facts.dtype, ref.unit, ref.scale, ref.offset, ref.decibels, facts.nodata)
+    assert ref.unit != "codes"
+    numbers, nodata = facts.numbers, facts.numbers.nodata
+    single = nodata[0] if len(nodata) == 1 else None
+    if facts.dtype in _SMALL and not facts.masked and len(nodata) <= 1:
+        values = _code_table(facts.dtype, ref.unit, numbers.scale, numbers.offset, ref.decibels, single)
         lowest = int(np.iinfo(facts.dtype).min)
         codes: NDArray[np.uint16] = values[pixels if lowest == 0 else pixels.astype(np.int32) - lowest]
         return codes
-    nodata = float(MASKED) if facts.masked and pixels.dtype.kind != "f" else facts.nodata
-    return encode(pixels, ref.unit, scale=ref.scale, offset=ref.offset, decibels=ref.decibels, nodata=nodata)
+    if facts.masked or len(nodata) > 1:
+        wide = pixels if pixels.dtype.kind == "f" else pixels.astype(np.float64)
+        pixels = np.where(missing_floats(wide, (*nodata, float(MASKED))), wide.dtype.type("nan"), wide)
+    scale, offset = numbers.scale, numbers.offset
+    return encode(pixels, ref.unit, scale=scale, offset=offset, decibels=ref.decibels, nodata=single)
 
 
 @lru_cache(maxsize=64)

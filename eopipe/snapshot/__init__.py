@@ -6,9 +6,10 @@ Planning works from the index alone; workers read the JSON of the few items that
 
 from eopipe.snapshot.parquet import read_snapshot, write_snapshot
 from eopipe.snapshot.scene_index import SceneIndex, off_footprint
-from eopipe.snapshot.snapshot import Row, Snapshot, item_hash, resolve_href
+from eopipe.snapshot.snapshot import ITEM_ASSETS, Row, Snapshot, item_hash, resolve_href
 
 __all__ = [
+    "ITEM_ASSETS",
     "Row",
     "SceneIndex",
     "Snapshot",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from eopipe.grid import Grid
 
+ITEM_ASSETS = "eopipe:item_assets"
+"""Key of an item under which a search writes what its Collection's ``item_assets`` add to the item's assets."""
+
 INDEX_SCHEMA = pa.schema(
     [
         ("row", pa.int32()),

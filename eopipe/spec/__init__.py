@@ -3,7 +3,17 @@
 Every mistake ends in one line that names the key, the value and the remedy, before anything is read.
 """
 
-from eopipe.spec.model import ClusterSpec, GridSpec, KernelSpec, MaskSpec, OutputSpec, RunSpec, SarSpec, SourceSpec
+from eopipe.spec.model import (
+    ClusterSpec,
+    GridSpec,
+    KernelSpec,
+    MaskSpec,
+    OutputSpec,
+    RadiometrySpec,
+    RunSpec,
+    SarSpec,
+    SourceSpec,
+)
 from eopipe.spec.reading import is_url, load_spec, parse_search, parse_spec, parse_yaml, resolve_now
 
 __all__ = [
@@ -12,6 +22,7 @@ __all__ = [
     "KernelSpec",
     "MaskSpec",
     "OutputSpec",
+    "RadiometrySpec",
     "RunSpec",
     "SarSpec",
     "SourceSpec",

@@ -26,8 +26,11 @@ def explain(error: ValidationError) -> str:
     return f"{key}: {_sentence(first, key)}{more}"
 
 
+_ARMS = {"str", "dict", "float", "constrained-float"}
+
+
 def _is_union_arm(part: object) -> bool:
-    return (isinstance(part, str) and any(sign in part for sign in "[(")) or part in {"str", "dict"}
+    return (isinstance(part, str) and any(sign in part for sign in "[(")) or part in _ARMS
 
 
 def _sentence(problem: Mapping[str, Any], key: str) -> str:
@@ -48,6 +51,8 @@ _PLAIN = {
     "tuple_type": "write a list, such as [a, b]",
     "dict_type": "write a mapping, such as {key: value}",
     "model_type": "write a mapping, such as {key: value}",
+    "float_type": "write a number, or a number by band, such as {red: 0.0001}",
+    "float_parsing": "write a number, or a number by band, such as {red: 0.0001}",
     "string_type": "write a text, in quotes where it looks like a number",
     "too_short": "it is empty; leave the key out, or give it a value",
     "string_too_short": "it is empty; give it a value",

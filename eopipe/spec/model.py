@@ -7,9 +7,12 @@ import os
 import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
@@ -35,12 +38,13 @@ class MaskSpec(_Model):
     """Which pixels of a scene to leave out.
 
     Args:
-        band: Mask to read: ``scl`` (Sentinel-2 scene classes), ``qa_pixel`` (Landsat C2), ``bqa`` (Landsat C1).
+        band: Mask to read: ``scl`` (Sentinel-2 scene classes), ``qa_pixel`` (Landsat C2), ``bqa`` (Landsat C1),
+            ``fmask`` (HLS), ``oa_fmask`` (Geoscience Australia).
         drop: Classes or flags to drop; None takes the band's own default (cloud, shadow, cirrus, saturated).
         dilate: Pixels of the grid by which what is dropped grows.
     """
 
-    band: Literal["scl", "qa_pixel", "bqa"]
+    band: Literal["scl", "qa_pixel", "bqa", "fmask", "oa_fmask"]
     drop: tuple[str, ...] | None = None
     dilate: int = Field(default=0, ge=0, le=64)
 
@@ -62,6 +66,40 @@ class SarSpec(_Model):
         return "dB" if isinstance(value, str) and value.lower() == "db" else value
 
 
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_T = TypeVar("_T")
+NumberByBand = Annotated[_T | dict[str, _T] | None, Field(union_mode="left_to_right")]
+"""One number for all bands, or a number by band."""
+
+
+class RadiometrySpec(_Model):
+    """What a file's numbers mean, as the spec says: it outranks items, collections, files and tables.
+
+    Args:
+        scale: Value = DN x scale + offset; one number, or one for each band (``{red: 0.0001}``).
+        offset: See ``scale``.
+        nodata: DN without data; the file's own no-data and mask count beside it.
+        unit: ``reflectance``: read values of a file whose item or tags say another unit as reflectance.
+    """
+
+    scale: NumberByBand[_Scale] = None
+    offset: NumberByBand[_Finite] = None
+    nodata: NumberByBand[_Finite] = None
+    unit: Literal["reflectance"] | None = None
+
+    def of(self, key: Literal["scale", "offset", "nodata"], band: str) -> float | None:
+        """The number for a band; None where the spec states none."""
+        value: float | dict[str, float] | None = getattr(self, key)
+        return value.get(band) if isinstance(value, dict) else value
+
+    def unread(self, bands: Collection[str]) -> str | None:
+        """The first key and band (``scale.rde``) that names none of these bands; None where all do."""
+        values = {key: getattr(self, key) for key in ("scale", "offset", "nodata")}
+        named = [(key, band) for key, value in values.items() if isinstance(value, dict) for band in value]
+        return next((f"{key}.{band}" for key, band in named if band not in bands), None)
+
+
 class SourceSpec(_Model):
     """Where the scenes come from.
 
@@ -77,6 +115,10 @@ class SourceSpec(_Model):
         composite: How scenes become one picture.
         mask: Cloud mask, by name or with settings.
         sar: What SAR files hold (unit, calibration constant), where the items do not say.
+        scale: Value = DN x scale + offset, for all bands or by band; see :class:`RadiometrySpec`.
+        offset: See ``scale``.
+        nodata: DN without data, beside what the files state themselves.
+        unit: ``reflectance``, where an item or a file states another unit and is wrong.
         sign: Signing hook: ``auto`` picks by host.
         requester_pays: Whether reads may be charged to you; never by default.
         max_items: Refuse a search that matches more (a guard against a forgotten filter).
@@ -93,6 +135,10 @@ class SourceSpec(_Model):
     composite: Literal["first", "median", "least-cloudy"] = "median"
     mask: MaskSpec | None = None
     sar: SarSpec | None = None
+    scale: NumberByBand[_Scale] = None
+    offset: NumberByBand[_Finite] = None
+    nodata: NumberByBand[_Finite] = None
+    unit: Literal["reflectance"] | None = None
     sign: Literal["auto", "none", "planetary-computer"] = "auto"
     requester_pays: bool = False
     max_items: int = Field(default=200_000, ge=1)
@@ -109,6 +155,12 @@ class SourceSpec(_Model):
         if self.epochs is not None and not self.epochs:
             raise ValueError("epochs is empty; name at least one, such as {before: 2015, after: 2018}")
         return self
+
+    @property
+    def radiometry(self) -> RadiometrySpec | None:
+        """What the spec says of the files' numbers; None where it says nothing."""
+        stated = {name: getattr(self, name) for name in RadiometrySpec.model_fields}
+        return RadiometrySpec(**stated) if any(value is not None for value in stated.values()) else None
 
     def ranges(self) -> dict[str, str | None]:
         """Epoch name to datetime range; a run of one epoch calls it ``all``."""

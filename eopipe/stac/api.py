@@ -14,6 +14,7 @@ from eopipe.errors import CatalogError, ItemError, SpecError
 from eopipe.redact import unsign
 from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
+from eopipe.stac.item_assets import ItemAssets
 from eopipe.stac.pages import PageRequest, StandsStill, matched, pages
 from eopipe.stac.question import CatalogItem, Question, catalog_error, self_link
 from eopipe.text import did_you_mean
@@ -51,6 +52,7 @@ class Api:
         self._url, self._root, self._http = url, root, http
         self._method: str | None = None
         self.warnings: list[str] = []
+        self.item_assets = ItemAssets()
 
     def check(self, collections: tuple[str, ...]) -> None:
         """See that the collections exist, since most APIs answer an unknown one with no items.
@@ -64,14 +66,14 @@ class Api:
         for name in collections:
             url = self._collection_url(f"/{name}")
             try:
-                self._http.json(url)
+                self.item_assets.add({**self._http.json(url), "id": name})
             except HttpError as error:
                 if error.status != 404:
                     raise catalog_error(url, error) from None
                 raise SpecError(
                     f"source.collections: {unsign(self._url)} has no collection {name!r}; {self._hint(name)}"
                 ) from None
-            except ValueError:
+            except (ValueError, TypeError):
                 raise CatalogError(f"catalog {unsign(url)} did not answer with JSON; check the address") from None
 
     def items(self, question: Question) -> Iterator[CatalogItem]:
@@ -102,6 +104,10 @@ class Api:
                     raise catalog_error(self._search_link(method), error) from None
             else:
                 return
+
+    def completed(self, entry: CatalogItem) -> dict[str, Any]:
+        """An item with what its Collection states of its assets."""
+        return self.item_assets.complete(entry)
 
     def _search(self, question: Question, limit: int, method: str) -> Iterator[CatalogItem]:
         local, url = self._local_query(question), self._search_link(method)

@@ -51,6 +51,7 @@ def collection(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, An
         "eopipe:failed_tiles": failed,
         "eopipe:counts": dict(info.counts),
         "eopipe:failed": dict(sorted(info.failed.items())[:_FAILED_LISTED]),
+        **({"eopipe:warnings": list(info.warnings)} if info.warnings else {}),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from stac_geoparquet.arrow import stac_table_to_items
 
 from eopipe.errors import CatalogError, one_line
 from eopipe.redact import unsign
+from eopipe.stac.item_assets import ItemAssets
 from eopipe.stac.question import CatalogItem, Question, self_link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -41,6 +43,7 @@ class GeoparquetFile:
     def __init__(self, url: str, documents: Documents) -> None:
         self._url, self._documents = url, documents
         self.warnings: list[str] = []
+        self.item_assets = ItemAssets()
 
     def items(self, question: Question) -> Iterator[CatalogItem]:
         """Items that match. Place, time, id and collection are tested by column before any item is made.
@@ -52,6 +55,10 @@ class GeoparquetFile:
         known: set[str] = set()
         yield from question.limited(self._matching(question, known))
         question.refuse_unknown(known, self._url)
+
+    def completed(self, entry: CatalogItem) -> dict[str, Any]:
+        """An item with what its Collection, where the file holds it, states of its assets."""
+        return self.item_assets.complete(entry)
 
     def _matching(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
         for table in self._tables():
@@ -66,6 +73,8 @@ class GeoparquetFile:
 
     def _tables(self) -> Iterator[pa.Table]:
         file = self._open()
+        for collection in _collections(file.schema_arrow.metadata or {}):
+            self.item_assets.add(collection)
         missing = [name for name in _NEEDED if name not in file.schema_arrow.names]
         if missing:
             raise CatalogError(
@@ -91,6 +100,20 @@ class GeoparquetFile:
     def _unreadable(self, error: Exception) -> CatalogError:
         reason = one_line(error, 200)
         return CatalogError(f"catalog {unsign(self._url)} cannot be read as parquet ({reason}); give a whole file")
+
+
+def _collections(metadata: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """Collections that a file holds in its metadata (stac-geoparquet 1.0 has one, 1.1 any number by id)."""
+    documents: list[Any] = []
+    for key in (b"stac-geoparquet", b"stac:collection", b"stac:collections"):
+        try:
+            held = json.loads(metadata.get(key, b"{}"))
+        except ValueError:
+            continue
+        several = held.get("collections") if key == b"stac-geoparquet" and isinstance(held, dict) else held
+        documents += [held, *(several.values() if isinstance(several, dict) else ())]
+        documents += [held.get("collection")] if isinstance(held, dict) else []
+    return [entry for entry in documents if isinstance(entry, dict) and "item_assets" in entry and "id" in entry]
 
 
 def _candidates(table: pa.Table, names: NDArray[Any], question: Question) -> NDArray[np.bool_]:

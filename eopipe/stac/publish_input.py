@@ -76,6 +76,7 @@ class PublishInfo:
         levels: Number of pyramid levels in the store.
         quicklook: Picture of the whole, if one was made.
         objects: All objects, where the kernel finds any.
+        warnings: What had to be assumed of the scenes' numbers, one line each.
     """
 
     name: str
@@ -93,6 +94,7 @@ class PublishInfo:
     levels: int = 1
     quicklook: OutputFile | None = None
     objects: MergedObjects | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def gsd(self) -> float:

@@ -203,7 +203,7 @@ def _rows(
                     raise entry.fault
                 if season is not None and not season.holds(nominal_time(entry.item)):
                     continue
-                row = describe(entry.item, epoch, remarks, href=entry.href, collection=entry.collection)
+                row = describe(catalog.completed(entry), epoch, remarks, href=entry.href, collection=entry.collection)
             except ItemError as fault:
                 faults.append(fault)
                 continue

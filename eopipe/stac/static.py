@@ -14,6 +14,7 @@ from eopipe.errors import CatalogError, SpecError, one_line
 from eopipe.redact import redact, unsign
 from eopipe.snapshot import resolve_href
 from eopipe.stac.http import Http, HttpError
+from eopipe.stac.item_assets import ItemAssets
 from eopipe.stac.question import CatalogItem, Question, catalog_error
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class StaticCatalog:
     def __init__(self, url: str, root: dict[str, Any], documents: Documents) -> None:
         self._url, self._root, self._documents = url, root, documents
         self.warnings: list[str] = []
+        self.item_assets = ItemAssets()
 
     def items(self, question: Question) -> Iterator[CatalogItem]:
         """Items that match, each once; collections that are not in the question are not descended into.
@@ -108,6 +110,10 @@ class StaticCatalog:
         known: set[str] = set()
         yield from question.limited(self._matching(question, known))
         question.refuse_unknown(known, self._url)
+
+    def completed(self, entry: CatalogItem) -> dict[str, Any]:
+        """An item with what its Collection states of its assets: the catalog's, or the one that it links to."""
+        return self.item_assets.complete(entry, self._documents.json, self._url)
 
     def _matching(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
         for entry in self._walk(question, known):
@@ -166,6 +172,7 @@ class StaticCatalog:
             if kind == "Collection" or "extent" in document:
                 collection = str(document.get("id"))
                 known.add(collection)
+                self.item_assets.add(document)
                 if question.collections and collection not in question.collections:
                     return
             level += _links(document, address, collection, "item", "child", "items")

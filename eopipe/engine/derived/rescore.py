@@ -16,6 +16,7 @@ from eopipe.canonical_json import digest
 from eopipe.engine.output import run_json
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.plan.open import Opened, open_frozen
+from eopipe.engine.plan.radiometry_survey import Survey, files_in
 from eopipe.engine.plan.resolved_spec import resolve
 from eopipe.engine.run import execute
 from eopipe.engine.sources.kept_features import StoredFeatures
@@ -108,7 +109,10 @@ def open_rescore(original: Opened, features: StoredFeatures, spec: RunSpec, opti
         if before.recipe.get("features") != dict(features.identity):
             raise SpecError(f"output {storage.url()} was made of other features; give another output")
     warnings = (*frozen.warnings, *([note] if left else []), *run_json.software_warnings(before))
-    return Opened(storage, job, original.snapshot, before, None, warnings, tile=frozen.tile, source=features)
+    facts = Survey(files=tuple(files_in(frozen.recipe)))
+    return Opened(
+        storage, job, original.snapshot, before, None, warnings, tile=frozen.tile, source=features, survey=facts
+    )
 
 
 def rescore(

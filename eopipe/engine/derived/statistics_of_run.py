@@ -9,6 +9,7 @@ from eopipe.canonical_json import canonical_json
 from eopipe.engine.output import run_json
 from eopipe.engine.output.recipe import tile_recipe
 from eopipe.engine.plan.open import frozen_tiles
+from eopipe.engine.plan.radiometry_survey import files_in
 from eopipe.engine.plan.resolved_spec import THREADS
 from eopipe.engine.plan.tiles import read_box
 from eopipe.engine.statistics.interpolate import Statistics
@@ -19,7 +20,7 @@ from eopipe.spec import SourceSpec
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from eopipe.cube.cube import Cube
     from eopipe.engine.statistics.planning import StatisticsPlan
@@ -48,7 +49,7 @@ def statistics_for(cube: Cube, kernel: Kernel, uri: str | None, *, tile: int) ->
         raise PlanError(f"{name} needs statistics of a wider area; run it there, and give statistics=OUT of that run")
     storage = Storage.open(uri)
     before = run_json.require(storage)
-    _refuse_other(before.recipe, _recipe(cube, kernel), storage.url())
+    _refuse_other(before.recipe, _recipe(cube, kernel, files_in(before.recipe)), storage.url())
     plan = frozen_tiles(storage, before).statistics
     assert plan is not None, "a recipe with statistics has a plan of them"
     _refuse_far(cube, kernel, plan, where=storage.url(), tile=tile)
@@ -61,12 +62,26 @@ def statistics_for(cube: Cube, kernel: Kernel, uri: str | None, *, tile: int) ->
     return Statistics(storage, plan)
 
 
-def _recipe(cube: Cube, kernel: Kernel) -> dict[str, Any]:
-    """The recipe that a run of this kernel on the cube's pixels would freeze."""
+def _recipe(cube: Cube, kernel: Kernel, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The recipe that a run of this kernel on the cube's pixels would freeze.
+
+    Args:
+        cube: To be mapped.
+        kernel: Maps it.
+        files: Facts of files as the run that measured has them.
+    """
     settings = cube.settings
-    source = SourceSpec(catalog="cube", composite=settings.composite, mask=settings.mask, sar=settings.sar)
-    stages = describe(stages_of(kernel))
-    return tile_recipe(info=kernel.info, grid=cube.grid, tile=0, source=source, threads=THREADS, statistics=stages)
+    numbers = settings.radiometry.model_dump(exclude_none=True) if settings.radiometry is not None else {}
+    source = SourceSpec(catalog="cube", composite=settings.composite, mask=settings.mask, sar=settings.sar, **numbers)
+    return tile_recipe(
+        info=kernel.info,
+        grid=cube.grid,
+        tile=0,
+        source=source,
+        threads=THREADS,
+        statistics=describe(stages_of(kernel)),
+        files=files,
+    )
 
 
 def _refuse_other(measured: Mapping[str, Any], needed: Mapping[str, Any], where: str) -> None:

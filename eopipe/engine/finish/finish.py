@@ -14,6 +14,7 @@ from eopipe.engine.finish.merge_objects import merge_objects
 from eopipe.engine.output.ledger import Ledger
 from eopipe.engine.output.record import total_histogram
 from eopipe.engine.plan.layouts import array_specs, mosaic_layout
+from eopipe.engine.plan.radiometry_survey import PREFIX
 from eopipe.errors import ClusterError
 from eopipe.grid import Tile
 from eopipe.mosaic.class_areas import class_areas
@@ -156,5 +157,6 @@ def _publish(
         levels=layout.levels,
         quicklook=OutputFile.of(run_folder.QUICKLOOK, picture),
         objects=objects,
+        warnings=tuple(line for line in plan.warnings if line.startswith(PREFIX)),
     )
     publish(opened.storage, info, outputs)

@@ -35,6 +35,7 @@ def tile_recipe(
     source: SourceSpec,
     threads: int,
     statistics: Sequence[Mapping[str, Any]] = (),
+    files: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """What turns a tile's scenes into its bytes; not the name, the area, the dates, the query or the snapshot.
 
@@ -45,6 +46,7 @@ def tile_recipe(
         source: How scenes are read; what selects them does not count.
         threads: Of torch.
         statistics: The kernel's stages (:func:`eopipe.engine.statistics.planning.describe`), where it has any.
+        files: Facts of files that decide bytes (:mod:`eopipe.engine.plan.radiometry_survey`).
     """
     recipe: dict[str, Any] = {
         "kernel": {
@@ -64,6 +66,9 @@ def tile_recipe(
     }
     if info.inputs.modality == "sar":
         recipe["sar"] = source.sar.model_dump(mode="json") if source.sar is not None else None
+    if source.radiometry is not None or files:
+        stated = source.radiometry.model_dump(mode="json", exclude_none=True) if source.radiometry else {}
+        recipe["radiometry"] = {"spec": stated, "files": [dict(entry) for entry in files]}
     if statistics:
         recipe[STATISTICS] = [dict(stage) for stage in statistics]
     return recipe

@@ -56,7 +56,13 @@ def make_plan(request: PlanRequest) -> Plan:
         check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory)
     stages = describe(stages_of(job.kernel))
     recipe = tile_recipe(
-        info=info, grid=job.grid, tile=size, source=job.spec.source, threads=THREADS, statistics=stages
+        info=info,
+        grid=job.grid,
+        tile=size,
+        source=job.spec.source,
+        threads=THREADS,
+        statistics=stages,
+        files=request.survey.files,
     )
     if request.features is not None:
         recipe["features"] = dict(request.features)
@@ -90,6 +96,7 @@ def make_plan(request: PlanRequest) -> Plan:
         features=_feature_bytes(job, tiles, size),
         words=prompt_check.notes_of(job.kernel),
         statistics=statistics,
+        radiometry=request.survey.lines,
     )
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from eopipe.engine.plan.radiometry_survey import Survey
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -58,6 +60,7 @@ class PlanRequest:
         tile: A tile side that is frozen already (a resumed run), or another run's; None: the spec's.
         warnings: Shown with the plan.
         features: The recipe's entry on window features, where it has one.
+        survey: What the files' numbers mean.
     """
 
     job: Job
@@ -67,6 +70,7 @@ class PlanRequest:
     tile: int | None = None
     warnings: tuple[str, ...] = ()
     features: Mapping[str, Any] | None = None
+    survey: Survey = field(default_factory=Survey)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Plan:
         features: Bytes of window features, where they are kept.
         words: How near the prompts are to the kernel's taught vocabulary, where it has one.
         statistics: What is measured before the tiles, where the kernel declares stages.
+        radiometry: What the files' numbers mean and what states it, one line a kind of item.
     """
 
     tile: int
@@ -112,6 +117,7 @@ class Plan:
     features: FeatureBytes | None = None
     words: tuple[WordNote, ...] = ()
     statistics: StatisticsCost | None = None
+    radiometry: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """For people and ``--json``."""
@@ -139,6 +145,7 @@ class Plan:
             "features_bytes": self.features.total if self.features else 0,
             "features_bytes_per_km2": round(self.features.a_km2) if self.features else None,
             "statistics": self.statistics.summary() if self.statistics else None,
+            "radiometry": list(self.radiometry),
             "words": [note.plain() for note in self.words],
             "warnings": list(self.warnings),
         }

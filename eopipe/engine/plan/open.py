@@ -11,6 +11,7 @@ from eopipe.engine.output import run_json
 from eopipe.engine.plan import prompt_check
 from eopipe.engine.plan.layouts import feature_layout, mosaic_layout, store_attributes
 from eopipe.engine.plan.model import PlanRequest
+from eopipe.engine.plan.radiometry_survey import Survey, files_in, survey
 from eopipe.engine.plan.resolved_spec import resolve, resolve_frozen, settle_options, warnings_of
 from eopipe.engine.plan.tiles import plan_tiles
 from eopipe.engine.sources.scenes import Scenes
@@ -53,6 +54,7 @@ class Opened:
         warnings: Shown with the plan.
         tile: Side of a tile where it is given: frozen, or the other run's.
         source: What tiles are made of.
+        survey: What the files' numbers mean.
     """
 
     storage: Storage
@@ -63,6 +65,7 @@ class Opened:
     warnings: tuple[str, ...]
     tile: int | None = None
     source: TileSource = field(default_factory=Scenes)
+    survey: Survey = field(default_factory=Survey)
 
     def plan(self, *, workers: Workers, calibration: Calibration) -> Plan:
         """Plan the run; nothing is written.
@@ -73,7 +76,9 @@ class Opened:
         """
         features = None if self.before is None else self.before.recipe.get("features")
         return self.source.plan(
-            PlanRequest(self.job, self.snapshot, workers, calibration, self.tile, self.warnings, features)
+            PlanRequest(
+                self.job, self.snapshot, workers, calibration, self.tile, self.warnings, features, self.survey
+            )
         )
 
 
@@ -100,6 +105,7 @@ def open_run(
         WeightsError: It was made with other weights.
         NoItemsError: The search matched nothing and ``allow_empty`` is false.
         PlanError: The scenes' sensors need different values of an option.
+        ItemError: Nothing says what the numbers of a kind of file mean.
     """
     refuse_memory(spec, now)
     storage = Storage.open(spec.output_uri(now))
@@ -116,7 +122,10 @@ def open_run(
         run_json.refuse_other_weights(before, job.kernel.info, storage.url())
         snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
         warnings = (*before.warnings, *run_json.software_warnings(before))
-        return Opened(storage, job, snapshot, before, None, warnings, tile=before.tile)
+        facts = survey(snapshot, job.read)
+        facts.refuse_other(before.recipe, storage.url())
+        facts = replace(facts, files=tuple(files_in(before.recipe)))
+        return Opened(storage, job, snapshot, before, None, warnings, tile=before.tile, survey=facts)
     snapshot, report = search(spec.source, job.area, now, progress=searching, strict=strict)
     if snapshot.index.num_rows == 0 and not allow_empty:
         raise NoItemsError(
@@ -128,7 +137,9 @@ def open_run(
     values, notes = settle_options(job.kernel, snapshot)
     if values:
         job = resolve(spec, now, kernel_options={**job.kernel.info.options, **values})
-    return Opened(storage, job, snapshot, None, report, (*report.warnings, *warnings_of(job, snapshot), *notes))
+    facts = survey(snapshot, job.read)
+    warnings = (*report.warnings, *warnings_of(job, snapshot), *notes, *facts.warnings)
+    return Opened(storage, job, snapshot, None, report, warnings, survey=facts)
 
 
 def open_frozen(storage: Storage, before: run_json.Frozen) -> tuple[Opened, TilePlan]:

@@ -22,7 +22,7 @@ EDGE_POINTS = 8
 
 
 def rows(plan: Plan) -> dict[str, str]:
-    """A plan in a few words, by topic; ``statistics`` and ``features`` only where it has any."""
+    """A plan in a few words, by topic; ``statistics``, ``features`` … only where it has any."""
     summary = plan.summary()
     memory = f" of {gib(summary['worker_memory'])}" if summary["worker_memory"] else ""
     lacking = ", ".join(f"{count:,} lack {name}" for name, count in summary["tiles_lacking"].items())
@@ -42,6 +42,8 @@ def rows(plan: Plan) -> dict[str, str]:
     if summary["features_bytes"]:
         total, a_km2 = size(summary["features_bytes"]), size(summary["features_bytes_per_km2"])
         topics["features"] = f"keeps about {total} of window features, {a_km2} a km²"
+    if summary["radiometry"]:
+        topics["radiometry"] = f"radiometry: {'; '.join(summary['radiometry'])}"
     topics["workers"] = f"{workers}; {tasks}"
     topics["time"] = f"about {hms(summary['seconds'])} once the workers are there, on {summary['device']}"
     return topics

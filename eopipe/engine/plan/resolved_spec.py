@@ -72,6 +72,7 @@ class Job:
             composite=source.composite,
             mask=source.mask,
             sar=source.sar,
+            radiometry=source.radiometry,
             grid=self.grid.finer(info.factor),
             sign=signer_for(source),
             requester_pays=source.requester_pays,
