@@ -371,6 +371,7 @@ def rescore(
         composite=read.composite,
         mask=read.mask,
         sar=read.sar,
+        **({} if read.radiometry is None else read.radiometry.model_dump()),
         sign=read.sign,
         requester_pays=read.requester_pays,
     )

@@ -263,7 +263,7 @@ class AssetFile:
             dtype=str(dataset.dtypes[index - 1]),
             block=dataset.block_shapes[index - 1],
             numbers=numbers,
-            masked="msk" if self._has_mask_file(ref, numbers) else mask_kind(dataset, ref),
+            masked="msk" if self._has_mask_file(ref, dataset) else mask_kind(dataset, ref),
         )
 
     def _mask(self, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> NDArray[np.uint8]:
@@ -281,15 +281,18 @@ class AssetFile:
         band = min(ref.band_index, file.count)
         return file.read(band, window=full, out_shape=window.shape)  # type: ignore[no-any-return]
 
-    def _has_mask_file(self, ref: AssetRef, numbers: Numbers) -> bool:
+    def _has_mask_file(self, ref: AssetRef, dataset: Any) -> bool:
         """Whether a ``.msk`` file lies beside it.
 
         A server is asked only where nothing else says which pixels have no data: it takes a request a file.
         """
-        if driver_of(ref.href) != "GTiff" or (is_remote(ref.href) and (numbers.nodata or ref.unit == "codes")):
+        if driver_of(ref.href) != "GTiff":
             return False
         if not is_remote(ref.href):
             return Path(f"{gdal_path(ref.href)}.msk").exists()
+        known = ref.nodata is not None or dataset.nodatavals[ref.band_index - 1] is not None
+        if known or ref.unit == "codes" or mask_kind(dataset, ref):
+            return False
         try:
             self._dataset(_MASK_FILE)
         except (RasterioError, OSError) as error:

@@ -293,6 +293,16 @@ def test_16_bit_naip_is_not_scaled_by_255(tmp_path):
         cube.dataset.compute(scheduler="synchronous")
 
 
+def test_each_row_of_the_docs_is_a_recorded_item():
+    text = (Path(__file__).parents[2] / "docs/SOURCES.md").read_text()
+    table = text.partition("## Providers and collections")[2].partition("## A collection")[0]
+    rows = [line.strip("| ").split("|") for line in table.splitlines() if line.startswith("| ")][1:]
+    assert sorted(row[-1].strip(" `") for row in rows) == sorted(path.stem for path in ITEMS.glob("*.json"))
+    for row in rows:
+        item = json.loads((ITEMS / f"{row[-1].strip(' `')}.json").read_text())
+        assert f"`{item['collection']}`" in row[1], row
+
+
 def test_every_recorded_item_is_used():
     used = {case.item for case in CASES} | {
         "usgs_landsat_c2l1_le07", "usgs_landsat_c2l1_lt04", "planetary_computer_landsat_c2_l1_lm05",
