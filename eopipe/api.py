@@ -110,8 +110,9 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
     Args:
         snapshot: From :func:`search`.
         sign: A signing hook, or ``auto`` (by the host that the items came from), ``none``, ``planetary-computer``.
-        options: ``area``, ``bands``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``, ``sar``,
-            ``groupby``, ``chunk``, ``requester_pays``, ``threads``: see :func:`eopipe.cube.cube.open_cube`.
+        options: ``area``, ``bands``, ``assets``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``,
+            ``sar``, ``groupby``, ``chunk``, ``requester_pays``, ``alternate``, ``threads``: see
+            :func:`eopipe.cube.cube.open_cube`.
 
     Returns:
         A description with ``.dataset``, lazy xarray: a variable a band, ``[time, y, x]`` float32 reflectance (of
@@ -365,6 +366,7 @@ def rescore(
         original.snapshot,
         area=job.area if area is None else area,
         bands=kernel.info.inputs.bands,
+        assets=read.assets,
         crs=job.grid.crs,
         resolution=job.grid.resolution,
         composite=read.composite,
@@ -372,6 +374,7 @@ def rescore(
         sar=read.sar,
         sign=read.sign,
         requester_pays=read.requester_pays,
+        alternate=read.alternate,
     )
     assert original.tile is not None, "a frozen run has a tile's side"
     return _map_lazily(cube, kernel, original.tile, features)

@@ -12,20 +12,22 @@ import threading
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from eopipe.cube.access import explained
 from eopipe.cube.cell_coordinates import Georeference
-from eopipe.cube.gdal_settings import driver_of, gdal_env, gdal_path, is_remote, settings_for
-from eopipe.cube.http_probe import probe
+from eopipe.cube.gdal_settings import DRIVERS, gdal_env, gdal_path, is_remote, settings_for
+from eopipe.cube.hrefs import host_of
+from eopipe.cube.http_probe import NO_HEAD, probe
 from eopipe.cube.read_errors import GDAL_MESSAGES, classify
 from eopipe.errors import TileFault
 from eopipe.redact import bare_url
@@ -93,6 +95,17 @@ _FAILED: set[str] = set()
 workers, when the file is whole again; so they are opened past its cache from then on."""
 
 
+_WITHOUT_HEAD: set[str] = set()
+"""Hosts of this process that refuse HEAD and answer GET."""
+
+_READABLE: dict[str, int] = {}
+"""Addresses that could not be read, and the number of the alternate that could."""
+
+_UNREADABLE = frozenset({"read.login", "read.expired", "read.missing", "read.denied", "read.requester_pays",
+                         *(f"read.http_{status}" for status in (400, 401, 403, 404, 405, 410, 501))})  # fmt: skip
+"""Reasons for which a file's alternate address is tried: its main one cannot be read, however often."""
+
+
 class AssetFile:
     """One file, opened when first needed; used by one thread at a time.
 
@@ -117,6 +130,7 @@ class AssetFile:
     ) -> None:
         self.ref = ref
         self.lock = threading.RLock()
+        self._number = _READABLE.get(ref.href, 0)
         self._sign = sign
         self._pays = requester_pays
         self._retry = retry
@@ -182,7 +196,33 @@ class AssetFile:
         """Whether a dataset is open."""
         return bool(self._datasets)
 
+    @property
+    def _source(self) -> AssetRef:
+        """The file at the address that is read: the main one, or an alternate after that one failed."""
+        if self._number == 0:
+            return self.ref
+        href, pays = self.ref.alternates[self._number - 1]
+        return replace(self.ref, href=href, requester_pays=pays)
+
     def _attempts(self, action: Callable[[], Any]) -> Any:
+        """Do something with the file, at its alternate addresses too where it was never opened at the main one."""
+        try:
+            return self._tries(action)
+        except TileFault as fault:
+            first = fault
+        while first.reason in _UNREADABLE and not self._facts and self._number < len(self.ref.alternates):
+            self._number += 1
+            try:
+                result = self._tries(action)
+            except TileFault as fault:
+                alternate = f"its alternate {bare_url(self._source.href)} neither ({fault.reason})"
+                first = TileFault(first.reason, f"{first.detail}; {alternate}", transient=first.transient)
+            else:
+                _READABLE[self.ref.href] = self._number
+                return result
+        raise first
+
+    def _tries(self, action: Callable[[], Any]) -> Any:
         doubts = 0
         for attempt in range(self._retry.attempts):
             GDAL_MESSAGES.listen()
@@ -191,10 +231,11 @@ class AssetFile:
                     return action()
             except (RasterioError, OSError, ValueError, IndexError) as error:
                 # A ValueError or IndexError comes from damaged headers (rasterio checks late).
-                fault = classify(error, self.ref.href, GDAL_MESSAGES.collect())
-                if fault.reason in {"read.truncated", "read.corrupt"}:
+                fault = classify(error, self._source.href, GDAL_MESSAGES.collect())
+                if fault.reason in {"read.truncated", "read.corrupt"} | NO_HEAD:
                     fault = self._ask_server(fault)
-                if fault.reason == "read.corrupt" and is_remote(self.ref.href) and doubts < DOUBTS:
+                fault = explained(fault, self._source.href, self._signed)
+                if fault.reason == "read.corrupt" and is_remote(self._source.href) and doubts < DOUBTS:
                     doubts += 1
                     fault = TileFault(fault.reason, fault.detail, transient=True)
             finally:
@@ -205,18 +246,24 @@ class AssetFile:
             self._fresh = True
             self._stats.add(retries=1)
             self._closing.wait(self._retry.wait(attempt))
-        _FAILED.add(self.ref.href)
+        _FAILED.add(self._source.href)
         raise fault
 
     def _ask_server(self, fault: TileFault) -> TileFault:
         """The server's own answer, where it is a bad one: GDAL keeps the status of a data request to itself."""
-        if not is_remote(self.ref.href):
+        href = self._source.href
+        if not is_remote(href):
             # A file on disk does not grow while it is tried again.
             return TileFault(fault.reason, fault.detail)
-        return probe(self._signed(), self.ref.href) or fault
+        answer, host = probe(self._signed(), href), host_of(href)
+        if answer is not None or fault.reason not in NO_HEAD or not host or host in _WITHOUT_HEAD:
+            return answer or fault
+        _WITHOUT_HEAD.add(host)
+        return TileFault(fault.reason, f"{fault.detail}; by GET it is answered", transient=True)
 
     def _signed(self) -> str:
-        return self._sign(self.ref.href) if self._sign else self.ref.href
+        href = self._source.href
+        return self._sign(href) if self._sign else href
 
     def _dataset(self, level: int) -> Any:
         if level not in self._datasets:
@@ -224,15 +271,19 @@ class AssetFile:
         return self._datasets[level]
 
     def _open(self, level: int) -> Any:
-        options = settings_for(self.ref, requester_pays=self._pays)
+        source = self._source
+        options = settings_for(source, requester_pays=self._pays)
         path = gdal_path(self._signed())
+        if host_of(source.href) in _WITHOUT_HEAD:
+            options["CPL_VSIL_CURL_USE_HEAD"] = "NO"
         if self._fresh:
             options["CPL_VSIL_CURL_NON_CACHED"] = path
         extra = {} if level < 0 else {"overview_level": level}
         with gdal_env(**options), warnings.catch_warnings():
             # _georeference says it, with the remedy. Threads may leave this one filter in place; no harm.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path, driver=driver_of(self.ref.href), sharing=False, **extra)
+            # Unlike rasterio.open, this takes a path as it stands, and several drivers.
+            dataset = DatasetReader(path, driver=list(DRIVERS), sharing=False, **extra)
         self._stats.add(opens=1)
         return dataset
 

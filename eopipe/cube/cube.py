@@ -6,6 +6,7 @@ that a tile of a run sees, byte for byte before the conversion to reflectance (o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,9 +28,10 @@ from eopipe.cube.scenes import Scene, middle_longitude, solar_day
 from eopipe.errors import NoItemsError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox
 from eopipe.spec import MaskSpec, SarSpec
+from eopipe.spec.model import band_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -96,7 +98,8 @@ class Cube:
         grid, settings = grid or self.grid, self.settings
         touching = set(_index_of(self.snapshot, grid).query(np.array([grid.bounds(box)]))[0].tolist())
         rows = [[row for row in slot.rows if row in touching] for slot in self.slots]
-        return [scenes_from_items(self.snapshot.items(some), bands, settings.mask, settings.sar) for some in rows]
+        items = (self.snapshot.items(some) for some in rows)
+        return [scenes_from_items(some, bands, settings.mask, settings.sar, settings.choice) for some in items]
 
     def read(self, box: PixelBox) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Reflectance ``[slot, band, y, x]`` with NaN where invalid, and observations ``[slot, y, x]``; of SAR dB.
@@ -151,7 +154,7 @@ def _token(cube: Cube) -> str:
 
     settings = cube.settings
     parts = (cube.snapshot.hash, cube.box, cube.slots, cube.chunk, settings.bands, settings.composite, settings.grid)
-    return str(tokenize(*map(repr, parts), repr(settings.mask), repr(settings.sar)))
+    return str(tokenize(*map(repr, parts), repr(settings.mask), repr(settings.sar), repr(settings.choice)))
 
 
 def _read_chunk(  # the block's place comes from dask
@@ -201,7 +204,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     snapshot: Snapshot,
     *,
     area: Any,
-    bands: Sequence[str],
+    bands: Sequence[str] | Mapping[str, str | Sequence[str]],
     crs: str = "utm",
     resolution: float = 10.0,
     composite: Literal["first", "median", "least-cloudy"] = "median",
@@ -212,6 +215,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     chunk: int = 1024,
     sign: Callable[[str], str] | None = None,
     requester_pays: bool = False,
+    assets: Mapping[str, str | Sequence[str]] | None = None,
+    alternate: str | None = None,
     threads: int = 4,
 ) -> Cube:
     """Describe a cube over an area.
@@ -219,7 +224,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     Args:
         snapshot: From :func:`eopipe.search`.
         area: ``[west, south, east, north]`` in degrees, GeoJSON, or an Area.
-        bands: Canonical band names, such as ``("red", "green", "blue")``, or of SAR ``("vv", "vh")``.
+        bands: Canonical band names, such as ``("red", "green", "blue")``, or of SAR ``("vv", "vh")``; also keys of
+            assets (``B04``, ``image#2``), or a mapping from names to keys.
         crs: Authority code, WKT, ``utm`` or an equal-area name.
         resolution: Side of a pixel in CRS units.
         composite: How the scenes of one step of time become one picture.
@@ -230,6 +236,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         chunk: Side of a chunk in pixels, a multiple of 512.
         sign: Signing hook; ``eopipe.stac.signing.signer_for(source)`` makes one.
         requester_pays: Whether reads may be charged to you.
+        assets: Band or mask to the key of the asset that holds it, as ``source.bands`` has it in a spec.
+        alternate: Name of the alternate addresses to read where assets have them, such as ``s3``.
         threads: Reader threads of one task.
 
     Raises:
@@ -241,7 +249,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         raise SpecError(f"chunk {chunk} is no multiple of {CELL}; give 512, 1024 or 2048")
     if groupby not in {"epoch", "solar_day"}:
         raise SpecError(f"groupby {groupby!r} is not known; give 'epoch' or 'solar_day'")
-    actual = modality_of(bands)
+    actual = modality_of(tuple(bands))
     if modality not in {None, actual}:
         raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {actual}")
     if actual == "sar" and (mask is not None or composite == "least-cloudy"):
@@ -257,6 +265,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         sar=SarSpec.model_validate(dict(sar)) if sar is not None and not isinstance(sar, SarSpec) else sar,
         sign=sign,
         requester_pays=requester_pays,
+        assets=band_map({**(assets or {}), **(bands if isinstance(bands, Mapping) else {})}),
+        alternate=alternate,
         threads=threads,
     )
     slots = _slots(snapshot, groupby)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eopipe.cube.asset_choice import choose_asset, locate
+from eopipe.cube.asset_choice import FREE, AssetChoice, choose_asset, locate
 from eopipe.cube.radiometry_rule import with_backscatter, with_reflectance
 from eopipe.cube.sar import SAR_BANDS
 from eopipe.cube.sar_sensors import sar_sensor_of
@@ -24,6 +25,7 @@ def scenes_from_items(
     bands: Sequence[str],
     mask: MaskSpec | None = None,
     sar: SarSpec | None = None,
+    choice: AssetChoice = FREE,
 ) -> list[Scene]:
     """Resolve items to scenes, keeping their order.
 
@@ -32,11 +34,12 @@ def scenes_from_items(
         bands: Canonical band names.
         mask: Mask to resolve too.
         sar: What the spec says of SAR files.
+        choice: What the spec says of choosing assets.
 
     Raises:
         ItemError: An item lacks a band or cannot be understood.
     """
-    return [resolve_scene(item, bands, mask, sar=sar) for item in items]
+    return [resolve_scene(item, bands, mask, sar=sar, choice=choice) for item in items]
 
 
 def resolve_scene(
@@ -46,6 +49,7 @@ def resolve_scene(
     *,
     sar: SarSpec | None = None,
     requester_pays: bool = False,
+    choice: AssetChoice = FREE,
 ) -> Scene:
     """Reduce a STAC item to a scene.
 
@@ -54,15 +58,16 @@ def resolve_scene(
         bands: Canonical band names (see ``BANDS`` and ``SAR_BANDS``).
         mask: The mask to read with it.
         sar: What the spec says of SAR files.
-        requester_pays: Whether a file that charges its reader may be preferred as it stands; otherwise
-            a free alternate is taken where the item offers one.
+        requester_pays: Whether files that charge their reader may be read; otherwise a free alternate is taken where
+            the item offers one.
+        choice: What the spec says of choosing assets; it may accept charges too.
 
     Raises:
         ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a SAR
             file's numbers are (it names the spec's key).
     """
     try:
-        return _resolve(item, bands, mask, sar, requester_pays)
+        return _resolve(item, bands, mask, sar, replace(choice, requester_pays=True) if requester_pays else choice)
     except ItemError as error:
         if repr(item.get("id")) in str(error):
             raise
@@ -74,13 +79,13 @@ def resolve_scene(
 
 
 def _resolve(
-    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None, requester_pays: bool
+    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None, choice: AssetChoice
 ) -> Scene:
     optical, radar = sensor_of(item) or UNKNOWN, sar_sensor_of(item)
 
     def ref_of(band: str) -> AssetRef:
-        asset, index = choose_asset(item, radar if band in SAR_BANDS else optical, band)
-        ref = locate(item, asset, index, requester_pays=requester_pays)
+        asset, index = choose_asset(item, radar if band in SAR_BANDS else optical, band, choice.bands)
+        ref = locate(item, asset, index, choice)
         if band in SAR_BANDS:
             return with_backscatter(ref, item=item, asset=asset, sar=sar)
         return with_reflectance(ref, band, item=item, asset=asset, sensor=optical)

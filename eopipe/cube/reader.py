@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from eopipe.cube.asset_choice import AssetChoice
 from eopipe.cube.asset_file import AssetFile, ReadStats, RetryPolicy
 from eopipe.cube.cell_coordinates import Geometry
 from eopipe.cube.composite import combine, scene_order
@@ -29,7 +30,7 @@ from eopipe.cube.windows import MOST_FULL, MOST_PIXELS, sample_bands, sample_mas
 from eopipe.grid import PixelBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -53,6 +54,8 @@ class ReadSettings:
         sar: What the spec says of SAR files, or None.
         sign: Signing hook; picklable.
         requester_pays: Whether reads may be charged.
+        assets: Band to the keys of assets that may hold it, as the spec says (``source.bands``).
+        alternate: Name of the alternate addresses that are read where assets have them.
         threads: Reader threads of one task.
         retry: Retry policy.
         stack_bytes: Bound on the stack of scenes in memory.
@@ -66,10 +69,17 @@ class ReadSettings:
     sar: SarSpec | None = None
     sign: Callable[[str], str] | None = None
     requester_pays: bool = False
+    assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    alternate: str | None = None
     threads: int = 4
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     stack_bytes: int = STACK_BYTES
     max_open: int = 400
+
+    @property
+    def choice(self) -> AssetChoice:
+        """How assets and their addresses are chosen."""
+        return AssetChoice(self.assets, self.alternate, self.requester_pays)
 
     @property
     def modality(self) -> Literal["optical", "sar"]:

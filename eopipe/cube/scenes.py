@@ -31,6 +31,8 @@ class AssetRef:
         shape: Rows and columns, as stated.
         transform: First six affine coefficients, as stated.
         requester_pays: Whether the reader is charged.
+        alternates: Further addresses of the same file, and whether the reader is charged there; tried in this order
+            where the first cannot be read.
     """
 
     href: str
@@ -45,6 +47,7 @@ class AssetRef:
     requester_pays: bool = False
     unit: Literal["reflectance", "dB", "power", "amplitude"] = "reflectance"
     decibels: float = 0.0
+    alternates: tuple[tuple[str, bool], ...] = ()
 
     @property
     def overviews(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
@@ -11,6 +12,9 @@ from eopipe.canonical_json import digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|file:/|data:|/vsi")
 
 
 def item_hash(item: Mapping[str, Any]) -> str:
@@ -38,7 +42,7 @@ def resolve_href(href: str, base: str | None) -> str:
         href: As written in the document; URLs, ``/vsi…`` and other absolute paths are returned as they are.
         base: Address of the document: a URL of any scheme or an absolute local path; None leaves the href.
     """
-    if base is None or "://" in href or href.startswith(("data:", "/vsi")):
+    if base is None or _ABSOLUTE.match(href):
         return href
     if base.startswith(("http://", "https://")):
         return urljoin(base, href)

@@ -64,6 +64,8 @@ def tile_recipe(
     }
     if info.inputs.modality == "sar":
         recipe["sar"] = source.sar.model_dump(mode="json") if source.sar is not None else None
+    if source.bands is not None:
+        recipe["assets"] = {band: list(keys) for band, keys in sorted(source.bands.items())}
     if statistics:
         recipe[STATISTICS] = [dict(stage) for stage in statistics]
     return recipe

@@ -84,7 +84,7 @@ def estimate(
     """Bytes and requests of reading boxes of the kernel's lattice, each from the scenes of some snapshot rows."""
 
     def scenes(rows: Sequence[int]) -> list[Scene]:
-        return scenes_from_items(snapshot.items(rows), read.bands, read.mask, read.sar)
+        return scenes_from_items(snapshot.items(rows), read.bands, read.mask, read.sar, read.choice)
 
     return estimate_reads(boxes, scenes, read, strip=strip, workers=workers, block_cache=GDAL_CACHE)
 

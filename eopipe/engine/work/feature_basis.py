@@ -103,7 +103,7 @@ def sample_boxes(
         box, free = tile.tile.box(size), size - side + 1
         row, col = box.row0 + number % free, box.col0 + number // free % free
         scenes = tuple(
-            tuple(scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask, read.sar))
+            tuple(scenes_from_items(snapshot.items(rows), info.inputs.bands, read.mask, read.sar, read.choice))
             for rows in tile.rows
         )
         samples.append(SampleBox(PixelBox(row, col, row + side, col + side), scenes))
