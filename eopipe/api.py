@@ -40,10 +40,10 @@ from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
 from eopipe.kernels.protocol import Settling
-from eopipe.spec import RunSpec, SourceSpec, load_spec, parse_search, parse_spec, resolve_now
+from eopipe.spec import RunSpec, load_spec, parse_search, parse_spec, resolve_now
 from eopipe.stac.search import SearchReport
 from eopipe.stac.search import search as search_catalog
-from eopipe.stac.signing import signer_for
+from eopipe.stac.signing import cube_signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,7 +109,8 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
 
     Args:
         snapshot: From :func:`search`.
-        sign: A signing hook, or ``auto`` (by the host that the items came from), ``none``, ``planetary-computer``.
+        sign: A signing hook, or ``auto`` (by the host that the items came from, and by signatures that
+            :func:`search` kept), ``none``, ``planetary-computer``, ``keep``.
         options: ``area``, ``bands``, ``assets``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``,
             ``sar``, ``groupby``, ``chunk``, ``requester_pays``, ``alternate``, ``threads``: see
             :func:`eopipe.cube.cube.open_cube`.
@@ -125,7 +126,7 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
     """
     if not callable(sign):
         origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
-        sign = signer_for(SourceSpec.model_validate({"catalog": origin, "sign": sign}))
+        sign = cube_signer(origin, sign)
     return describe_cube(snapshot, sign=sign, **options)
 
 

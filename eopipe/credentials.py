@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 from urllib.parse import urlsplit
+
+import requests
 
 from eopipe.errors import SpecError
 
@@ -40,6 +43,23 @@ def headers_for(url: str) -> dict[str, str]:
         if _fits(pattern, host, netloc):
             headers.update(stated)
     return headers
+
+
+class HostSession(requests.Session):
+    """Sends the headers that the environment states for a host to that host alone, also after a redirect."""
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare a request, with the headers of its host."""
+        prepared = super().prepare_request(request)
+        prepared.headers.update(headers_for(str(prepared.url)))
+        return prepared
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> Any:
+        """Take the former host's headers off a redirected request, and add the new one's."""
+        for name in headers_for(str(response.request.url)):
+            prepared_request.headers.pop(name, None)
+        super().rebuild_auth(prepared_request, response)
+        prepared_request.headers.update(headers_for(str(prepared_request.url)))
 
 
 def _fits(pattern: str, host: str, netloc: str) -> bool:

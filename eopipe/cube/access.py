@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from eopipe.cube.hrefs import host_of
 from eopipe.errors import TileFault
+from eopipe.hrefs import host_of
 from eopipe.redact import bare_url
 
 if TYPE_CHECKING:
@@ -79,16 +79,17 @@ def explained(fault: TileFault, href: str, signed: Callable[[], str]) -> TileFau
         href: Unsigned address.
         signed: Gives the signed one.
     """
-    if fault.reason not in REFUSED or "; " in fault.detail:
+    if fault.reason not in REFUSED | {"read.http_400"} or "; " in fault.detail:
         return fault
-    address = signed()
-    expiry = expiry_of(address)
+    expiry = expiry_of(signed())
     if expiry is not None and expiry <= datetime.now(UTC):
         return TileFault(
             "read.expired",
             f"{bare_url(href)}: the signature of its address expired at {expiry:%Y-%m-%dT%H:%M:%SZ}; run again, "
             "which searches for fresh signatures (source.sign: keep), or ask the provider for longer ones",
         )
+    if fault.reason not in REFUSED:
+        return fault
     problem = "the signature of its address was refused" if expiry else "credentials are missing or were refused"
     return TileFault(fault.reason, f"{fault.detail}; {problem}; {remedy_for(href)}")
 

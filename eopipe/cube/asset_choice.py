@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from eopipe.cube.hrefs import canonical_href, decoded_key, host_of
 from eopipe.cube.scenes import AssetRef
 from eopipe.errors import ITEM_REMEDY, ItemError
+from eopipe.hrefs import canonical_href, decoded_key, host_of
 from eopipe.snapshot.item_hash import resolve_href
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from rasterio.windows import Window
 from eopipe.cube.access import explained
 from eopipe.cube.cell_coordinates import Georeference
 from eopipe.cube.gdal_settings import DRIVERS, gdal_env, gdal_path, is_remote, settings_for
-from eopipe.cube.hrefs import host_of
 from eopipe.cube.http_probe import NO_HEAD, probe
 from eopipe.cube.read_errors import GDAL_MESSAGES, classify
 from eopipe.errors import TileFault
+from eopipe.hrefs import host_of
 from eopipe.redact import bare_url
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import rasterio
 from rasterio.session import DummySession
 
 from eopipe.credentials import headers_for
-from eopipe.cube.hrefs import canonical_href
 from eopipe.errors import TileFault
+from eopipe.hrefs import canonical_href
 from eopipe.redact import bare_url
 
 if TYPE_CHECKING:

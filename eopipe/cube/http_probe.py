@@ -15,7 +15,7 @@ import requests
 from requests import exceptions
 from urllib3.exceptions import IncompleteRead
 
-from eopipe.credentials import headers_for
+from eopipe.credentials import HostSession
 from eopipe.cube.access import is_login, missing_credentials, speaks_of_login
 from eopipe.errors import TileFault
 from eopipe.redact import bare_url, redact
@@ -74,8 +74,8 @@ def probe(signed: str, href: str) -> TileFault | None:
 
 
 def _ask(signed: str, at: int) -> _Answer:
-    headers = {"Range": f"bytes={at}-{at + _LENGTH - 1}", "Accept-Encoding": "identity", **headers_for(signed)}
-    with requests.get(signed, headers=headers, timeout=_SECONDS, stream=True) as answer:
+    headers = {"Range": f"bytes={at}-{at + _LENGTH - 1}", "Accept-Encoding": "identity"}
+    with HostSession() as session, session.get(signed, headers=headers, timeout=_SECONDS, stream=True) as answer:
         kind = answer.headers.get("Content-Type", "").lower()
         body = _beginning(answer)
         page = "html" in kind or body.lstrip()[:20].lower().startswith(tuple(text.encode() for text in _PAGES))

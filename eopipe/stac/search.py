@@ -24,6 +24,7 @@ from eopipe.stac.http import Backoff, Http
 from eopipe.stac.query import Cql2, Query
 from eopipe.stac.question import Question
 from eopipe.stac.season import Season
+from eopipe.stac.signing import NoSigner, is_presigned, keep_signatures, signer_for
 from eopipe.stac.static import Documents, StaticCatalog
 from eopipe.stac.time_range import TimeRange, nominal_time
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     from eopipe.area.lonlat import Area
     from eopipe.spec import SourceSpec
+
+PRESIGNED = "its hrefs are signed, and the signatures were left out; source.sign: keep reads by them"
+"""Remark on presigned items: what is frozen and written must hold no secret."""
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
 
@@ -95,7 +99,7 @@ def search(
     elif source.filter is not None:
         next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
     remarks = Remarks()
-    rows = list(_rows(catalog, questions, season, remarks, progress))
+    rows = list(_rows(catalog, questions, season, remarks, progress, source))
     used, duplicates = reduce_duplicates(rows, source.collections)
     snapshot = Snapshot.build(list(questions), used)
     for row in off_footprint(snapshot.index):
@@ -178,14 +182,19 @@ def _rows(
     season: Season | None,
     remarks: Remarks,
     progress: Callable[[int], None] | None,
+    source: SourceSpec,
 ) -> Iterator[Row]:
-    count = 0
+    count, unsigned = 0, isinstance(signer_for(source), NoSigner)
     for epoch, question in questions.items():
         hashes_of: dict[tuple[str, str], set[str]] = {}
         for entry in catalog.items(question):
             if season is not None and not season.holds(nominal_time(entry.item)):
                 continue
             row = describe(entry.item, epoch, remarks, href=entry.href, collection=entry.collection)
+            if source.sign == "keep":
+                keep_signatures(entry.item, entry.href)
+            elif unsigned and is_presigned(entry.item):
+                remarks.add(PRESIGNED, row.id)
             hashes = hashes_of.setdefault((row.collection, row.id), set())
             if row.hash in hashes:
                 remarks.add("listed more than once in the catalog, used once", row.id)
