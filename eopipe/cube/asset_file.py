@@ -29,6 +29,7 @@ from eopipe.cube.gdal_settings import DRIVERS, gdal_env, gdal_path, is_remote, s
 from eopipe.cube.http_probe import NO_HEAD, probe
 from eopipe.cube.read_errors import GDAL_MESSAGES, classify
 from eopipe.errors import TileFault
+from eopipe.grid import PixelBox
 from eopipe.hrefs import host_of
 from eopipe.redact import bare_url
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.cube.scenes import AssetRef
-    from eopipe.grid import PixelBox
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,13 @@ class AssetFile:
         Raises:
             TileFault: The file could not be read.
         """
-        height, width = window.shape
-        area = Window(window.col0, window.row0, width, height)
         facts = self.facts(ref)
+        sections = facts.sections(window, level)
 
         def once() -> NDArray[Any]:
             dataset = self._dataset(level)
-            pixels: NDArray[Any] = dataset.read(ref.band_index, window=area)
-            return _with_mask(pixels, dataset.read_masks(ref.band_index, window=area)) if facts.masked else pixels
+            parts = [_pixels(dataset, ref.band_index, section, masked=facts.masked) for section in sections]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
         started = time.perf_counter()
         with self.lock:
@@ -176,7 +175,7 @@ class AssetFile:
         if level not in self._datasets:
             return 0
         total = 0
-        for row, col in product(*facts.blocks(window)):
+        for row, col in (block for part in facts.sections(window, level) for block in product(*facts.blocks(part))):
             if (level, row, col) not in self._touched:
                 self._touched.add((level, row, col))
                 # A dataset of one overview calls its blocks as a file calls those of its full resolution.
@@ -354,6 +353,19 @@ class Facts:
         rows, cols = self.level(level).shape
         return -(-rows // self.block[0]), -(-cols // self.block[1])
 
+    def sections(self, window: PixelBox, level: int) -> list[PixelBox]:
+        """The parts of a window that lie within the file, west to east: several where it crosses the file's seam."""
+        source = self.level(level)
+        if window.col0 >= 0 and window.col1 <= source.shape[1]:
+            return [window]
+        sections, col = [], window.col0
+        while col < window.col1:
+            first = col % source.turn
+            count = min(source.turn - first, window.col1 - col)
+            sections.append(PixelBox(window.row0, first, window.row1, first + count))
+            col += count
+        return sections
+
     def blocks(self, window: PixelBox) -> tuple[range, range]:
         """Rows and columns of the blocks that a window touches."""
         height, width = self.block
@@ -370,6 +382,13 @@ class Facts:
 
 MASKED = -(2**30)
 """Value of an int32 pixel that the file's own mask leaves out."""
+
+
+def _pixels(dataset: Any, band: int, window: PixelBox, *, masked: bool) -> NDArray[Any]:
+    height, width = window.shape
+    area = Window(window.col0, window.row0, width, height)
+    pixels: NDArray[Any] = dataset.read(band, window=area)
+    return _with_mask(pixels, dataset.read_masks(band, window=area)) if masked else pixels
 
 
 def _with_mask(pixels: NDArray[Any], mask: NDArray[np.uint8]) -> NDArray[Any]:
