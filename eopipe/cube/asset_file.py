@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
-from rasterio.enums import MaskFlags
+from rasterio.enums import Interleaving, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -190,6 +190,21 @@ class AssetFile:
                     dataset.close()
             self._datasets.clear()
 
+    def close_if_idle(self) -> None:
+        """Close every level, unless a thread is reading."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self.lock.release()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the decoded block that GDAL keeps with an open file of interleaved bands."""
+        if not self._datasets:
+            return 0
+        return max((facts.block_bytes for facts in self._facts.values() if facts.planes > 1), default=0)
+
     @property
     def is_open(self) -> bool:
         """Whether a dataset is open."""
@@ -301,6 +316,7 @@ class AssetFile:
             nodata=None if nodata is None else float(nodata),
             masked=nodata is None and (MaskFlags.per_dataset in flags or MaskFlags.alpha in flags),
             block=dataset.block_shapes[index - 1],
+            planes=dataset.count if dataset.interleaving is Interleaving.pixel else 1,
         )
 
     def block_sizes(self, ref: AssetRef, level: int) -> NDArray[np.int64]:
@@ -329,6 +345,7 @@ class Facts:
         nodata: DN without data, as the item says it, else the file; None where neither does.
         masked: Whether the file's own mask or alpha counts.
         block: Rows and columns of a block.
+        planes: Bands that are decoded with a block of one: all of a file whose pixels are interleaved.
     """
 
     georeference: Georeference
@@ -337,6 +354,12 @@ class Facts:
     nodata: float | None
     masked: bool
     block: tuple[int, int]
+    planes: int = 1
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes that GDAL holds to decode one block."""
+        return self.block[0] * self.block[1] * self.planes * np.dtype(self.dtype).itemsize
 
     def level(self, level: int) -> Georeference:
         """Georeference of an overview (or of the file, for -1)."""
