@@ -38,7 +38,7 @@ _PROTECTED = "-protected"
 _COPY = re.compile(r"^(?P<base>.+?)[-_](?P<metres>\d+)m$")
 _SAME_BAND = re.compile(r"[-_](\d+m|jp2|cog|tif)$", re.IGNORECASE)
 _NO_DATA_ROLES = frozenset({"thumbnail", "overview", "visual", "metadata"})
-_COMMON = {"rededge1": ("rededge071",), "rededge2": ("rededge075",), "rededge3": ("rededge078",)}
+_COMMON = {"rededge1": ("rededge071",), "rededge2": ("rededge075",), "rededge3": ("rededge078", "rededge783")}
 """Further common names of a canonical band (STAC's eo extension 2 has these)."""
 
 
