@@ -13,6 +13,7 @@ keys as query parameters, ``Authorization`` headers, ``name=value`` and JSON pai
 
 from __future__ import annotations
 
+import logging
 import re
 from urllib.parse import quote, unquote
 
@@ -65,6 +66,12 @@ def redact(text: str, *, queries: bool = True) -> str:
     for pattern in (_COOKIE, _NETRC):
         text = pattern.sub(lambda match: f"{match[1]}***", text)
     return _NAMED.sub(lambda match: f"{match[1]}{match[2]}***", text)
+
+
+def redact_record(record: logging.LogRecord) -> bool:
+    """Filter of other libraries' loggers: query strings and secrets out of a line, which is passed on."""
+    record.msg, record.args = redact(record.getMessage(), queries=False), None
+    return True
 
 
 def bare_url(url: str) -> str:

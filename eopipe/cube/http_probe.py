@@ -18,7 +18,7 @@ from urllib3.exceptions import IncompleteRead
 from eopipe.credentials import HostSession
 from eopipe.cube.access import is_login, missing_credentials, speaks_of_login
 from eopipe.errors import TileFault
-from eopipe.redact import bare_url, redact
+from eopipe.redact import bare_url, redact_record
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP statuses after which trying again may help."""
@@ -33,13 +33,7 @@ _SECONDS = 10.0
 _PAGES = ("<!doctype html", "<html")
 
 
-def _without_query(record: logging.LogRecord) -> bool:
-    """Take query strings out of a log line of the HTTP library: a read's address may be signed."""
-    record.msg, record.args = redact(record.getMessage(), queries=False), None
-    return True
-
-
-logging.getLogger("urllib3.connectionpool").addFilter(_without_query)
+logging.getLogger("urllib3.connectionpool").addFilter(redact_record)
 
 
 @dataclass(frozen=True)
