@@ -40,10 +40,10 @@ from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
 from eopipe.kernels.protocol import Settling
-from eopipe.spec import RunSpec, SourceSpec, load_spec, parse_search, parse_spec, resolve_now
+from eopipe.spec import RunSpec, load_spec, parse_search, parse_spec, resolve_now
 from eopipe.stac.search import SearchReport
 from eopipe.stac.search import search as search_catalog
-from eopipe.stac.signing import signer_for
+from eopipe.stac.signing import cube_signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,9 +109,11 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
 
     Args:
         snapshot: From :func:`search`.
-        sign: A signing hook, or ``auto`` (by the host that the items came from), ``none``, ``planetary-computer``.
-        options: ``area``, ``bands``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``, ``sar``,
-            ``groupby``, ``chunk``, ``requester_pays``, ``threads``: see :func:`eopipe.cube.cube.open_cube`.
+        sign: A signing hook, or ``auto`` (by the host that the items came from, and by signatures that
+            :func:`search` kept), ``none``, ``planetary-computer``, ``keep``.
+        options: ``area``, ``bands``, ``assets``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``,
+            ``sar``, ``groupby``, ``chunk``, ``requester_pays``, ``alternate``, ``threads``: see
+            :func:`eopipe.cube.cube.open_cube`.
 
     Returns:
         A description with ``.dataset``, lazy xarray: a variable a band, ``[time, y, x]`` float32 reflectance (of
@@ -122,11 +124,10 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
         AreaError: The area cannot be placed on the grid.
         NoItemsError: The snapshot is empty.
     """
-    if callable(sign):
-        return describe_cube(snapshot, sign=sign, **options)
-    origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
-    source = SourceSpec.model_validate({"catalog": origin, "sign": sign})
-    return describe_cube(snapshot, sign=signer_for(source), **options)
+    if not callable(sign):
+        origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
+        sign = cube_signer(origin, sign)
+    return describe_cube(snapshot, sign=sign, **options)
 
 
 @dataclass(frozen=True)
@@ -366,6 +367,7 @@ def rescore(
         original.snapshot,
         area=job.area if area is None else area,
         bands=kernel.info.inputs.bands,
+        assets=read.assets,
         crs=job.grid.crs,
         resolution=job.grid.resolution,
         composite=read.composite,
@@ -374,6 +376,7 @@ def rescore(
         **({} if read.radiometry is None else read.radiometry.model_dump()),
         sign=read.sign,
         requester_pays=read.requester_pays,
+        alternate=read.alternate,
     )
     assert original.tile is not None, "a frozen run has a tile's side"
     return _map_lazily(cube, kernel, original.tile, features)

@@ -87,6 +87,18 @@ class PixelBox:
             slice(self.col0 - within.col0, self.col1 - within.col0),
         )
 
+    def halves(self) -> list[PixelBox]:
+        """The box cut across its longer side."""
+        rows, cols = self.shape
+        if rows >= cols:
+            middle = self.row0 + rows // 2
+            return [
+                PixelBox(self.row0, self.col0, middle, self.col1),
+                PixelBox(middle, self.col0, self.row1, self.col1),
+            ]
+        middle = self.col0 + cols // 2
+        return [PixelBox(self.row0, self.col0, self.row1, middle), PixelBox(self.row0, middle, self.row1, self.col1)]
+
     def blocks(self, size: int) -> Iterator[PixelBox]:
         """Whole lattice squares of side ``size`` that the box touches, row by row."""
         outer = self.snap(size)

@@ -11,7 +11,7 @@ import warnings
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,28 @@ MODULES = {
     "eopipe.stac.output": "eopipe.stac.publish",
 }
 """Old name to present name."""
+
+
+FUNCTIONS = {
+    "eopipe.cube.sensors": {
+        "resolve_scene": "eopipe.cube.item_scenes",
+        "level_of": "eopipe.cube.item_scenes",
+    }
+}
+"""Module to functions that went from it to another module."""
+
+
+def moved_function(module: str, name: str) -> Any:
+    """A function that went from a module to another, for the module's ``__getattr__``.
+
+    Raises:
+        AttributeError: The module never had it.
+    """
+    present = FUNCTIONS[module].get(name)
+    if present is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warnings.warn(f"{module}.{name} is now {present}.{name}", DeprecationWarning, stacklevel=3)
+    return getattr(import_module(present), name)
 
 
 class _MovedModules(MetaPathFinder, Loader):

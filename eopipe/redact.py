@@ -14,7 +14,11 @@ keys as query parameters, ``Authorization`` headers, ``name=value`` and JSON pai
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    import logging
 
 _NAMES = (
     "sig signature token access_token id_token refresh_token auth_token authtoken session_token security_token "
@@ -65,6 +69,12 @@ def redact(text: str, *, queries: bool = True) -> str:
     for pattern in (_COOKIE, _NETRC):
         text = pattern.sub(lambda match: f"{match[1]}***", text)
     return _NAMED.sub(lambda match: f"{match[1]}{match[2]}***", text)
+
+
+def redact_record(record: logging.LogRecord) -> bool:
+    """Filter of other libraries' loggers: query strings and secrets out of a line, which is passed on."""
+    record.msg, record.args = redact(record.getMessage(), queries=False), None
+    return True
 
 
 def bare_url(url: str) -> str:

@@ -12,23 +12,27 @@ import threading
 import time
 import warnings
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio
 from affine import Affine
+from rasterio.enums import Interleaving
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from eopipe.cube.access import explained
 from eopipe.cube.cell_coordinates import Georeference
 from eopipe.cube.file_radiometry import MaskKind, Numbers, alpha_band, mask_kind, numbers_of
-from eopipe.cube.gdal_settings import driver_of, gdal_env, gdal_path, is_remote, settings_for
-from eopipe.cube.http_probe import probe
+from eopipe.cube.gdal_settings import DRIVERS, gdal_env, gdal_path, is_remote, settings_for
+from eopipe.cube.http_probe import NO_HEAD, probe
 from eopipe.cube.read_errors import GDAL_MESSAGES, classify
 from eopipe.errors import TileFault
+from eopipe.grid import PixelBox
+from eopipe.hrefs import host_of
 from eopipe.redact import bare_url
 
 if TYPE_CHECKING:
@@ -37,7 +41,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.cube.scenes import AssetRef
-    from eopipe.grid import PixelBox
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,17 @@ _FAILED: set[str] = set()
 workers, when the file is whole again; so they are opened past its cache from then on."""
 
 
+_WITHOUT_HEAD: set[str] = set()
+"""Hosts of this process that refuse HEAD and answer GET."""
+
+_READABLE: dict[str, int] = {}
+"""Addresses that could not be read, and the number of the alternate that could."""
+
+_UNREADABLE = frozenset({"read.login", "read.expired", "read.missing", "read.denied", "read.requester_pays",
+                         *(f"read.http_{status}" for status in (400, 401, 403, 404, 405, 410, 501))})  # fmt: skip
+"""Reasons for which a file's alternate address is tried: its main one cannot be read, however often."""
+
+
 class AssetFile:
     """One file, opened when first needed; used by one thread at a time.
 
@@ -123,6 +137,7 @@ class AssetFile:
     ) -> None:
         self.ref = ref
         self.lock = threading.RLock()
+        self._number = _READABLE.get(ref.href, 0)
         self._sign = sign
         self._pays = requester_pays
         self._retry = retry
@@ -152,14 +167,13 @@ class AssetFile:
         Raises:
             TileFault: The file could not be read.
         """
-        height, width = window.shape
-        area = Window(window.col0, window.row0, width, height)
         facts = self.facts(ref)
+        sections = facts.sections(window, level)
 
         def once() -> NDArray[Any]:
             dataset = self._dataset(level)
-            pixels: NDArray[Any] = dataset.read(ref.band_index, window=area)
-            return _with_mask(pixels, self._mask(ref, facts, window, level)) if facts.masked else pixels
+            parts = [self._section(dataset, ref, facts, section, level) for section in sections]
+            return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
         started = time.perf_counter()
         with self.lock:
@@ -173,7 +187,7 @@ class AssetFile:
         if level not in self._datasets:
             return 0
         total = 0
-        for row, col in product(*facts.blocks(window)):
+        for row, col in (block for part in facts.sections(window, level) for block in product(*facts.blocks(part))):
             if (level, row, col) not in self._touched:
                 self._touched.add((level, row, col))
                 # A dataset of one overview calls its blocks as a file calls those of its full resolution.
@@ -188,12 +202,53 @@ class AssetFile:
                     dataset.close()
             self._datasets.clear()
 
+    def close_if_idle(self) -> None:
+        """Close every level, unless a thread is reading."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self.lock.release()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the decoded block that GDAL keeps with an open file of interleaved bands."""
+        if not self._datasets:
+            return 0
+        return max((facts.block_bytes for facts in self._facts.values() if facts.planes > 1), default=0)
+
     @property
     def is_open(self) -> bool:
         """Whether a dataset is open."""
         return bool(self._datasets)
 
+    @property
+    def _source(self) -> AssetRef:
+        """The file at the address that is read: the main one, or an alternate after that one failed."""
+        if self._number == 0:
+            return self.ref
+        href, pays = self.ref.alternates[self._number - 1]
+        return replace(self.ref, href=href, requester_pays=pays)
+
     def _attempts(self, action: Callable[[], Any]) -> Any:
+        """Do something with the file, at its alternate addresses too where it was never opened at the main one."""
+        try:
+            return self._tries(action)
+        except TileFault as fault:
+            first = fault
+        while first.reason in _UNREADABLE and not self._facts and self._number < len(self.ref.alternates):
+            self._number += 1
+            try:
+                result = self._tries(action)
+            except TileFault as fault:
+                alternate = f"its alternate {bare_url(self._source.href)} neither ({fault.reason})"
+                first = TileFault(first.reason, f"{first.detail}; {alternate}", transient=first.transient)
+            else:
+                _READABLE[self.ref.href] = self._number
+                return result
+        raise first
+
+    def _tries(self, action: Callable[[], Any]) -> Any:
         doubts = 0
         for attempt in range(self._retry.attempts):
             GDAL_MESSAGES.listen()
@@ -202,10 +257,11 @@ class AssetFile:
                     return action()
             except (RasterioError, OSError, ValueError, IndexError) as error:
                 # A ValueError or IndexError comes from damaged headers (rasterio checks late).
-                fault = classify(error, self.ref.href, GDAL_MESSAGES.collect())
-                if fault.reason in {"read.truncated", "read.corrupt"}:
+                fault = classify(error, self._source.href, GDAL_MESSAGES.collect())
+                if fault.reason in {"read.truncated", "read.corrupt"} | NO_HEAD:
                     fault = self._ask_server(fault)
-                if fault.reason == "read.corrupt" and is_remote(self.ref.href) and doubts < DOUBTS:
+                fault = explained(fault, self._source.href, self._signed)
+                if fault.reason == "read.corrupt" and is_remote(self._source.href) and doubts < DOUBTS:
                     doubts += 1
                     fault = TileFault(fault.reason, fault.detail, transient=True)
             finally:
@@ -216,18 +272,24 @@ class AssetFile:
             self._fresh = True
             self._stats.add(retries=1)
             self._closing.wait(self._retry.wait(attempt))
-        _FAILED.add(self.ref.href)
+        _FAILED.add(self._source.href)
         raise fault
 
     def _ask_server(self, fault: TileFault) -> TileFault:
         """The server's own answer, where it is a bad one: GDAL keeps the status of a data request to itself."""
-        if not is_remote(self.ref.href):
+        href = self._source.href
+        if not is_remote(href):
             # A file on disk does not grow while it is tried again.
             return TileFault(fault.reason, fault.detail)
-        return probe(self._signed(), self.ref.href) or fault
+        answer, host = probe(self._signed(), href), host_of(href)
+        if answer is not None or fault.reason not in NO_HEAD or not host or host in _WITHOUT_HEAD:
+            return answer or fault
+        _WITHOUT_HEAD.add(host)
+        return TileFault(fault.reason, f"{fault.detail}; by GET it is answered", transient=True)
 
     def _signed(self) -> str:
-        return self._sign(self.ref.href) if self._sign else self.ref.href
+        href = self._source.href
+        return self._sign(href) if self._sign else href
 
     def _dataset(self, level: int) -> Any:
         if level not in self._datasets:
@@ -235,18 +297,22 @@ class AssetFile:
         return self._datasets[level]
 
     def _open(self, level: int) -> Any:
-        options = settings_for(self.ref, requester_pays=self._pays)
+        source = self._source
+        options = settings_for(source, requester_pays=self._pays)
         path = gdal_path(self._signed())
         if level == _MASK_FILE:
             name, mark, query = path.partition("?")
             path = f"{name}.msk{mark}{query}"
+        if host_of(source.href) in _WITHOUT_HEAD:
+            options["CPL_VSIL_CURL_USE_HEAD"] = "NO"
         if self._fresh:
             options["CPL_VSIL_CURL_NON_CACHED"] = path
         extra = {} if level < 0 else {"overview_level": level}
         with gdal_env(**options), warnings.catch_warnings():
             # _georeference says it, with the remedy. Threads may leave this one filter in place; no harm.
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(path, driver=driver_of(self.ref.href), sharing=False, **extra)
+            # Unlike rasterio.open, this takes a path as it stands, and several drivers.
+            dataset = DatasetReader(path, driver=list(DRIVERS), sharing=False, **extra)
         self._stats.add(opens=1)
         return dataset
 
@@ -264,7 +330,15 @@ class AssetFile:
             block=dataset.block_shapes[index - 1],
             numbers=numbers,
             masked="msk" if self._has_mask_file(ref, dataset) else mask_kind(dataset, ref),
+            planes=dataset.count if dataset.interleaving is Interleaving.pixel else 1,
         )
+
+    def _section(self, dataset: Any, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> NDArray[Any]:
+        """Pixels of a window that lies within the file, under its own mask."""
+        height, width = window.shape
+        area = Window(window.col0, window.row0, width, height)
+        pixels: NDArray[Any] = dataset.read(ref.band_index, window=area)
+        return _with_mask(pixels, self._mask(ref, facts, window, level)) if facts.masked else pixels
 
     def _mask(self, ref: AssetRef, facts: Facts, window: PixelBox, level: int) -> NDArray[np.uint8]:
         """The file's own mask of a window, 0 where there is no data."""
@@ -286,7 +360,7 @@ class AssetFile:
 
         A server is asked only where nothing else says which pixels have no data: it takes a request a file.
         """
-        if driver_of(ref.href) != "GTiff":
+        if dataset.driver != "GTiff":
             return False
         if not is_remote(ref.href):
             return Path(f"{gdal_path(ref.href)}.msk").exists()
@@ -328,6 +402,7 @@ class Facts:
         block: Rows and columns of a block.
         numbers: What the pixels mean, no-data included.
         masked: Where the file's own mask is; empty where it has none.
+        planes: Bands that are decoded with a block of one: all of a file whose pixels are interleaved.
     """
 
     georeference: Georeference
@@ -336,6 +411,12 @@ class Facts:
     block: tuple[int, int]
     numbers: Numbers = field(default_factory=Numbers)
     masked: MaskKind = ""
+    planes: int = 1
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes that GDAL holds to decode one block."""
+        return self.block[0] * self.block[1] * self.planes * np.dtype(self.dtype).itemsize
 
     def level(self, level: int) -> Georeference:
         """Georeference of an overview (or of the file, for -1)."""
@@ -351,6 +432,19 @@ class Facts:
         """Rows and columns of blocks in an overview (or in the file, for -1)."""
         rows, cols = self.level(level).shape
         return -(-rows // self.block[0]), -(-cols // self.block[1])
+
+    def sections(self, window: PixelBox, level: int) -> list[PixelBox]:
+        """The parts of a window that lie within the file, west to east: several where it crosses the file's seam."""
+        source = self.level(level)
+        if window.col0 >= 0 and window.col1 <= source.shape[1]:
+            return [window]
+        sections, col = [], window.col0
+        while col < window.col1:
+            first = col % source.turn
+            count = min(source.turn - first, window.col1 - col)
+            sections.append(PixelBox(window.row0, first, window.row1, first + count))
+            col += count
+        return sections
 
     def blocks(self, window: PixelBox) -> tuple[range, range]:
         """Rows and columns of the blocks that a window touches."""

@@ -31,6 +31,7 @@ from eopipe.errors import NoItemsError, SpecError
 from eopipe.grid import CELL, Grid, PixelBox
 from eopipe.spec import MaskSpec, RadiometrySpec, SarSpec
 from eopipe.spec.explain import explain
+from eopipe.spec.model import band_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,8 +102,12 @@ class Cube:
         touching = set(_index_of(self.snapshot, grid).query(np.array([grid.bounds(box)]))[0].tolist())
         rows = [[row for row in slot.rows if row in touching] for slot in self.slots]
         items = (self.snapshot.items(some) for some in rows)
-        numbers = settings.radiometry
-        return [scenes_from_items(some, bands, settings.mask, settings.sar, radiometry=numbers) for some in items]
+        return [
+            scenes_from_items(
+                some, bands, settings.mask, settings.sar, settings.choice, radiometry=settings.radiometry
+            )
+            for some in items
+        ]
 
     def read(self, box: PixelBox) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Reflectance ``[slot, band, y, x]`` with NaN where invalid, and observations ``[slot, y, x]``; of SAR dB.
@@ -159,7 +164,8 @@ def _token(cube: Cube) -> str:
 
     settings = cube.settings
     parts = (cube.snapshot.hash, cube.box, cube.slots, cube.chunk, settings.bands, settings.composite, settings.grid)
-    return str(tokenize(*map(repr, parts), repr(settings.mask), repr(settings.sar), repr(settings.radiometry)))
+    spec = (settings.mask, settings.sar, settings.radiometry, settings.choice)
+    return str(tokenize(*map(repr, parts), *map(repr, spec)))
 
 
 def _read_chunk(  # the block's place comes from dask
@@ -209,7 +215,7 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     snapshot: Snapshot,
     *,
     area: Any,
-    bands: Sequence[str],
+    bands: Sequence[str] | Mapping[str, str | Sequence[str]],
     crs: str = "utm",
     resolution: float = 10.0,
     composite: Literal["first", "median", "least-cloudy"] = "median",
@@ -224,6 +230,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     chunk: int = 1024,
     sign: Callable[[str], str] | None = None,
     requester_pays: bool = False,
+    assets: Mapping[str, str | Sequence[str]] | None = None,
+    alternate: str | None = None,
     threads: int = 4,
 ) -> Cube:
     """Describe a cube over an area.
@@ -231,7 +239,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
     Args:
         snapshot: From :func:`eopipe.search`.
         area: ``[west, south, east, north]`` in degrees, GeoJSON, or an Area.
-        bands: Canonical band names, such as ``("red", "green", "blue")``, or of SAR ``("vv", "vh")``.
+        bands: Canonical band names, such as ``("red", "green", "blue")``, or of SAR ``("vv", "vh")``; also keys of
+            assets (``B04``, ``image#2``), or a mapping from names to keys.
         crs: Authority code, WKT, ``utm`` or an equal-area name.
         resolution: Side of a pixel in CRS units.
         composite: How the scenes of one step of time become one picture.
@@ -246,6 +255,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         chunk: Side of a chunk in pixels, a multiple of 512.
         sign: Signing hook; ``eopipe.stac.signing.signer_for(source)`` makes one.
         requester_pays: Whether reads may be charged to you.
+        assets: Band or mask to the key of the asset that holds it, as ``source.bands`` has it in a spec.
+        alternate: Name of the alternate addresses to read where assets have them, such as ``s3``.
         threads: Reader threads of one task.
 
     Raises:
@@ -257,13 +268,13 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         raise SpecError(f"chunk {chunk} is no multiple of {CELL}; give 512, 1024 or 2048")
     if groupby not in {"epoch", "solar_day"}:
         raise SpecError(f"groupby {groupby!r} is not known; give 'epoch' or 'solar_day'")
-    actual = modality_of(bands)
+    actual = modality_of(tuple(bands))
     if modality not in {None, actual}:
         raise SpecError(f"modality {modality!r} has no bands {', '.join(bands)}; they are {actual}")
     if actual == "sar" and (mask is not None or composite == "least-cloudy"):
         raise SpecError("a cloud mask and 'least-cloudy' mean nothing for SAR; leave mask out, use median or first")
     numbers = _radiometry(scale=scale, offset=offset, nodata=nodata, unit=unit)
-    check_numbers(numbers, bands)
+    check_numbers(numbers, tuple(bands))
     lonlat = area if isinstance(area, Area) else Area.parse(area)
     grid = Grid(resolve_crs(crs, lonlat), float(resolution))
     region = GridArea.project(lonlat, grid)
@@ -276,6 +287,8 @@ def open_cube(  # noqa: PLR0913  (keyword-only: what a notebook's cell says)
         radiometry=numbers,
         sign=sign,
         requester_pays=requester_pays,
+        assets=band_map({**(assets or {}), **(bands if isinstance(bands, Mapping) else {})}),
+        alternate=alternate,
         threads=threads,
     )
     slots = _slots(snapshot, groupby)

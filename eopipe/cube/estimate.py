@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from eopipe.cube.reader import columns
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from eopipe.cube.file_layout import FileLayout
     from eopipe.cube.reader import ReadSettings
     from eopipe.cube.scenes import Scene
     from eopipe.grid import PixelBox
@@ -66,6 +68,7 @@ def estimate_reads(
     strip: int = STRIP,
     workers: int = 1,
     block_cache: int = 2**28,
+    known: Mapping[str, FileLayout] = MappingProxyType({}),
 ) -> ReadEstimate:
     """Bytes and requests of a run.
 
@@ -76,6 +79,7 @@ def estimate_reads(
         strip: Rows that the engine reads at a time.
         workers: Processes: tiles go round them, and each has its own caches.
         block_cache: Bytes of GDAL's block cache.
+        known: Layouts of files whose headers were read already, by address.
 
     Returns:
         Totals over all boxes; scaled up where more than ``TILES`` were given.
@@ -88,7 +92,7 @@ def estimate_reads(
     sample = {number: spread(covered[number][1], most) for number, _ in chosen}
     rows = sorted(set().union(*sample.values()))
     by_row = dict(zip(rows, scenes(rows), strict=True))
-    layouts, headers = layouts_of(by_row.values(), settings)
+    layouts, headers = layouts_of(by_row.values(), settings, known)
     run = ReadSimulation(settings, layouts, strip=strip, block_cache=block_cache, workers=workers)
     for number, counted in chosen:
         box, tile_rows = covered[number]

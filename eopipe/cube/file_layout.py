@@ -64,8 +64,16 @@ def refs_of(scene: Scene) -> list[tuple[AssetRef, bool]]:
     return list(refs.values())
 
 
-def layouts_of(scenes: Iterable[Scene], settings: ReadSettings) -> tuple[dict[str, FileLayout], int]:
-    """Layouts by address, and the number of headers that were read for them; some may be unreadable."""
+def layouts_of(
+    scenes: Iterable[Scene], settings: ReadSettings, known: Mapping[str, FileLayout]
+) -> tuple[dict[str, FileLayout], int]:
+    """Layouts by address, and the number of headers that were read for them; some may be unreadable.
+
+    Args:
+        scenes: Whose files are asked for.
+        settings: As the run will read.
+        known: Layouts of files whose headers were read already.
+    """
     groups: dict[tuple[str, str], _Group] = defaultdict(_Group)
     for scene in scenes:
         names = {ref.href: name for name, ref in scene.bands.items()}
@@ -74,7 +82,7 @@ def layouts_of(scenes: Iterable[Scene], settings: ReadSettings) -> tuple[dict[st
     share = max(1, HEADERS // max(1, len(groups)))
     sample = [(group, ref) for group in groups.values() for ref in spread(_distinct(group.refs), share)][:HEADERS]
     with ThreadPoolExecutor(8, "headers") as pool:
-        looks = pool.map(lambda pair: _read_header(pair[1], settings), sample)
+        looks = pool.map(lambda pair: known.get(pair[1].href) or _read_header(pair[1], settings), sample)
         for (group, ref), layout in zip(sample, looks, strict=True):
             if layout is not None:
                 group.known.append((ref, layout))
@@ -84,6 +92,14 @@ def layouts_of(scenes: Iterable[Scene], settings: ReadSettings) -> tuple[dict[st
             if ref.href not in layouts and (guess := _guess(ref, group)) is not None:
                 layouts[ref.href] = guess
     return layouts, len(sample)
+
+
+def read_layouts(scenes: Sequence[Scene], settings: ReadSettings) -> dict[str, FileLayout]:
+    """Layouts of all files of some scenes from their headers, by address; unreadable files are left out."""
+    refs = _distinct([ref for scene in scenes for ref, _ in refs_of(scene)])
+    with ThreadPoolExecutor(8, "headers") as pool:
+        looks = pool.map(lambda ref: _read_header(ref, settings), refs)
+    return {ref.href: layout for ref, layout in zip(refs, looks, strict=True) if isinstance(layout, FileLayout)}
 
 
 def _distinct(refs: Sequence[AssetRef]) -> list[AssetRef]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import resource
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import rasterio
 from rasterio.session import DummySession
 
+from eopipe.credentials import headers_for
 from eopipe.errors import TileFault
+from eopipe.hrefs import canonical_href
 from eopipe.redact import bare_url
 
 if TYPE_CHECKING:
@@ -99,18 +100,17 @@ def _raise_file_limit() -> None:
 
 def gdal_path(href: str) -> str:
     """GDAL's name for an address: ``/vsicurl/``, ``/vsis3/``, ``/vsigs/``, ``/vsiaz/`` or a local path."""
-    url = urlsplit(href)
-    if url.scheme in {"http", "https"}:
+    href = canonical_href(href)
+    scheme, mark, rest = href.partition("://")
+    if not mark:
+        return href
+    if scheme in {"http", "https"}:
         return f"/vsicurl/{href}"
-    if url.scheme == "file":
-        return url.path
-    if url.scheme in _PREFIXES:
-        return f"{_PREFIXES[url.scheme]}{url.netloc}{url.path}"
-    if url.scheme and "://" in href:
-        raise TileFault(
-            "read.missing", f"{bare_url(href)}: scheme {url.scheme!r} cannot be read; use https, s3, gs or az"
-        )
-    return href
+    if scheme in _PREFIXES:
+        return f"{_PREFIXES[scheme]}{rest}"
+    if scheme == "file":
+        raise TileFault("read.missing", f"{href}: names a file of another machine; use file:///path, https or s3")
+    raise TileFault("read.missing", f"{bare_url(href)}: scheme {scheme!r} cannot be read; use https, s3, gs or az")
 
 
 def is_remote(href: str) -> bool:
@@ -118,11 +118,12 @@ def is_remote(href: str) -> bool:
     return gdal_path(href).startswith("/vsi")
 
 
-def driver_of(href: str) -> str:
-    """GDAL's driver for an address."""
-    # Only these two: a VRT from a server could name any file of the worker.
-    return "JP2OpenJPEG" if bare_url(href).lower().endswith((".jp2", ".j2k")) else "GTiff"
+DRIVERS = ("GTiff", "JP2OpenJPEG")
+"""GDAL's drivers; by a file's first bytes GDAL knows which. No others: a VRT could name any file of the worker."""
 
+
+ENDPOINTS = {"eodata": "eodata.dataspace.copernicus.eu"}
+"""Buckets of known servers that are not Amazon's; ``AWS_S3_ENDPOINT`` in the environment outranks them."""
 
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -130,8 +131,23 @@ _CREDENTIALS = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_ROLE_ARN",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "CPL_AWS_CREDENTIALS_FILE",
     "AWS_NO_SIGN_REQUEST",
 )
+
+
+def _web_settings(href: str) -> dict[str, str]:
+    """Headers and the ``.netrc`` that the environment states, for one web server."""
+    headers = [f"{name}: {value}" for name, value in headers_for(href).items()]
+    settings: dict[str, str] = {}
+    if headers:
+        common = os.environ.get("GDAL_HTTP_HEADERS")
+        settings["GDAL_HTTP_HEADERS"] = "\r\n".join([*([common] if common else []), *headers])
+    if "NETRC" in os.environ and "GDAL_HTTP_NETRC_FILE" not in os.environ:
+        settings["GDAL_HTTP_NETRC_FILE"] = os.environ["NETRC"]
+    return settings
 
 
 def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
@@ -147,8 +163,11 @@ def settings_for(ref: AssetRef, *, requester_pays: bool) -> dict[str, str]:
             "set source.requester_pays: true to accept the charge, or use a catalog with free copies",
         )
     if not ref.href.startswith("s3://"):
-        return {}
+        return _web_settings(ref.href)
     settings = {"AWS_REQUEST_PAYER": "requester" if ref.requester_pays else ""}
+    endpoint = ENDPOINTS.get(ref.href.split("/")[2])
+    if endpoint is not None and "AWS_S3_ENDPOINT" not in os.environ:
+        settings |= {"AWS_S3_ENDPOINT": endpoint, "AWS_VIRTUAL_HOSTING": "FALSE"}
     if not ref.requester_pays and not any(name in os.environ for name in _CREDENTIALS):
         settings["AWS_NO_SIGN_REQUEST"] = "YES"
     return settings

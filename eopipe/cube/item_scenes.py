@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eopipe.cube.asset_choice import choose_asset, locate
+from eopipe.cube.asset_choice import FREE, AssetChoice, choose_asset, locate
 from eopipe.cube.radiometry_rule import with_backscatter, with_reflectance
 from eopipe.cube.sar import SAR_BANDS
 from eopipe.cube.sar_sensors import sar_sensor_of
@@ -25,6 +25,7 @@ def scenes_from_items(
     bands: Sequence[str],
     mask: MaskSpec | None = None,
     sar: SarSpec | None = None,
+    choice: AssetChoice = FREE,
     *,
     radiometry: RadiometrySpec | None = None,
 ) -> list[Scene]:
@@ -35,12 +36,13 @@ def scenes_from_items(
         bands: Canonical band names.
         mask: Mask to resolve too.
         sar: What the spec says of SAR files.
+        choice: What the spec says of choosing assets.
         radiometry: What the spec says of the files' numbers.
 
     Raises:
         ItemError: An item lacks a band or cannot be understood.
     """
-    return [resolve_scene(item, bands, mask, sar=sar, radiometry=radiometry) for item in items]
+    return [resolve_scene(item, bands, mask, sar=sar, choice=choice, radiometry=radiometry) for item in items]
 
 
 def resolve_scene(
@@ -49,6 +51,7 @@ def resolve_scene(
     mask: MaskSpec | None = None,
     *,
     sar: SarSpec | None = None,
+    choice: AssetChoice = FREE,
     radiometry: RadiometrySpec | None = None,
 ) -> Scene:
     """Reduce a STAC item to a scene; of a file that charges its reader a free alternate is taken where there is one.
@@ -58,6 +61,7 @@ def resolve_scene(
         bands: Canonical band names (see ``BANDS`` and ``SAR_BANDS``).
         mask: The mask to read with it.
         sar: What the spec says of SAR files.
+        choice: What the spec says of choosing assets.
         radiometry: What the spec says of the files' numbers.
 
     Raises:
@@ -65,7 +69,7 @@ def resolve_scene(
             file's numbers are, or they are no reflectance (it names the spec's key).
     """
     try:
-        return _resolve(item, bands, mask, sar, radiometry)
+        return _resolve(item, bands, mask, sar, choice, radiometry)
     except ItemError as error:
         if repr(item.get("id")) in str(error):
             raise
@@ -81,14 +85,15 @@ def _resolve(
     bands: Sequence[str],
     mask: MaskSpec | None,
     sar: SarSpec | None,
+    choice: AssetChoice,
     radiometry: RadiometrySpec | None,
 ) -> Scene:
     item = with_collection_assets(item)
     optical, radar = sensor_of(item) or UNKNOWN, sar_sensor_of(item)
 
     def ref_of(band: str) -> AssetRef:
-        asset, index = choose_asset(item, radar if band in SAR_BANDS else optical, band)
-        ref = locate(item, asset, index)
+        asset, index = choose_asset(item, radar if band in SAR_BANDS else optical, band, choice.bands)
+        ref = locate(item, asset, index, choice)
         if band in SAR_BANDS:
             return with_backscatter(ref, band, item=item, asset=asset, sar=sar, spec=radiometry)
         return with_reflectance(ref, band, item=item, asset=asset, sensor=optical, spec=radiometry)

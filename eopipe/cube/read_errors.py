@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from eopipe.cube.http_probe import http_fault
 from eopipe.errors import TileFault, one_line
-from eopipe.redact import bare_url, redact
+from eopipe.redact import bare_url, redact, redact_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +71,7 @@ GDAL_MESSAGES = GdalMessages()
 """Filter of the logger that rasterio passes GDAL's messages to."""
 
 logging.getLogger("rasterio._env").addFilter(GDAL_MESSAGES)
+logging.getLogger("rasterio._base").addFilter(redact_record)  # it logs the addresses of open files
 
 
 def classify(error: BaseException, href: str, messages: Sequence[str] = ()) -> TileFault:

@@ -170,9 +170,10 @@ class ReadSimulation:
 
 def _blocks(facts: Facts, level: int, window: PixelBox) -> NDArray[np.int64]:
     """Numbers of the blocks that a window touches, in file order."""
-    rows, cols = (np.array(numbers) for numbers in facts.blocks(window))
-    numbers: NDArray[np.int64] = (rows[:, None] * facts.block_counts(level)[1] + cols[None, :]).ravel()
-    return numbers
+    touched = [[np.array(numbers) for numbers in facts.blocks(part)] for part in facts.sections(window, level)]
+    across = facts.block_counts(level)[1]
+    numbers = [(rows[:, None] * across + cols[None, :]).ravel() for rows, cols in touched]
+    return numbers[0] if len(numbers) == 1 else np.unique(np.concatenate(numbers))
 
 
 def _runs(blocks: Sequence[int]) -> list[tuple[int, int]]:

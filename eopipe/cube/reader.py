@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from eopipe.cube.asset_choice import AssetChoice
 from eopipe.cube.asset_file import AssetFile, ReadStats, RetryPolicy
 from eopipe.cube.cell_coordinates import Geometry
 from eopipe.cube.composite import combine, scene_order
@@ -29,13 +30,19 @@ from eopipe.cube.windows import MOST_FULL, MOST_PIXELS, sample_bands, sample_mas
 from eopipe.grid import PixelBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from eopipe.cube.scenes import AssetRef, Scene
     from eopipe.grid import Grid
     from eopipe.spec import MaskSpec, RadiometrySpec, SarSpec
+
+HELD_BYTES = 256 * 2**20
+"""Open files whose decoded blocks are more than this together are closed, the least recently used first."""
+
+USUAL_BLOCK = 8 * 2**20
+"""Bytes of a block (1024² x 4 bands of 16 bits) up to which a plan makes no special allowance."""
 
 STACK_BYTES = 256 * 2**20
 """A strip is composited in columns such that the stack of scenes stays below this."""
@@ -54,6 +61,8 @@ class ReadSettings:
         radiometry: What the spec says of the files' numbers, or None.
         sign: Signing hook; picklable.
         requester_pays: Whether reads may be charged.
+        assets: Band to the keys of assets that may hold it, as the spec says (``source.bands``).
+        alternate: Name of the alternate addresses that are read where assets have them.
         threads: Reader threads of one task.
         retry: Retry policy.
         stack_bytes: Bound on the stack of scenes in memory.
@@ -68,10 +77,17 @@ class ReadSettings:
     radiometry: RadiometrySpec | None = None
     sign: Callable[[str], str] | None = None
     requester_pays: bool = False
+    assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    alternate: str | None = None
     threads: int = 4
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     stack_bytes: int = STACK_BYTES
     max_open: int = 400
+
+    @property
+    def choice(self) -> AssetChoice:
+        """How assets and their addresses are chosen."""
+        return AssetChoice(self.assets, self.alternate, self.requester_pays)
 
     @property
     def modality(self) -> Literal["optical", "sar"]:
@@ -141,6 +157,22 @@ def memory(
     source = min(4 * pixels, MOST_PIXELS)
     windows = 4 * (6 * max(source, MOST_FULL) if modality == "sar" else 2 * source)
     return 3 * strip + stack + windows
+
+
+def block_memory(block_bytes: int, files: int) -> int:
+    """Peak bytes of decoding large blocks, such as one strip of a whole file, beyond GDAL's cache.
+
+    Measured on files of one strip of 6000² x 4 bands: 2 x 288 MB a thread that reads, and 288 MB an open file. Blocks
+    of usual sizes are within what :func:`memory` allows a thread.
+
+    Args:
+        block_bytes: Of the largest block (:attr:`eopipe.cube.asset_file.Facts.block_bytes`).
+        files: Files of a tile.
+    """
+    if block_bytes <= USUAL_BLOCK:
+        return 0
+    threads = ReadSettings.threads
+    return min(threads, files) * 2 * block_bytes + min(max(files - threads, 0) * block_bytes, HELD_BYTES)
 
 
 COLUMN = 512
@@ -294,9 +326,25 @@ class TileReader:
             self._files[ref.href] = file  # last in the dict: most recently used
             spare = [other for other in self._files.values() if other.is_open and other is not file]
             surplus = spare[: max(0, len(spare) + 1 - settings.max_open)]
+            heavy = _beyond(spare, HELD_BYTES)
         for other in surplus:
             other.close()
+        for other in heavy:
+            other.close_if_idle()
         return file
+
+
+def _beyond(files: Sequence[AssetFile], limit: int) -> list[AssetFile]:
+    """The files, least recently used first, without which the others hold no more bytes than the limit."""
+    sizes = [file.held_bytes for file in files]
+    excess, surplus = sum(sizes) - limit, []
+    for file, size in zip(files, sizes, strict=True):
+        if excess <= 0:
+            break
+        if size:
+            surplus.append(file)
+            excess -= size
+    return surplus
 
 
 def _finish(jobs: Sequence[Future[Any]]) -> None:

@@ -53,6 +53,8 @@ class AssetRef:
         unit_stated: Whether spec, item or collection state a unit: then the file's own is of no account.
         data_bands: Bands of the file that the asset names as data: none of them is an alpha band.
         remarks: What was odd when the numbers were resolved, one line each.
+        alternates: Further addresses of the same file, and whether the reader is charged there; tried in this order
+            where the first cannot be read.
     """
 
     href: str
@@ -74,6 +76,7 @@ class AssetRef:
     unit_stated: bool = False
     data_bands: int = 0
     remarks: tuple[str, ...] = ()
+    alternates: tuple[tuple[str, bool], ...] = ()
 
     @property
     def overviews(self) -> bool:

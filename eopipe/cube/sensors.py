@@ -22,9 +22,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import ITEM_REMEDY, ItemError
+from eopipe.moved import moved_function
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+def __getattr__(name: str) -> Any:
+    return moved_function(__name__, name)
+
 
 BANDS = (
     "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3",

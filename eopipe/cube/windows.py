@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.cube.asset_file import AssetFile, Facts
-    from eopipe.cube.cell_coordinates import CellMap, Geometry
+    from eopipe.cube.cell_coordinates import CellMap, CellPart, Geometry
     from eopipe.cube.sar import Unit
     from eopipe.cube.scenes import AssetRef
 
@@ -75,33 +75,32 @@ def pieces(facts: Facts, geometry: Geometry, box: PixelBox, use: Use) -> list[Pi
 
 
 def _cell_pieces(facts: Facts, geometry: Geometry, cell: PixelBox, box: PixelBox, use: Use) -> Iterator[Piece]:
-    full = geometry.cell_map(cell, facts.georeference)
+    for part in geometry.parts(cell, facts.georeference):
+        inside = box & part.box
+        if not inside.empty:
+            yield from _part_pieces(facts, part, cell, inside, use)
+
+
+def _part_pieces(facts: Facts, part: CellPart, cell: PixelBox, box: PixelBox, use: Use) -> Iterator[Piece]:
+    full = part.on(facts.georeference)
     level = -1
     if use == "overviews" and facts.factors:
         ratio = min(full.scale)
         level = facts.level_for(ratio) if math.isfinite(ratio) else -1
+        if facts.georeference.turn and not facts.level(level).turn:
+            level = -1
     georeference = facts.level(level)
-    cell_map = full if level < 0 else geometry.cell_map(cell, georeference)
+    cell_map = full if level < 0 else part.on(georeference)
     widths = cell_map.half_widths if use != "nearest" else (ONE, ONE)
     reach = (-(-widths[0] // ONE) + 1, -(-widths[1] // ONE) + 1)
     boxes = [box]
     while boxes:
         box = boxes.pop()
-        window = cell_map.window(cell, box, georeference.shape, reach)
+        window = cell_map.window(cell, box, georeference, reach)
         if window is not None and _area(window) > _most(use) and max(box.shape) > 16:
-            boxes += reversed(_halves(box))
+            boxes += reversed(box.halves())
         elif window is not None:
             yield Piece(cell, box, cell_map, level, window)
-
-
-def _halves(box: PixelBox) -> list[PixelBox]:
-    """A box cut across its longer side."""
-    rows, cols = box.shape
-    if rows >= cols:
-        middle = box.row0 + rows // 2
-        return [PixelBox(box.row0, box.col0, middle, box.col1), PixelBox(middle, box.col0, box.row1, box.col1)]
-    middle = box.col0 + cols // 2
-    return [PixelBox(box.row0, box.col0, box.row1, middle), PixelBox(box.row0, middle, box.row1, box.col1)]
 
 
 def windows(served: Sequence[Piece], use: Use) -> list[tuple[int, PixelBox, list[Piece]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -230,6 +231,9 @@ def verbatim_json(item: Mapping[str, Any]) -> str:
     return text
 
 
+_ABSOLUTE_HREF = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|file:/|data:|/vsi")
+
+
 def resolve_href(href: str, base: str | None) -> str:
     """Make an href absolute against the address of the document that holds it.
 
@@ -237,7 +241,7 @@ def resolve_href(href: str, base: str | None) -> str:
         href: As written in the document; URLs, ``/vsi…`` and other absolute paths are returned as they are.
         base: Address of the document: a URL of any scheme or an absolute local path; None leaves the href.
     """
-    if base is None or "://" in href or href.startswith(("data:", "/vsi")):
+    if base is None or _ABSOLUTE_HREF.match(href):
         return href
     if base.startswith(("http://", "https://")):
         return urljoin(base, href)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -29,6 +30,11 @@ def _text_date(value: object) -> object:
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, int) and 1900 <= value <= 9999 else value
+
+
+def band_map(bands: Mapping[str, Any]) -> dict[str, Any]:
+    """A map from bands to assets' keys, several each; one key may be written alone."""
+    return {band: (keys,) if isinstance(keys, str) else keys for band, keys in bands.items()}
 
 
 DateRange = Annotated[str, BeforeValidator(_text_date), Field(min_length=2)]
@@ -119,8 +125,13 @@ class SourceSpec(_Model):
         offset: See ``scale``.
         nodata: DN without data, beside what the files state themselves.
         unit: ``reflectance``, where an item or a file states another unit and is wrong.
-        sign: Signing hook: ``auto`` picks by host.
+        bands: Band to the key of the asset that holds it, such as ``{red: B04}``; ``image#2`` is the second band of
+            ``image``; of several keys the first that an item has.
+        sign: Signing hook: ``auto`` picks by host; ``keep`` reads by the signatures that the catalog's hrefs came
+            with, which this process and its workers hold in memory and never write.
         requester_pays: Whether reads may be charged to you; never by default.
+        alternate: Name of the alternate addresses (``s3``) to read where assets have them; without it an alternate
+            is read only where the main address cannot be.
         max_items: Refuse a search that matches more (a guard against a forgotten filter).
     """
 
@@ -139,14 +150,29 @@ class SourceSpec(_Model):
     offset: NumberByBand[_Finite] = None
     nodata: NumberByBand[_Finite] = None
     unit: Literal["reflectance"] | None = None
-    sign: Literal["auto", "none", "planetary-computer"] = "auto"
+    bands: dict[str, tuple[str, ...]] | None = None
+    sign: Literal["auto", "none", "planetary-computer", "keep"] = "auto"
     requester_pays: bool = False
+    alternate: str | None = None
     max_items: int = Field(default=200_000, ge=1)
 
     @field_validator("mask", mode="before")
     @classmethod
     def _mask_by_name(cls, value: object) -> object:
         return {"band": value} if isinstance(value, str) else value
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _lists_of_keys(cls, value: object) -> object:
+        return band_map(value) if isinstance(value, Mapping) else value
+
+    @field_validator("bands")
+    @classmethod
+    def _some_key(cls, value: dict[str, tuple[str, ...]] | None) -> dict[str, tuple[str, ...]] | None:
+        empty = [band for band, keys in (value or {}).items() if not all(keys) or not keys]
+        if empty:
+            raise ValueError(f"{empty[0]} names no asset; write such as {{{empty[0]}: B04}}")
+        return value
 
     @model_validator(mode="after")
     def _one_time(self) -> SourceSpec:

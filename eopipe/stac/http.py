@@ -13,6 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 import requests
 from requests import exceptions
 
+from eopipe.credentials import HostSession
 from eopipe.errors import one_line
 from eopipe.redact import redact
 
@@ -144,7 +145,7 @@ class _Local(threading.local):
     """Connections of each thread."""
 
     def __init__(self) -> None:
-        self.session = requests.Session()
+        self.session = HostSession()
 
 
 def _failed(error: Exception) -> HttpError:

@@ -23,6 +23,7 @@ from eopipe.stac.geoparquet import GeoparquetFile
 from eopipe.stac.http import Backoff, Http
 from eopipe.stac.query import Cql2, Query
 from eopipe.stac.question import Question
+from eopipe.stac.signing import NoSigner, is_presigned, keep_signatures, signer_for
 from eopipe.stac.static import Documents, StaticCatalog
 from eopipe.stac.time_range import Season, TimeRange, nominal_time
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 _FAULTS = 5
 """Items that cannot be used and have a warning each."""
+
+PRESIGNED = "its hrefs are signed, and the signatures were left out; source.sign: keep reads by them"
+"""Remark on presigned items: what is frozen and written must hold no secret."""
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
 
@@ -99,7 +103,7 @@ def search(
     elif source.filter is not None:
         next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
     remarks, faults = Remarks(), list[ItemError]()
-    rows = list(_rows(catalog, questions, season, remarks, faults, progress))
+    rows = list(_rows(catalog, questions, season, remarks, faults, progress, source))
     if faults and (strict or not rows):
         raise faults[0]
     used, duplicates = reduce_duplicates(rows, source.collections)
@@ -192,9 +196,10 @@ def _rows(
     remarks: Remarks,
     faults: list[ItemError],
     progress: Callable[[int], None] | None,
+    source: SourceSpec,
 ) -> Iterator[Row]:
     """Rows of the items that match and can be used; why others cannot is added to ``faults``."""
-    count = 0
+    count, unsigned = 0, isinstance(signer_for(source), NoSigner)
     for epoch, question in questions.items():
         hashes_of: dict[tuple[str, str], set[str]] = {}
         for entry in catalog.items(question):
@@ -207,14 +212,25 @@ def _rows(
             except ItemError as fault:
                 faults.append(fault)
                 continue
-            hashes = hashes_of.setdefault((row.collection, row.id), set())
-            if row.hash in hashes:
-                remarks.add("listed more than once in the catalog, used once", row.id)
+            if source.sign == "keep":
+                keep_signatures(entry.item, entry.href)
+            elif unsigned and is_presigned(entry.item):
+                remarks.add(PRESIGNED, row.id)
+            if not _is_new(row, hashes_of, remarks):
                 continue
-            if hashes:
-                remarks.add("another item of its collection has the same id and other content, both are used", row.id)
-            hashes.add(row.hash)
             yield row
             count += 1
             if progress is not None:
                 progress(count)
+
+
+def _is_new(row: Row, hashes_of: dict[tuple[str, str], set[str]], remarks: Remarks) -> bool:
+    """Whether no equal item was listed before; ``hashes_of`` is brought up to date."""
+    hashes = hashes_of.setdefault((row.collection, row.id), set())
+    if row.hash in hashes:
+        remarks.add("listed more than once in the catalog, used once", row.id)
+        return False
+    if hashes:
+        remarks.add("another item of its collection has the same id and other content, both are used", row.id)
+    hashes.add(row.hash)
+    return True

@@ -1,4 +1,4 @@
-"""Signing hrefs just before a read.
+"""Signing hrefs just before a read: by tokens that are fetched, or by the signatures that a catalog gave.
 
 Planetary Computer's tokens are fetched here over plain HTTP rather than through the ``planetary-computer``
 package: what is needed is one GET a container, and that package signs whole items (changing what the snapshot
@@ -12,15 +12,18 @@ import os
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from eopipe.errors import TileFault
+from eopipe.hrefs import canonical_href
 from eopipe.redact import redact, unsign
+from eopipe.snapshot.snapshot import resolve_href
+from eopipe.spec import SourceSpec
 from eopipe.stac.http import Backoff, Http, HttpError
 
 if TYPE_CHECKING:
-    from eopipe.spec import SourceSpec
+    from collections.abc import Iterator, Mapping
 
 SAS_ENDPOINT = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Planetary Computer's token service; ``/<account>/<container>`` follows."""
@@ -35,6 +38,76 @@ _PC_HOSTS = (
     "pcstacitems.blob.core.windows.net",
 )
 _PUBLIC_ACCOUNTS = frozenset({"ai4edatasetspublicassets"})
+
+
+class Signer(Protocol):
+    """Turns a plain href into one that can be read now. Picklable; called on the worker, from many threads."""
+
+    def __call__(self, href: str) -> str:
+        """The href, signed where it needs to be.
+
+        Raises:
+            TileFault: A token cannot be had (``read.denied``, ``read.http_<status>``, ``read.timeout``, …).
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NoSigner:
+    """Leaves hrefs as they are."""
+
+    def __call__(self, href: str) -> str:
+        """Return the href itself."""
+        return href
+
+
+_KEPT: dict[str, str] = {}
+"""Signed addresses by the unsigned ones, of searches with ``sign: keep``: in this process's memory only."""
+
+
+def keep_signatures(item: Mapping[str, Any], base: str | None) -> None:
+    """Hold the signed hrefs of an item in memory.
+
+    Args:
+        item: As received.
+        base: Address that relative hrefs start from.
+    """
+    _KEPT.update(_signed_hrefs(item, base))
+
+
+def is_presigned(item: Mapping[str, Any]) -> bool:
+    """Whether an asset's href carries a signature or credentials."""
+    return any(True for _ in _signed_hrefs(item, None))
+
+
+def _signed_hrefs(item: Mapping[str, Any], base: str | None) -> Iterator[tuple[str, str]]:
+    """Unsigned and signed address of each asset, and of its alternates, that is signed."""
+    for asset in item.get("assets", {}).values():
+        alternates = asset.get("alternate")
+        for file in (asset, *(alternates.values() if isinstance(alternates, dict) else ())):
+            href = file.get("href") if isinstance(file, dict) else None
+            if isinstance(href, str) and unsign(href) != href:
+                signed = resolve_href(href, base)
+                yield canonical_href(unsign(signed)), signed
+
+
+@dataclass(frozen=True)
+class KeptSigner:
+    """Signs by the signatures that the catalog's hrefs came with; other hrefs are another signer's.
+
+    A worker gets the signed addresses with the signer, over the cluster's own connections.
+
+    Args:
+        other: For hrefs that came unsigned.
+        addresses: Signed addresses by the unsigned ones.
+    """
+
+    other: Signer = field(default_factory=NoSigner)
+    addresses: Mapping[str, str] = field(default_factory=lambda: _KEPT, repr=False)
+
+    def __call__(self, href: str) -> str:
+        """The href as the catalog signed it."""
+        return self.addresses.get(href) or self.other(href)
 
 
 @dataclass(frozen=True)
@@ -66,10 +139,18 @@ class PlanetaryComputerSigner:
         return f"{plain}{'&' if '?' in plain else '?'}{token}"
 
 
-def signer_for(source: SourceSpec) -> PlanetaryComputerSigner | None:
-    """The signing hook of a source: ``sign: auto`` picks by the catalog's host; None where nothing is signed."""
+def signer_for(source: SourceSpec) -> Signer:
+    """The signing hook of a source: ``sign: auto`` picks by the catalog's host."""
+    if source.sign == "keep":
+        return KeptSigner()
     planetary = source.sign == "auto" and urlsplit(source.catalog).hostname in _PC_HOSTS
-    return PlanetaryComputerSigner() if planetary or source.sign == "planetary-computer" else None
+    return PlanetaryComputerSigner() if planetary or source.sign == "planetary-computer" else NoSigner()
+
+
+def cube_signer(origin: str, sign: str) -> Signer:
+    """The signing hook of a cube: of ``auto`` also by the signatures that a search of this process kept."""
+    signer = signer_for(SourceSpec.model_validate({"catalog": origin, "sign": sign}))
+    return KeptSigner(signer) if sign == "auto" and _KEPT else signer
 
 
 def _container(href: str) -> tuple[str, str] | None:

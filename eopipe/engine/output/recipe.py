@@ -69,6 +69,8 @@ def tile_recipe(
     if source.radiometry is not None or files:
         stated = source.radiometry.model_dump(mode="json", exclude_none=True) if source.radiometry else {}
         recipe["radiometry"] = {"spec": stated, "files": [dict(entry) for entry in files]}
+    if source.bands is not None:
+        recipe["assets"] = {band: list(keys) for band, keys in sorted(source.bands.items())}
     if statistics:
         recipe[STATISTICS] = [dict(stage) for stage in statistics]
     return recipe

@@ -6,18 +6,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import shapely
 from pyproj import Geod
 
 from eopipe.area.footprint import to_lonlat
+from eopipe.cube.reader import USUAL_BLOCK
 from eopipe.engine.output.recipe import tile_recipe
 from eopipe.engine.plan import prompt_check
 from eopipe.engine.plan.memory import TileMemory, check_fits, choose_tile, tile_memory
 from eopipe.engine.plan.model import FeatureBytes, Plan
 from eopipe.engine.plan.resolved_spec import THREADS
-from eopipe.engine.plan.statistics_cost import add_reads, cost_of, estimate, stage_memory
+from eopipe.engine.plan.statistics_cost import add_reads, cost_of, estimate, sample_layouts, stage_memory
 from eopipe.engine.plan.tiles import STRIP, PlannedTile, most_scenes, plan_tiles, read_box
 from eopipe.engine.statistics.planning import describe, stages_of
+from eopipe.text import gib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,16 +47,20 @@ def make_plan(request: PlanRequest) -> Plan:
     info, read, size = job.kernel.info, job.read, request.tile or job.spec.grid.tile
     scenes = snapshot.scenes(job.grid)
     most = most_scenes(job.region, info=info, snapshot=snapshot, scenes=scenes)
-    peak = partial(_peak, job, base=calibration.base, scenes=most)
+    layouts = sample_layouts(snapshot, read, scenes.query(np.array([job.grid.bounds(job.region.box)]))[0].tolist())
+    block = max((layout.facts.block_bytes for layout in layouts.values()), default=0)
+    peak = partial(_peak, job, base=calibration.base, scenes=most, block_bytes=block)
+    cause = f", with blocks of {gib(block)} in its files," if block > USUAL_BLOCK else ""
     if size == "auto":
         size = choose_tile(
             peak=lambda side: peak(side).total,
             tiles=lambda side: len(job.region.tiles(side)),
             limit=workers.memory,
             workers=workers.count,
+            cause=cause,
         )
     else:
-        check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory)
+        check_fits(size, peak=lambda side: peak(side).total, limit=workers.memory, cause=cause)
     stages = describe(stages_of(job.kernel))
     recipe = tile_recipe(
         info=info,
@@ -72,7 +79,7 @@ def make_plan(request: PlanRequest) -> Plan:
         for tile in tiles
         if tile.read
     ]
-    reads, statistics = estimate(boxes, snapshot, read, strip=STRIP, workers=workers.count), None
+    reads, statistics = estimate(boxes, snapshot, read, strip=STRIP, workers=workers.count, known=layouts), None
     windows = sum(tile.covered for tile in tiles) * info.window.touching(size * info.factor) ** 2
     compute = windows * calibration.window_seconds
     if measured is not None:
@@ -106,7 +113,7 @@ def with_features(plan: Plan, job: Job, snapshot: Snapshot, features: Mapping[st
     return replace(plan, recipe=recipe, tiles=plan_tiles(job.region, snapshot=snapshot, recipe=recipe).tiles)
 
 
-def _peak(job: Job, size: int, *, base: int, scenes: int) -> TileMemory:
+def _peak(job: Job, size: int, *, base: int, scenes: int, block_bytes: int) -> TileMemory:
     """Peak of a worker: of a tile's task, or of a block's where that needs more."""
     tile = tile_memory(
         size,
@@ -115,8 +122,10 @@ def _peak(job: Job, size: int, *, base: int, scenes: int) -> TileMemory:
         base=base,
         scenes=scenes,
         cog=job.spec.output.cog,
+        block_bytes=block_bytes,
     )
-    return max([tile, *stage_memory(job.kernel, base=base, scenes=scenes)], key=lambda memory: memory.total)
+    stages = stage_memory(job.kernel, base=base, scenes=scenes, block_bytes=block_bytes)
+    return max([tile, *stages], key=lambda memory: memory.total)
 
 
 def _feature_bytes(job: Job, tiles: Sequence[PlannedTile], size: int) -> FeatureBytes | None:

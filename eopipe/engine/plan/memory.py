@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eopipe.cube.reader import block_memory
 from eopipe.cube.reader import memory as reader_memory
 from eopipe.engine.plan.tiles import strip_rows
 from eopipe.errors import PlanError
@@ -48,6 +49,7 @@ class TileMemory:
         arrays: The tile's outputs, and their encoding.
         features: Window features of a strip, where they are kept: as they come, and as they are written.
         objects: The tile's objects, where the kernel finds any: their runs, their polygons and their file.
+        blocks: Decoding the files' blocks, where these are large.
     """
 
     base: int
@@ -58,6 +60,7 @@ class TileMemory:
     arrays: int
     features: int = 0
     objects: int = 0
+    blocks: int = 0
 
     @property
     def total(self) -> int:
@@ -66,7 +69,14 @@ class TileMemory:
 
 
 def tile_memory(
-    size: int, *, info: KernelInfo, kernel_bytes: Callable[[tuple[int, int]], int], base: int, scenes: int, cog: bool
+    size: int,
+    *,
+    info: KernelInfo,
+    kernel_bytes: Callable[[tuple[int, int]], int],
+    base: int,
+    scenes: int,
+    cog: bool,
+    block_bytes: int = 0,
 ) -> TileMemory:
     """Peak of one task.
 
@@ -77,6 +87,7 @@ def tile_memory(
         base: Bytes of a worker at rest (:class:`eopipe.engine.plan.model.Calibration`).
         scenes: Most scenes of one epoch that any tile has.
         cog: Whether COGs are written too.
+        block_bytes: Of the largest block of the files.
     """
     fine, halo, bands, epochs = size * info.factor, info.window.halo, len(info.inputs.bands), info.inputs.epochs
     rows = strip_rows(info.factor) * info.factor
@@ -92,6 +103,7 @@ def tile_memory(
         arrays=int(size * size * planes * (3 if cog else 2)),
         features=_feature_bytes(info, rows, fine),
         objects=_object_bytes(info, size),
+        blocks=block_memory(block_bytes, scenes * bands * epochs),
     )
 
 
@@ -108,7 +120,9 @@ def _object_bytes(info: KernelInfo, size: int) -> int:
     return 0 if info.objects is None else _DRAWING + size * size * OBJECT_BYTES // OBJECT_PIXELS
 
 
-def choose_tile(*, peak: Callable[[int], int], tiles: Callable[[int], int], limit: int | None, workers: int) -> int:
+def choose_tile(
+    *, peak: Callable[[int], int], tiles: Callable[[int], int], limit: int | None, workers: int, cause: str = ""
+) -> int:
     """The largest side that fits the worker's memory and gives every worker tiles enough.
 
     Args:
@@ -116,6 +130,7 @@ def choose_tile(*, peak: Callable[[int], int], tiles: Callable[[int], int], limi
         tiles: Number of tiles for a side.
         limit: A worker's memory in bytes, None where it has no limit.
         workers: Number of workers.
+        cause: What else than the tile takes memory, for the error.
 
     Raises:
         PlanError: Not even the smallest side fits.
@@ -124,14 +139,14 @@ def choose_tile(*, peak: Callable[[int], int], tiles: Callable[[int], int], limi
     if not fitting:
         least = TILE_SIZES[-1]
         raise PlanError(
-            f"a worker needs {gib(peak(least))} even for tiles of {least}, and has {gib(limit or 0)}; "
+            f"a worker needs {gib(peak(least))} even for tiles of {least}{cause}, and has {gib(limit or 0)}; "
             f"give it more memory (cluster.memory), or fewer workers"
         )
     return next((size for size in fitting if tiles(size) >= TILES_A_WORKER * workers), fitting[-1])
 
 
-def check_fits(size: int, *, peak: Callable[[int], int], limit: int | None) -> None:
-    """Refuse a tile side that does not fit, naming the one that would.
+def check_fits(size: int, *, peak: Callable[[int], int], limit: int | None, cause: str = "") -> None:
+    """Refuse a tile side that does not fit, naming the one that would, and what else takes memory.
 
     Raises:
         PlanError: The peak is above the worker's memory.
@@ -140,4 +155,4 @@ def check_fits(size: int, *, peak: Callable[[int], int], limit: int | None) -> N
         return
     smaller = next((side for side in TILE_SIZES if side < size and peak(side) <= limit), None)
     remedy = f"grid.tile: {smaller} would fit" if smaller else "give a worker more memory (cluster.memory)"
-    raise PlanError(f"tiles of {size} need {gib(peak(size))} a worker, which has {gib(limit)}; {remedy}")
+    raise PlanError(f"tiles of {size} need {gib(peak(size))} a worker{cause}, which has {gib(limit)}; {remedy}")

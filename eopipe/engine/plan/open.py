@@ -121,6 +121,8 @@ def open_run(
     if before is not None:
         run_json.refuse_other_weights(before, job.kernel.info, storage.url())
         snapshot = read_snapshot(storage, run_json.current_snapshot(storage))
+        if spec.source.sign == "keep":  # signatures are never written, so that they are searched for at each start
+            search(spec.source, job.area, before.now, progress=searching)
         warnings = (*before.warnings, *run_json.software_warnings(before))
         facts = survey(snapshot, job.read)
         facts.refuse_other(before.recipe, storage.url())

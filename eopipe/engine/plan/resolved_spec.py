@@ -13,7 +13,7 @@ from eopipe.engine.output.recipe import threshold_of
 from eopipe.engine.plan import prompt_check
 from eopipe.errors import SpecError
 from eopipe.grid import Grid
-from eopipe.kernels.protocol import Rethresholding, Settling
+from eopipe.kernels.protocol import Measuring, Rethresholding, Settling
 from eopipe.kernels.registry import create
 from eopipe.stac.signing import signer_for
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eopipe.kernel_info import KernelInfo
     from eopipe.kernels.protocol import Kernel
     from eopipe.snapshot import Snapshot
-    from eopipe.spec import RunSpec
+    from eopipe.spec import RunSpec, SourceSpec
 
 THREADS = 1
 """Torch threads a task: part of the tile recipe, since sums depend on them."""
@@ -76,6 +76,8 @@ class Job:
             grid=self.grid.finer(info.factor),
             sign=signer_for(source),
             requester_pays=source.requester_pays,
+            assets=source.bands or {},
+            alternate=source.alternate,
         )
 
 
@@ -99,6 +101,7 @@ def resolve(spec: RunSpec, now: datetime, *, kernel_options: Mapping[str, Any] |
     kernel = create(spec.kernel.name, options, resolution=grid.resolution)
     sar.check_source(kernel.info.inputs, spec.source)
     _check_epochs(kernel, spec)
+    _check_bands(kernel, spec.source)
     _check_objects(kernel.info)
     return Job(spec=spec, now=now, area=area, region=GridArea.project(area, grid), kernel=kernel)
 
@@ -155,6 +158,23 @@ def _check_epochs(kernel: Kernel, spec: RunSpec) -> None:
         f"source.epochs: {stated}, and {kernel.info.name} compares {count}; write such as "
         f"{{before: 2016, after: 2018}} there"
     )
+
+
+def _check_bands(kernel: Kernel, source: SourceSpec) -> None:
+    """Refuse a map of bands that names a band which is not read: a misspelt one would have no effect.
+
+    Raises:
+        SpecError: It does.
+    """
+    stages = kernel.stages() if isinstance(kernel, Measuring) else ()
+    read = dict.fromkeys((*kernel.info.inputs.bands, *(band for stage in stages for band in stage.info.bands)))
+    if source.mask is not None:
+        read[source.mask.band] = None
+    unused = [band for band in source.bands or () if band not in read]
+    if unused:
+        raise SpecError(
+            f"source.bands.{unused[0]}: {kernel.info.name} reads {', '.join(read)}; name one of these, or remove it"
+        )
 
 
 def _check_objects(info: KernelInfo) -> None:

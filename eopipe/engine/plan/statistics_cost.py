@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from eopipe.cube.estimate import ReadEstimate, estimate_reads
+from eopipe.cube.file_layout import read_layouts, spread
 from eopipe.cube.item_scenes import scenes_from_items
+from eopipe.cube.reader import block_memory
 from eopipe.cube.reader import memory as reader_memory
 from eopipe.engine.plan.memory import GDAL_CACHE, TileMemory
 from eopipe.grid import CELL
@@ -16,12 +19,17 @@ from eopipe.kernels.protocol import Measuring
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eopipe.cube.file_layout import FileLayout
     from eopipe.cube.reader import ReadSettings
     from eopipe.cube.scenes import Scene
     from eopipe.engine.statistics.planning import PlannedCell, StagePlan, StatisticsPlan
     from eopipe.grid import PixelBox, Tile
     from eopipe.kernels.protocol import Kernel, StatisticsStage
     from eopipe.snapshot import Snapshot
+
+
+SAMPLED = 3
+"""Scenes of a collection whose files' blocks are looked at."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,16 @@ def cost_of(
     )
 
 
+def sample_layouts(snapshot: Snapshot, read: ReadSettings, rows: Sequence[int]) -> dict[str, FileLayout]:
+    """Layouts of the files of a few scenes of each collection, by address; files that cannot be read are left out."""
+    names, by_collection = snapshot.index.column("collection").to_pylist(), defaultdict(list)
+    for row in rows:
+        by_collection[names[row]].append(row)
+    few = [row for group in by_collection.values() for row in spread(group, SAMPLED)]
+    scenes = scenes_from_items(snapshot.items(few), read.bands, read.mask, read.sar, read.choice)
+    return read_layouts(scenes, read)
+
+
 def estimate(
     boxes: Sequence[tuple[PixelBox, Sequence[int]]],
     snapshot: Snapshot,
@@ -80,13 +98,17 @@ def estimate(
     *,
     strip: int,
     workers: int,
+    known: Mapping[str, FileLayout] | None = None,
 ) -> ReadEstimate:
     """Bytes and requests of reading boxes of the kernel's lattice, each from the scenes of some snapshot rows."""
 
     def scenes(rows: Sequence[int]) -> list[Scene]:
-        return scenes_from_items(snapshot.items(rows), read.bands, read.mask, read.sar, radiometry=read.radiometry)
+        items = snapshot.items(rows)
+        return scenes_from_items(items, read.bands, read.mask, read.sar, read.choice, radiometry=read.radiometry)
 
-    return estimate_reads(boxes, scenes, read, strip=strip, workers=workers, block_cache=GDAL_CACHE)
+    return estimate_reads(
+        boxes, scenes, read, strip=strip, workers=workers, block_cache=GDAL_CACHE, known=known or {}
+    )
 
 
 def add_reads(first: ReadEstimate, second: ReadEstimate) -> ReadEstimate:
@@ -99,19 +121,20 @@ def add_reads(first: ReadEstimate, second: ReadEstimate) -> ReadEstimate:
     )
 
 
-def stage_memory(kernel: Kernel, *, base: int, scenes: int) -> list[TileMemory]:
+def stage_memory(kernel: Kernel, *, base: int, scenes: int, block_bytes: int = 0) -> list[TileMemory]:
     """Peak of a block's task by stage, by cause as :func:`eopipe.engine.plan.memory.tile_memory` has a tile's.
 
     Args:
         kernel: Not loaded.
         base: Bytes of a worker at rest.
         scenes: Most scenes of one epoch.
+        block_bytes: Of the largest block of the files.
     """
     stages = kernel.stages() if isinstance(kernel, Measuring) else ()
-    return [_memory(kernel, stage, base, scenes) for stage in stages]
+    return [_memory(kernel, stage, base, scenes, block_bytes) for stage in stages]
 
 
-def _memory(kernel: Kernel, stage: StatisticsStage, base: int, scenes: int) -> TileMemory:
+def _memory(kernel: Kernel, stage: StatisticsStage, base: int, scenes: int, block_bytes: int) -> TileMemory:
     info, inputs = stage.info, kernel.info.inputs
     side = CELL * kernel.info.factor
     outer = (side + 2 * info.halo, side + 2 * info.halo)
@@ -123,6 +146,7 @@ def _memory(kernel: Kernel, stage: StatisticsStage, base: int, scenes: int) -> T
         strip=epochs * outer[0] * outer[1] * (4 * bands + 1),
         kernel=stage.memory((side, side)),
         arrays=0,
+        blocks=block_memory(block_bytes, scenes * bands * epochs),
     )
 
 

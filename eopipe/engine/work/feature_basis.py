@@ -105,7 +105,12 @@ def sample_boxes(
         scenes = tuple(
             tuple(
                 scenes_from_items(
-                    snapshot.items(rows), info.inputs.bands, read.mask, read.sar, radiometry=read.radiometry
+                    snapshot.items(rows),
+                    info.inputs.bands,
+                    read.mask,
+                    read.sar,
+                    read.choice,
+                    radiometry=read.radiometry,
                 )
             )
             for rows in tile.rows

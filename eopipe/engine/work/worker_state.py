@@ -149,7 +149,10 @@ class WorkerState:
         for epoch in rows:
             with self._lock:  # a snapshot's files are not for several threads
                 items.append(snapshot.items(epoch))
-        return [scenes_from_items(epoch, bands, read.mask, read.sar, radiometry=read.radiometry) for epoch in items]
+        return [
+            scenes_from_items(epoch, bands, read.mask, read.sar, read.choice, radiometry=read.radiometry)
+            for epoch in items
+        ]
 
     def _once(self, name: str, opening: Callable[[], Any]) -> Any:
         with self._lock:
