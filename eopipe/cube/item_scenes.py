@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ def resolve_scene(
     mask: MaskSpec | None = None,
     *,
     sar: SarSpec | None = None,
+    requester_pays: bool = False,
     choice: AssetChoice = FREE,
     radiometry: RadiometrySpec | None = None,
 ) -> Scene:
@@ -61,7 +63,9 @@ def resolve_scene(
         bands: Canonical band names (see ``BANDS`` and ``SAR_BANDS``).
         mask: The mask to read with it.
         sar: What the spec says of SAR files.
-        choice: What the spec says of choosing assets.
+        requester_pays: Whether files that charge their reader may be read; otherwise a free alternate is taken where
+            the item offers one.
+        choice: What the spec says of choosing assets; it may accept charges too.
         radiometry: What the spec says of the files' numbers.
 
     Raises:
@@ -69,7 +73,8 @@ def resolve_scene(
             file's numbers are, or they are no reflectance (it names the spec's key).
     """
     try:
-        return _resolve(item, bands, mask, sar, choice, radiometry)
+        chosen = replace(choice, requester_pays=True) if requester_pays else choice
+        return _resolve(item, bands, mask, sar, chosen, radiometry)
     except ItemError as error:
         if repr(item.get("id")) in str(error):
             raise

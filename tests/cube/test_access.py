@@ -14,6 +14,7 @@ import pytest
 
 import eopipe
 from eopipe import credentials
+from eopipe.cube import asset_file
 from eopipe.cube.access import expiry_of
 from eopipe.cube.asset_file import AssetFile, ReadStats
 from eopipe.cube.gdal_settings import settings_for, worker_settings
@@ -52,6 +53,8 @@ class Server:
                     self.wfile.write(body)
 
             def ranges(self):
+                if ".msk" in self.path:
+                    return 404, {}, b""
                 match = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
                 if match is None:
                     return 200, {"Accept-Ranges": "bytes"}, data
@@ -75,6 +78,7 @@ def serve(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "20")
     monkeypatch.setattr(signing, "_KEPT", {})
+    monkeypatch.setattr(asset_file, "_WITHOUT_HEAD", set())
     write_tif(tmp_path / "a.tif", VALUES)
     servers = []
 
@@ -148,8 +152,8 @@ def test_a_refusal_that_is_no_page_keeps_its_status_and_says_what_to_set(serve):
 def test_a_server_that_refuses_head_is_asked_by_get(serve, status):
     server = serve(lambda request: (status, {}, b"") if request.command == "HEAD" else None)
     assert (read(f"{server.url}/{status}.tif") == VALUES).all()
-    heads = sum(verb == "HEAD" for verb, *_ in server.log)
-    assert heads <= 1
+    heads = [path for verb, path, *_ in server.log if verb == "HEAD" and ".msk" not in path]
+    assert len(heads) <= 1
     assert (read(f"{server.url}/{status}-2.tif") == VALUES).all()
 
 

@@ -9,7 +9,6 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 import rasterio.shutil
-from eopipe.snapshot.item_hash import resolve_href
 
 import eopipe
 from eopipe.cube.asset_file import AssetFile, ReadStats
@@ -19,6 +18,7 @@ from eopipe.cube.scenes import AssetRef
 from eopipe.errors import TileFault
 from eopipe.grid import PixelBox
 from eopipe.hrefs import canonical_href
+from eopipe.snapshot.snapshot import resolve_href
 from tests.cube.helpers import QUICK, write_tif
 from tests.support import s3
 from tests.support.http_files import serve

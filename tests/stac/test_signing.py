@@ -13,7 +13,7 @@ from eopipe.errors import TileFault
 from eopipe.spec import SourceSpec
 from eopipe.stac import signing
 from eopipe.stac.http import Backoff
-from eopipe.stac.signing import PlanetaryComputerSigner, signer_for
+from eopipe.stac.signing import NoSigner, PlanetaryComputerSigner, signer_for
 
 BLOB = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/06/V/B02.tif"
 OTHER = "https://naipeuwest.blob.core.windows.net/naip/v002/a.tif"
@@ -174,11 +174,11 @@ def test_environment_of_the_planetary_computer_sdk(tokens, monkeypatch):
     ("catalog", "sign", "kind"),
     [
         ("https://planetarycomputer.microsoft.com/api/stac/v1", "auto", PlanetaryComputerSigner),
-        ("https://planetarycomputer.microsoft.com/api/stac/v1", "none", type(None)),
-        ("https://earth-search.aws.element84.com/v1", "auto", type(None)),
-        ("/data/collection.json", "auto", type(None)),
+        ("https://planetarycomputer.microsoft.com/api/stac/v1", "none", NoSigner),
+        ("https://earth-search.aws.element84.com/v1", "auto", NoSigner),
+        ("/data/collection.json", "auto", NoSigner),
         ("/data/collection.json", "planetary-computer", PlanetaryComputerSigner),
-        ("https://evil.com/planetarycomputer.microsoft.com", "auto", type(None)),
+        ("https://evil.com/planetarycomputer.microsoft.com", "auto", NoSigner),
     ],
 )
 def test_the_signer_is_picked_by_host(catalog, sign, kind):
