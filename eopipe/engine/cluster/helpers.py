@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-PACKAGES = ("eopipe", "numpy", "torch", "rasterio", "zarr", "xarray", "numba", "dask", "distributed")
+PACKAGES = ("eopipe", "numpy", "torch", "rasterio", "zarr", "xarray", "numba", "openvino", "dask", "distributed")
 """Packages whose versions must be the same everywhere for equal bytes."""
 
 _POLL = 0.2
