@@ -182,6 +182,7 @@ def _times(bytes_a_pixel: int, side: int) -> int:
     return bytes_a_pixel * side * side
 
 
+# the fast form: 75 to 110 MB of graphs of tiles, which stay, and 43 bytes a pixel (pictures of 256 to 1024)
 _PLAIN_BYTES = 1500
 _FUSED_BYTES = 400
 _MINI_BYTES = 600
