@@ -7,6 +7,7 @@ compares a worker's with the driver's, and a resumed run compares its own with t
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-BYTES = ("eopipe", "numpy", "torch", "numba", "llvmlite", "zarr", "rasterio", "GDAL", "pyproj", "PROJ")
+BYTES = ("eopipe", "numpy", "torch", "openvino", "numba", "llvmlite", "zarr", "rasterio", "GDAL", "pyproj", "PROJ")
 """What reads, places, computes and stores a pixel. GDAL is rasterio's, PROJ is pyproj's: each has its own copy."""
 
 PROTOCOL = ("dask", "distributed")
@@ -26,16 +27,20 @@ _LIBRARIES = ("GDAL", "PROJ")
 
 def versions() -> dict[str, str]:
     """Versions of this process, by name: Python, eopipe, packages, and the libraries inside of two of them."""
-    from importlib.metadata import version  # noqa: PLC0415  (with ``import eopipe``, which stays cheap, all would load)
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  (with ``import eopipe``, which stays cheap, all would load)
 
     import pyproj  # noqa: PLC0415
     import rasterio  # noqa: PLC0415
 
-    packages = [name for name in (*BYTES, *PROTOCOL, *_OTHERS) if name not in {"eopipe", *_LIBRARIES}]
+    packages = {}
+    for name in (*BYTES, *PROTOCOL, *_OTHERS):
+        if name not in {"eopipe", *_LIBRARIES}:
+            with suppress(PackageNotFoundError):  # openvino has no wheel for some platforms
+                packages[name] = version(name)
     return {
         "python": platform.python_version(),
         "eopipe": __version__,
-        **{name: version(name) for name in packages},
+        **packages,
         "GDAL": rasterio.__gdal_version__,
         "PROJ": pyproj.proj_version_str,
     }

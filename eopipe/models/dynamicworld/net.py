@@ -10,7 +10,7 @@ convolutions, 219,817 values, batch norm folded. Topology::
 with Mish after every convolution but the head, and zeros around the image.
 
 There are two forms of it with the same weights. `DynamicWorld` is the plain torch module: the reference, and
-what runs on a GPU. `FastDynamicWorld` is the CPU's (`eopipe.models.dynamicworld._rows` says how and why).
+what runs on a GPU. `FastDynamicWorld` is the CPU's, an OpenVINO graph (`eopipe.models.dynamicworld.graph`).
 `load_dynamic_world` picks one.
 
 Receptive field: an output pixel sees 22 pixels to each side (an even row y sees y-22 … y+21, an odd one
@@ -21,6 +21,8 @@ grid is anchored at the window's origin, so origins must be multiples of `ALIGN`
 
 from __future__ import annotations
 
+import logging
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -28,7 +30,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from eopipe.models.dynamicworld import _head, _rows
+from eopipe.models.dynamicworld import graph
 from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import load_arrays
 
@@ -37,19 +39,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-RECEPTIVE_FIELD = 22
+LOG = logging.getLogger(__name__)
+
+RECEPTIVE_FIELD = graph.RECEPTIVE_FIELD
 """How far an output pixel sees, pixels at full resolution."""
 HALO = 24
 """What to read around a window's core: at least `RECEPTIVE_FIELD`, a multiple of `ALIGN`, 512 + 2*HALO = 35*16."""
 ALIGN = 2
 """Window origins and sides are multiples of this."""
-MIN_SIDE = _rows.MIN_SIDE
+MIN_SIDE = 16
 """The smallest side of a window, pixels."""
 GFLOP_PER_PIXEL = 2 * (9 * 9 * 64 + 210_480 / 4 + 144 * 9) / 1e9
 """Multiplications and additions of the convolutions, for one pixel at full resolution, in 1e9."""
 
-NORM_EPSILON = 1e-6
-_LOG_GAIN = 0.005
+NORM_EPSILON = graph.NORM_EPSILON
 
 
 class DynamicWorldRunner(Protocol):
@@ -87,7 +90,7 @@ def normalise(
         The same shape, between 0 and 1.
     """
     centre, spread = (torch.tensor(v, dtype=dn.dtype, device=dn.device)[:, None, None] for v in (mean, std))
-    x = (torch.log1p(dn.clamp_min(0) * _LOG_GAIN) - centre) / spread
+    x = (torch.log1p(dn.clamp_min(0) * graph.LOG_GAIN) - centre) / spread
     return torch.sigmoid(5 * x - 1)
 
 
@@ -189,46 +192,32 @@ def published(name: str) -> str:
 
 
 class FastDynamicWorld:
-    """The CPU form: float32, one window at a time, any number of threads may call it at once."""
+    """The CPU form: float32, one thread a call, any number of threads may call it at once; picklable."""
 
     def __init__(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-        """Pack the published arrays for this CPU."""
-        self._weights = _rows.pack(arrays)
-        std = np.array(DYNAMIC_WORLD.std)
-        self._scale = (5 / std).astype(np.float32)
-        self._offset = (-5 * np.array(DYNAMIC_WORLD.mean) / std - 1).astype(np.float32)
+        """Take the published arrays; graphs are compiled with the first window."""
+        mean, std = np.array(DYNAMIC_WORLD.mean), np.array(DYNAMIC_WORLD.std)
+        normalisation = graph.Normalisation((5 / std).astype(np.float32), (-5 * mean / std - 1).astype(np.float32))
+        self._numbers, self._values = graph.TiledGraph(arrays, normalisation), graph.TiledGraph(arrays, None)
 
     def __call__(
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], *, crop: int = 0
     ) -> NDArray[np.float32]:
         """Map one window; see `DynamicWorldRunner`."""
         _check(pixels, valid, crop)
-        height, width = valid.shape
-        padded = np.zeros((height + 2) * (width + 2) * 9, np.float32)
-        _head.prepare(
-            np.ascontiguousarray(pixels, np.float32), np.ascontiguousarray(valid), self._scale, self._offset, padded
-        )
-        return self._run(padded, height, width, crop)
+        return self._numbers.run(pixels, (valid & np.isfinite(pixels).all(axis=0))[None], crop=crop)
 
     def normalised(self, x: NDArray[np.float32], *, crop: int = 0) -> NDArray[np.float32]:
         """Map a window that is normalised already.
 
         Args:
-            x: [h, w, 9] as `normalise` gives it, 0 where invalid; h and w even.
+            x: [9, h, w] as `normalise` gives it, 0 where invalid; h and w even.
             crop: As `DynamicWorldRunner`.
 
         Returns:
             As `DynamicWorldRunner`.
         """
-        height, width, _ = x.shape
-        padded = np.zeros((height + 2, width + 2, 9), np.float32)
-        padded[1:-1, 1:-1] = x
-        return self._run(padded.reshape(-1), height, width, crop)
-
-    def _run(self, padded: NDArray[np.float32], height: int, width: int, crop: int) -> NDArray[np.float32]:
-        out = np.empty((9, height - 2 * crop, width - 2 * crop), np.float32)
-        _rows.run(padded, height // 2, width // 2, crop // 2, self._weights, out)
-        return out
+        return self._values.run(x, crop=crop)
 
 
 class TorchDynamicWorld:
@@ -283,7 +272,7 @@ def load_dynamic_world(precision: str = "float32", *, device: str = "cpu") -> Dy
         device: ``cpu`` or a torch device such as ``cuda:0``.
 
     Returns:
-        The runner: the fast form for float32 on the CPU, else the torch module.
+        The runner: the fast form for float32 on the CPU where it can run, else the torch module.
 
     Raises:
         WeightsError: The weights are missing or have another sha256.
@@ -292,9 +281,20 @@ def load_dynamic_world(precision: str = "float32", *, device: str = "cpu") -> Dy
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"precision {precision!r}: use float32 or bfloat16")
     arrays = load_arrays(DYNAMIC_WORLD.weights)
-    if device == "cpu" and precision == "float32":
+    if device == "cpu" and precision == "float32" and fast_form_runs():
         return FastDynamicWorld(arrays)
     return TorchDynamicWorld(arrays, device=device, precision=precision)
+
+
+def fast_form_runs() -> bool:
+    """Whether `FastDynamicWorld` can run in this process; logs a warning where it cannot."""
+    if find_spec("openvino") is not None:
+        return True
+    LOG.warning(
+        "package openvino is not installed (it has no wheel for some platforms): Dynamic World's net runs on torch, "
+        "which takes six times as long"
+    )
+    return False
 
 
 def _check(pixels: NDArray[np.float32], valid: NDArray[np.bool_], crop: int) -> None:

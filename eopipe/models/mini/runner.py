@@ -1,6 +1,6 @@
 """mini's image side, loaded: reflectance in, concept weights out.
 
-On a CPU the imputer is torch's and the trunk the fused form of `eopipe.models.dynamicworld.net`, which takes a tenth
+On a CPU the imputer is torch's and the trunk the fast form of `eopipe.models.dynamicworld.net`, which takes a sixth
 of the plain module's time; elsewhere the plain module runs whole.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from eopipe.errors import WeightsError, one_line
 from eopipe.models.checkpoints import open_checkpoint
-from eopipe.models.dynamicworld.net import FastDynamicWorld, normalise, published
+from eopipe.models.dynamicworld.net import FastDynamicWorld, fast_form_runs, normalise, published
 from eopipe.models.mini.net import ALIGN, EDGE, HALO, RECEPTIVE_FIELD, TRUNK_HALO, Mini
 from eopipe.models.weights import locate
 
@@ -52,7 +52,7 @@ class MiniRunner:
         self._fast = None
         if self.device.type == "cpu":
             module.imputer.to(memory_format=torch.channels_last)
-            self._fast = FastDynamicWorld(trunk_arrays(state))
+            self._fast = FastDynamicWorld(trunk_arrays(state)) if fast_form_runs() else None
         self._mean, self._std = entry.mean, entry.std
 
     def concepts(
@@ -84,7 +84,7 @@ class MiniRunner:
         rows, cols = nine.shape[-2:]
         nine = nine[:, :, outside : rows - outside, outside : cols - outside]
         if self._fast is not None:
-            return self._fast.normalised(nine[0].permute(1, 2, 0).numpy(), crop=inner)
+            return self._fast.normalised(nine[0].numpy(), crop=inner)
         weights = self._module.trunk(nine)[0]
         rows, cols = weights.shape[-2:]
         return np.asarray(weights[:, inner : rows - inner, inner : cols - inner].cpu().numpy())
