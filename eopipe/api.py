@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.engine.statistics.interpolate import Statistics
-    from eopipe.kernel_info import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.kernels.protocol import FeatureSource, Kernel
     from eopipe.snapshot import Snapshot
 

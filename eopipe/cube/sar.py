@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernel_info import Inputs
+    from eopipe.kernelinfo import Inputs
     from eopipe.spec import RadiometrySpec, SourceSpec
 
 SAR_BANDS = ("vv", "vh", "hh", "hv")

@@ -9,7 +9,7 @@ from eopipe.errors import PlanError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
 
 Net = TypeVar("Net")
 

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from eopipe.grid import CELL
-from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.kernels.base import BaseKernel, factor_of, level_warnings, ten_metre_warnings
 from eopipe.kernels.protocol import ALONE, Result, StripContext
 from eopipe.models.dynamicworld.net import ALIGN, HALO, DynamicWorldRunner, TorchDynamicWorld, load_dynamic_world

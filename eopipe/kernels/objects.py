@@ -1,6 +1,6 @@
 """A kernel's objects, as it hands them over: runs of pixels on the absolute lattice, and columns.
 
-Runs, not polygons: a kernel knows no geometry. The engine draws them (``eopipe.kernel_info.ObjectSpec`` states their
+Runs, not polygons: a kernel knows no geometry. The engine draws them (``eopipe.kernelinfo.ObjectSpec`` states their
 columns and how they are joined).
 """
 

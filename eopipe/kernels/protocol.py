@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.kernels.objects import FoundObjects
     from eopipe.kernels.statistics import Field, Numbers, StageInfo, Sums
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from affine import Affine
 
-    from eopipe.kernel_info import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.layout import Layout
 
 # The schemas' tags fix the wording of names and descriptions; the uuid is what identifies a convention.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import Grid
-    from eopipe.kernel_info import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage
 

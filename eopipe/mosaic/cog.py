@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
-    from eopipe.kernel_info import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.storage import Storage
 
 # Deflate: every reader has it, geotiff.js and old QGIS too; zstd would save 5 % of the bytes.

@@ -15,7 +15,7 @@ from affine import Affine
 
 from eopipe.errors import PlanError
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernel_info import ArraySpec, ClassInfo
+from eopipe.kernelinfo import ArraySpec, ClassInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import Grid
-    from eopipe.kernel_info import ObjectColumn, ObjectSpec
+    from eopipe.kernelinfo import ObjectColumn, ObjectSpec
     from eopipe.kernels.objects import FoundObjects
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")

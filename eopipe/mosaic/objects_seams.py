@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernel_info import ObjectColumn
+    from eopipe.kernelinfo import ObjectColumn
     from eopipe.mosaic.objects import ObjectLayout
 
 _CHUNK = 1 << 14

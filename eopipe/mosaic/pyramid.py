@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.kernel_info import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
 
 
 def reduce(array: NDArray[Any], spec: ArraySpec) -> NDArray[Any]:

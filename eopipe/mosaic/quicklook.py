@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.class_areas import ClassArea
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage

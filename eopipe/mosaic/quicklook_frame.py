@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import ArraySpec
+    from eopipe.kernelinfo import ArraySpec
     from eopipe.mosaic.layout import Layout
     from eopipe.mosaic.store import MosaicWriter
 

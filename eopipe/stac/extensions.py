@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from eopipe.grid import Grid, PixelBox
-    from eopipe.kernel_info import ArraySpec, ClassInfo, KernelInfo
+    from eopipe.kernelinfo import ArraySpec, ClassInfo, KernelInfo
     from eopipe.run_folder import OutputFile
 
 _BASE = "https://stac-extensions.github.io"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from eopipe.area.lonlat import Area
     from eopipe.area.on_grid import GridArea
     from eopipe.grid import Tile
-    from eopipe.kernel_info import ArraySpec, KernelInfo
+    from eopipe.kernelinfo import ArraySpec, KernelInfo
     from eopipe.run_folder import MergedObjects, OutputFile
 
 

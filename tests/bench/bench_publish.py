@@ -10,7 +10,7 @@ import shapely.affinity
 
 from eopipe.area.on_grid import Area, GridArea, space_filling
 from eopipe.grid import Grid
-from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.run_folder import OutputFile
 from eopipe.stac.publish import publish
 from eopipe.stac.publish_input import PublishInfo, SceneRef, TileOutput

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernel_info import ArraySpec, ClassInfo
+from eopipe.kernelinfo import ArraySpec, ClassInfo
 from eopipe.mosaic.cog import CogInfo, write_cog
 from eopipe.mosaic.pyramid import reduce
 from eopipe.mosaic.store import Layout, MosaicWriter, checksum, create

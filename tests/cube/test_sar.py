@@ -24,7 +24,7 @@ from eopipe.cube.scenes import AssetRef
 from eopipe.engine.work.strips import Sink, map_box
 from eopipe.errors import ItemError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox
-from eopipe.kernel_info import Inputs, KernelInfo, Window
+from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.kernels.protocol import Result
 from eopipe.spec import SarSpec, SourceSpec
 from eopipe.stac.search import search

@@ -22,7 +22,7 @@ from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.work.tile_objects import TileObjects, owned
 from eopipe.errors import DamageError, SpecError
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernel_info import ObjectColumn, ObjectSpec
+from eopipe.kernelinfo import ObjectColumn, ObjectSpec
 from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, decode, places_of
 from eopipe.mosaic.objects_merge import ObjectsFile, merge

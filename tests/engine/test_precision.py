@@ -11,7 +11,7 @@ from eopipe.engine.sources.scenes import Scenes
 from eopipe.engine.work import precision
 from eopipe.engine.work.calibrate import calibrate_here, calibrate_on_worker
 from eopipe.errors import ClusterError, WeightsError
-from eopipe.kernel_info import Window
+from eopipe.kernelinfo import Window
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.kernels import Options, Overlapping
 from tests.support.paths import needs_shared

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernel_info import ArraySpec, ClassInfo
+from eopipe.kernelinfo import ArraySpec, ClassInfo
 from eopipe.mosaic.store import Layout, create
 from eopipe.storage import Storage
 from tests.support.s3 import s3, s3_uri  # noqa: F401  (fixtures)

@@ -6,7 +6,7 @@ import zarr
 
 from eopipe.errors import DamageError, OutputError, TileFault
 from eopipe.grid import PixelBox, Tile
-from eopipe.kernel_info import FeatureSpec, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.mosaic.features import FeatureLayout, FeatureStore, create, read_layout, tile_checksum
 from eopipe.mosaic.pca import fit_basis
 from eopipe.run_folder import FEATURES

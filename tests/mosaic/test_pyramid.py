@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from eopipe.kernel_info import ArraySpec, ClassInfo
+from eopipe.kernelinfo import ArraySpec, ClassInfo
 from eopipe.mosaic.pyramid import histogram, reduce, reduce_mean, reduce_mode
 
 

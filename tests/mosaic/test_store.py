@@ -16,7 +16,7 @@ import zarr
 
 from eopipe.errors import DamageError, OutputError, PlanError
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernel_info import ArraySpec
+from eopipe.kernelinfo import ArraySpec
 from eopipe.mosaic.coarse_pyramid import build_coarse, build_parent, coarse_tasks
 from eopipe.mosaic.pyramid import reduce
 from eopipe.mosaic.store import (

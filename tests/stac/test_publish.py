@@ -24,7 +24,7 @@ from rasterio.shutil import copy as gdal_copy
 
 from eopipe.area.on_grid import Area, GridArea
 from eopipe.grid import Grid, Tile
-from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.run_folder import OutputFile
 from eopipe.stac.publish import publish
 from eopipe.stac.publish_input import PublishInfo, SceneRef, TileOutput

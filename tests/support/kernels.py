@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
-from eopipe.kernel_info import ArraySpec, ClassInfo, FeatureSpec, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.kernels.registry import register_kernel
 

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from eopipe.grid import PixelBox
-from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.kernels.registry import register_kernel
 from eopipe.kernels.statistics import StageInfo

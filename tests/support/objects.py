@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from skimage.measure import label, regionprops
 
 from eopipe.grid import PixelBox
-from eopipe.kernel_info import ArraySpec, ClassInfo, Inputs, KernelInfo, ObjectColumn, ObjectSpec, Window
+from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, ObjectColumn, ObjectSpec, Window
 from eopipe.kernels.objects import FoundObjects
 from eopipe.kernels.protocol import ALONE, Result
 from eopipe.kernels.registry import register_kernel

@@ -22,7 +22,7 @@ from eopipe.versions import __version__, changes, versions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.storage import Storage
 
 _VERSION = re.compile(r"/(\d+)\.json$")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eopipe.canonical_json import digest
-from eopipe.kernel_info import ArraySpec
+from eopipe.kernelinfo import ArraySpec
 from eopipe.mosaic.cog import CogInfo
 from eopipe.mosaic.features import FeatureLayout
 from eopipe.mosaic.layout import Layout
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eopipe.area.on_grid import GridArea
     from eopipe.engine.plan.model import Plan
     from eopipe.engine.plan.resolved_spec import Job
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
 
 OBSERVATIONS = ArraySpec("observations", "uint8", 255, 0, losers=(255,), long_name="scenes seen (254 for more)")
 """The engine's own array, beside the kernel's."""

@@ -18,7 +18,7 @@ from eopipe.text import gib
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
 
 GDAL_CACHE = 128 * 2**20
 """Bytes of GDAL's block cache a worker: a strip's blocks of many assets; more did not read faster."""

@@ -35,7 +35,7 @@ class Calibration:
     Args:
         base: Bytes resident once the libraries and the kernel are loaded and one window has been mapped.
         window_seconds: Median seconds of one kernel window, its share of a strip's fixed costs included. A tile
-            has :meth:`eopipe.kernel_info.Window.touching` squared of them.
+            has :meth:`eopipe.kernelinfo.Window.touching` squared of them.
         device: What it ran on.
         bfloat16: Seconds of a bfloat16 matrix product over those of float32.
         stage_seconds: Seconds of a cell, by stage of the kernel's statistics.

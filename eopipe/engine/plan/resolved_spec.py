@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from eopipe.engine.output.run_json import Frozen
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.kernels.protocol import Kernel
     from eopipe.snapshot import Snapshot
     from eopipe.spec import RunSpec, SourceSpec

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from eopipe.area.on_grid import GridArea
     from eopipe.engine.statistics.planning import StatisticsPlan
     from eopipe.grid import Grid, PixelBox, Tile
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.snapshot import SceneIndex, Snapshot
 
 STRIP = CELL

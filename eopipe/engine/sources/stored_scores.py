@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from eopipe.engine.sources.protocol import Worker
     from eopipe.engine.work.strips import Sink, Stopwatch
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.kernels.protocol import Kernel
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from eopipe.engine.sources.protocol import TileSource
-    from eopipe.kernel_info import Window
+    from eopipe.kernelinfo import Window
     from eopipe.kernels.protocol import FeatureSource, Kernel
 
 CALLS = 3

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eopipe.engine.plan.model import Plan
     from eopipe.engine.plan.resolved_spec import Job
     from eopipe.engine.plan.tiles import PlannedTile
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.kernels.protocol import Kernel, Result
     from eopipe.mosaic.features import Index
     from eopipe.snapshot import Snapshot

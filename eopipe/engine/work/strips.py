@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from eopipe.cube.reader import Pixels, ReadSettings
     from eopipe.cube.scenes import Scene
     from eopipe.engine.statistics.interpolate import Statistics
-    from eopipe.kernel_info import ArraySpec, KernelInfo
+    from eopipe.kernelinfo import ArraySpec, KernelInfo
     from eopipe.kernels.protocol import FeatureSource, Kernel
 
 

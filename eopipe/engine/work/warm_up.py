@@ -21,7 +21,7 @@ from eopipe.grid import Grid, PixelBox
 from eopipe.mosaic.pyramid import histogram, reduce
 
 if TYPE_CHECKING:
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
 
 SIDE = 64
 _GRID = Grid("EPSG:32631", 10.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eopipe.kernel_info import ArraySpec, ClassInfo
+from eopipe.kernelinfo import ArraySpec, ClassInfo
 from eopipe.kernels.base import level_warnings, ten_metre_warnings
 from eopipe.kernels.change.score import HIGHEST, THRESHOLD, UNOBSERVED
 

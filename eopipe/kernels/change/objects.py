@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eopipe.grid import CELL
-from eopipe.kernel_info import ObjectColumn, ObjectSpec
+from eopipe.kernelinfo import ObjectColumn, ObjectSpec
 from eopipe.kernels.change.masks.paint import greatest, most_frequent
 from eopipe.kernels.change.masks.regions import regions
 from eopipe.kernels.objects import FoundObjects
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import ClassInfo
+    from eopipe.kernelinfo import ClassInfo
     from eopipe.kernels.change.masks.runs import Masks
 
 SCORE, BEFORE, AFTER = "score", "class_before", "class_after"

@@ -16,7 +16,7 @@ import torch
 
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
-from eopipe.kernel_info import FeatureSpec, Inputs, KernelInfo, Window
+from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
 from eopipe.kernels.base import BaseKernel, factor_of, gsd_warnings
 from eopipe.kernels.ovss.class_scores import RowSums, class_scores
 from eopipe.kernels.ovss.model import OvssModel

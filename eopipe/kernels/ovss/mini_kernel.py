@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from eopipe.grid import CELL
-from eopipe.kernel_info import Inputs, KernelInfo, Window
+from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.kernels.base import BaseKernel, factor_of, gsd_warnings
 from eopipe.kernels.known_words import NAMED
 from eopipe.kernels.ovss.class_scores import class_scores

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import one_line
-from eopipe.kernel_info import ClassInfo
+from eopipe.kernelinfo import ClassInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from eopipe.kernel_info import ArraySpec
+from eopipe.kernelinfo import ArraySpec
 from eopipe.kernels.ovss.class_scores import decide
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import ClassInfo
+    from eopipe.kernelinfo import ClassInfo
 
 
 def score_arrays(classes: tuple[ClassInfo, ...]) -> tuple[ArraySpec, ...]:

@@ -12,7 +12,7 @@ from rasterio.transform import from_origin
 from eopipe.errors import ItemError, OutputError, SpecError
 from eopipe.evaluation.change import mosaics
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernel_info import ArraySpec
+from eopipe.kernelinfo import ArraySpec
 from eopipe.mosaic.layout import Layout
 from eopipe.mosaic.store import MosaicWriter, create
 from eopipe.storage import Storage

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
 from eopipe.grid import CELL
-from eopipe.kernel_info import Inputs, KernelInfo, Window
+from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.kernels.change.arrays import (
     PUBLISHED_GSD,
     change_arrays,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import ClassInfo
+    from eopipe.kernelinfo import ClassInfo
     from eopipe.kernels.change.dynamicearth.assemble import LoadedStages
     from eopipe.kernels.change.dynamicearth.options import StageOptions
     from eopipe.kernels.change.prompt_classes import PromptClasses

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.grid import PixelBox
-    from eopipe.kernel_info import KernelInfo
+    from eopipe.kernelinfo import KernelInfo
     from eopipe.kernels.change.prompt_classes import PromptClasses
     from eopipe.kernels.protocol import StatisticsStage
 

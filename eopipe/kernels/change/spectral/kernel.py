@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, model_validator
 
 from eopipe.grid import CELL
-from eopipe.kernel_info import Inputs, KernelInfo, Window
+from eopipe.kernelinfo import Inputs, KernelInfo, Window
 from eopipe.kernels.change.arrays import change_arrays, sentinel_2_warnings
 from eopipe.kernels.change.objects import changed_regions, object_spec
 from eopipe.kernels.change.prompt_classes import TeacherClasses, read_prompts, refuse_unknown_prompts
