@@ -82,12 +82,12 @@ def numbers_of(dataset: Any, ref: AssetRef) -> Numbers:
     index, dtype = ref.band_index - 1, _dtype(dataset, ref)
     if ref.of_integers is not None and dtype.kind != "f":
         ref = ref.of_integers
-    notes, own = list(ref.remarks), dataset.nodatavals[index]
+    notes, in_file = list(ref.remarks), dataset.nodatavals[index]
     stated = ref.nodata if ref.nodata is None or holds(dtype, ref.nodata) else ref.table_nodata
-    own = float(own) if own is not None and holds(dtype, own) else None
-    nodata = tuple(dict.fromkeys(float(n) for n in (stated, own) if n is not None and holds(dtype, n)))
+    in_file = float(in_file) if in_file is not None and holds(dtype, in_file) else None
+    nodata = tuple(dict.fromkeys(float(n) for n in (stated, in_file) if n is not None and holds(dtype, n)))
     if ref.unit == "codes":
-        return Numbers(nodata=nodata, file_nodata=own)
+        return Numbers(nodata=nodata, file_nodata=in_file)
     scale, offset = _tag(dataset.scales[index], neutral=1.0), _tag(dataset.offsets[index], neutral=0.0)
     if scale is None and offset is not None and dtype.kind == "f":
         scale = 1.0
@@ -100,7 +100,7 @@ def numbers_of(dataset: Any, ref: AssetRef) -> Numbers:
         notes += _conflict("scale", str(ref.origins.scale), used, scale)
     if ref.origins.offset not in {None, "table", "flag", "assumed"} and offset is not None:
         notes += _conflict("offset", str(ref.origins.offset), shift, offset)
-    return Numbers(used, shift, nodata, origin, shift_origin, own, tuple(notes))
+    return Numbers(used, shift, nodata, origin, shift_origin, in_file, tuple(notes))
 
 
 def holds(dtype: np.dtype[Any], nodata: float) -> bool:
