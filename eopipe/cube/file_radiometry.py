@@ -79,8 +79,10 @@ def numbers_of(dataset: Any, ref: AssetRef) -> Numbers:
     Raises:
         ItemError: Nothing says what its numbers are, or they are no reflectance; the message names the key to set.
     """
-    index, notes = ref.band_index - 1, list(ref.remarks)
-    dtype, in_file = _dtype(dataset, ref), dataset.nodatavals[index]
+    index, dtype = ref.band_index - 1, _dtype(dataset, ref)
+    if ref.of_integers is not None and dtype.kind != "f":
+        ref = ref.of_integers
+    notes, in_file = list(ref.remarks), dataset.nodatavals[index]
     stated = ref.nodata if ref.nodata is None or holds(dtype, ref.nodata) else ref.table_nodata
     in_file = float(in_file) if in_file is not None and holds(dtype, in_file) else None
     nodata = tuple(dict.fromkeys(float(n) for n in (stated, in_file) if n is not None and holds(dtype, n)))

@@ -66,8 +66,19 @@ def with_reflectance(
     if band in MASKS:
         nodata, origin = stated.number("nodata")
         return replace(ref, nodata=nodata, unit="codes", origins=Origins(None, None, origin))
-    scale, scale_origin = _first(spec, stated, "scale", band)
     _refuse_unit(stated, spec, band)
+    ref = replace(ref, data_bands=data_bands(asset))
+    neutral = spec.of("scale", band) is None and stated.is_neutral
+    if not neutral or sensor.refusal:
+        return _reflectance(ref, band, item, stated.without_neutral() if neutral else stated, sensor, spec)
+    of_integers = _reflectance(ref, band, item, stated.without_neutral(), sensor, spec)
+    return replace(_reflectance(ref, band, item, stated, sensor, spec), of_integers=of_integers)
+
+
+def _reflectance(
+    ref: AssetRef, band: str, item: Mapping[str, Any], stated: StatedNumbers, sensor: Sensor, spec: RadiometrySpec
+) -> AssetRef:
+    scale, scale_origin = _first(spec, stated, "scale", band)
     if sensor.refusal and scale is None:
         raise ItemError(
             f"band {band} ({sensor.name}): {sensor.refusal}; take a Level-2 collection (surface reflectance), or "
@@ -80,7 +91,6 @@ def with_reflectance(
             f"source.offset (reflectance, such as -0.1), or {ITEM_REMEDY}"
         )
     nodata, nodata_origin = _first(spec, stated, "nodata", band)
-    in_table = sensor.nodata is not None
     return replace(
         ref,
         scale=sensor.scale if scale is None else scale,
@@ -89,13 +99,12 @@ def with_reflectance(
         origins=Origins(
             scale_origin or ("table" if sensor.scale is not None else None),
             offset_origin,
-            nodata_origin or ("table" if in_table else None),
+            nodata_origin or ("table" if sensor.nodata is not None else None),
         ),
         table_nodata=sensor.nodata,
         dtypes=sensor.dtypes,
         family=sensor.name,
         unit_stated=spec.unit is not None or bool(stated.units()),
-        data_bands=data_bands(asset),
         remarks=tuple(_conflicts(spec, stated, sensor, band)),
     )
 

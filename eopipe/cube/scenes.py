@@ -51,6 +51,8 @@ class AssetRef:
         dtypes: Types of files that the table's scale is of; empty for any.
         family: The family's name, for messages.
         unit_stated: Whether spec, item or collection state a unit: then the file's own is of no account.
+        of_integers: The same band as it stands for integers, where a stated scale of 1 is none: software that makes
+            items writes GDAL's default, and no DN is a reflectance.
         data_bands: Bands of the file that the asset names as data: none of them is an alpha band.
         remarks: What was odd when the numbers were resolved, one line each.
         alternates: Further addresses of the same file, and whether the reader is charged there; tried in this order
@@ -74,6 +76,7 @@ class AssetRef:
     dtypes: tuple[str, ...] = ()
     family: str = ""
     unit_stated: bool = False
+    of_integers: AssetRef | None = None
     data_bands: int = 0
     remarks: tuple[str, ...] = ()
     alternates: tuple[tuple[str, bool], ...] = ()

@@ -24,6 +24,7 @@ Source = Literal["item", "collection"]
 _BAND_LISTS = ("raster:bands", "bands", "eo:bands")
 _NAMING = ("bands", "eo:bands")
 _CHOOSING = (*_NAMING, "type", "roles", "title", "gsd")
+_NEVER = object()
 _REFLECTANCE = re.compile(r"^$|^1$|^(none|unitless|dimensionless|n/?a|dn|counts?|digital numbers?)$|reflect")
 """Units that do not contradict reflectance."""
 
@@ -55,6 +56,22 @@ class StatedNumbers:
         """What each source states."""
         singles = ((source, StatedNumbers([(source, holders)]).number(key)[0]) for source, holders in self.sources)
         return {source: value for source, value in singles if value is not None}
+
+    @property
+    def is_neutral(self) -> bool:
+        """Whether a scale of 1 and no offset are stated, as software writes that copies GDAL's defaults."""
+        return self.number("scale")[0] == 1.0 and self.number("offset")[0] in {None, 0.0}
+
+    def without_neutral(self) -> StatedNumbers:
+        """The same without scales of 1 and offsets of 0."""
+        neutral = {"scale": 1.0, "raster:scale": 1.0, "offset": 0.0, "raster:offset": 0.0}
+        return StatedNumbers(
+            [
+                (source, [{key: value for key, value in holder.items() if value != neutral.get(key, _NEVER)}
+                          for holder in holders])
+                for source, holders in self.sources
+            ]
+        )  # fmt: skip
 
     def units(self) -> list[tuple[str, Source]]:
         """All units that are stated, in lower case, the most trusted first."""

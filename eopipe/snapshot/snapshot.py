@@ -149,7 +149,9 @@ class Snapshot:
         return self._texts(rows)
 
     def raw_items(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """The items exactly as received, less signatures; relative hrefs stay relative.
+        """The items as received, less signatures; relative hrefs stay relative.
+
+        What a Collection adds to an item's assets stands beside them, under :data:`ITEM_ASSETS`.
 
         Raises:
             DamageError: An item's JSON is not the one that its hash was taken of.

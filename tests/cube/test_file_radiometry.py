@@ -298,6 +298,23 @@ def test_units_that_do_not_contradict_reflectance_pass(unit, tmp_path):
     np.testing.assert_allclose(values, DN[index] * 1e-4, atol=6e-5)
 
 
+NEUTRAL = {"raster:bands": [{"scale": 1.0, "offset": 0.0, "nodata": 0}]}
+
+
+def test_a_scale_of_1_is_none_for_integers_since_software_writes_gdals_default(tmp_path):
+    plain = write(tmp_path / "a.tif", DN.astype("uint16"))
+    with pytest.raises(ItemError, match=r"holds uint16 \(unknown collection\).*source\.scale"):
+        read(item(plain, asset=NEUTRAL), tmp_path)
+    values, index = read(item(plain, asset=NEUTRAL, **S2, **{"s2:processing_baseline": "05.11"}), tmp_path)
+    np.testing.assert_allclose(values, np.clip(DN[index] * 1e-4 - 0.1, 0, None), atol=6e-5)
+    tagged = write(tmp_path / "b.tif", DN.astype("uint16"), scales=(2e-4,))
+    values, index = read(item(tagged, asset=NEUTRAL), tmp_path, quiet=False)
+    np.testing.assert_allclose(values, DN[index] * 2e-4, atol=6e-5)
+    floats = write(tmp_path / "c.tif", (DN / 3000).astype("float32"))
+    values, index = read(item(floats, asset=NEUTRAL), tmp_path, quiet=False)  # stated, so no warning
+    np.testing.assert_allclose(values, DN[index] / 3000, atol=6e-5)
+
+
 @pytest.mark.parametrize(
     ("asset", "message"),
     [
