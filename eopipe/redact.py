@@ -13,9 +13,12 @@ keys as query parameters, ``Authorization`` headers, ``name=value`` and JSON pai
 
 from __future__ import annotations
 
-import logging
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
+
+if TYPE_CHECKING:
+    import logging
 
 _NAMES = (
     "sig signature token access_token id_token refresh_token auth_token authtoken session_token security_token "
