@@ -50,7 +50,7 @@ def make_plan(request: PlanRequest) -> Plan:
     layouts = sample_layouts(snapshot, read, scenes.query(np.array([job.grid.bounds(job.region.box)]))[0].tolist())
     block = max((layout.facts.block_bytes for layout in layouts.values()), default=0)
     peak = partial(_peak, job, base=calibration.base, scenes=most, block_bytes=block)
-    cause = f", with blocks of {gib(block)} in its files," if block > USUAL_BLOCK else ""
+    cause = f", with blocks of {gib(block)} in its files" if block > USUAL_BLOCK else ""
     if size == "auto":
         size = choose_tile(
             peak=lambda side: peak(side).total,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Everything a task needs; picklable, and without any secret.
+    """Everything a task needs; picklable. Its only secrets are signed addresses that the spec keeps in memory.
 
     Args:
         run_id: Names the context on a worker; one a start of a run.
