@@ -33,7 +33,7 @@ DENIED = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
 class Server:
     """``answer(request)`` gives (status, headers, body), or None for the file, by ranges."""
 
-    def __init__(self, path, answer, name="127.0.0.1"):
+    def __init__(self, path, answer, name="127.0.0.1"):  # noqa: C901  (the methods of one class)
         data, self.log, outer = path.read_bytes(), [], self
 
         class Handler(http.server.BaseHTTPRequestHandler):
