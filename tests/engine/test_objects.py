@@ -150,11 +150,7 @@ def test_what_touches_across_seams_is_one_object(tmp_path):
     rows = table.to_pylist()
     for number, first, count in zip(numbers[1:].tolist(), firsts[1:].tolist(), counts[1:].tolist(), strict=True):
         entry, (row, col) = rows[number - 1], np.array(divmod(first, mask.shape[1])) + ORIGIN
-        assert (entry["id"], entry["pixels"], entry["score"]) == (
-            f"r{row}c{col}",
-            count,
-            greatest[number],
-        )
+        assert (entry["id"], entry["pixels"], entry["score"]) == (f"r{row}c{col}", count, greatest[number])
         if number % 20 == 0:
             assert entry["area_m2"] == pytest.approx(ground(shapes[number - 1]), rel=1e-5)
 
