@@ -18,10 +18,10 @@ COLLECTION = {"type": "Collection", "id": NAME, "extent": {}, "links": [{"rel": 
 def real():
     """The real Pisa item, its files where they are."""
     folder = shared() / "data/sentinel2-oscd/S2_pisa_20150704"
-    found = json.loads((folder / "S2_pisa_20150704.json").read_text())
-    for asset in found["assets"].values():
+    document = json.loads((folder / "S2_pisa_20150704.json").read_text())
+    for asset in document["assets"].values():
         asset["href"] = str(folder / asset["href"])
-    return found | {"collection": NAME, "links": []}
+    return document | {"collection": NAME, "links": []}
 
 
 def changed(item, changes):
@@ -77,10 +77,10 @@ ITEMS = {
 
 @pytest.mark.parametrize("case", ITEMS)
 def test_a_broken_item_is_named(tmp_path, case):
-    changes, said = ITEMS[case]
+    changes, message = ITEMS[case]
     ended = plan(tmp_path, {"collection.json": COLLECTION, "item.json": changed(real(), changes)})
     assert (ended.status, ended.out) == (2, ""), ended.err
-    assert said in ended.line
+    assert message in ended.line
     assert "S2_pisa_20150704" in ended.line or "item.json" in ended.line
 
 
@@ -118,10 +118,10 @@ DOCUMENTS = {
 
 @pytest.mark.parametrize("case", DOCUMENTS)
 def test_a_broken_document_is_named(tmp_path, case):
-    files, status, said = DOCUMENTS[case]
+    files, status, message = DOCUMENTS[case]
     ended = plan(tmp_path, files)
     assert (ended.status, ended.out) == (status, ""), ended.err
-    assert said in ended.line
+    assert message in ended.line
 
 
 def test_an_id_that_is_used_twice_is_told(tmp_path):
@@ -147,12 +147,12 @@ API = {
 
 @pytest.mark.parametrize("case", API)
 def test_an_api_that_fails(tmp_path, case):
-    path, fault, status, said = API[case]
+    path, fault, status, message = API[case]
     with StacApi([real()]) as api:
         api.inject(path, *[fault] * 50)
         ended = plan(tmp_path, {}, catalog=api.url)
     assert (ended.status, ended.out) == (status, ""), ended.err
-    assert said in ended.line
+    assert message in ended.line
     assert api.url in ended.line
 
 
@@ -166,11 +166,11 @@ QUESTIONS = {
 
 @pytest.mark.parametrize("case", QUESTIONS)
 def test_an_api_asked_for_the_wrong_thing(tmp_path, case):
-    more, source, said = QUESTIONS[case]
+    more, source, message = QUESTIONS[case]
     with StacApi([real(), *(changed(real(), change) for change in more)]) as api:
         ended = plan(tmp_path, {}, catalog=api.url, **source)
         assert (ended.status, ended.out) == (2, ""), ended.err
-        assert said in ended.line
+        assert message in ended.line
         if case == "nothing matches":
             assert plan(tmp_path, {}, "--allow-empty", catalog=api.url, **source).status == 0
 

@@ -66,8 +66,8 @@ def copy(healthy, tmp_path):
 def sound(out, healthy):
     """The run is complete, and its bytes are those of an undisturbed one."""
     same_pixels(mosaic(out), mosaic(healthy))
-    mine, theirs = records(out), records(healthy)
-    assert {name: r["checksums"] for name, r in mine.items()} == {n: r["checksums"] for n, r in theirs.items()}
+    ours, theirs = records(out), records(healthy)
+    assert {name: r["checksums"] for name, r in ours.items()} == {n: r["checksums"] for n, r in theirs.items()}
     assert eopipe("validate", out).status == 0
 
 
@@ -275,7 +275,7 @@ FROZEN = {
 
 @pytest.mark.parametrize("case", FROZEN)
 def test_a_run_whose_frozen_files_are_damaged_is_not_resumed(catalog, copy, case):
-    pattern, act, said = FROZEN[case]
+    pattern, act, message = FROZEN[case]
     act(copy, pattern)
     before = listing(copy)
     for ended in (run(catalog, copy), eopipe("status", copy)):
@@ -283,10 +283,10 @@ def test_a_run_whose_frozen_files_are_damaged_is_not_resumed(catalog, copy, case
             assert ended.status == 2
             continue
         assert (ended.status, ended.out) == (6, ""), ended.err
-        assert said in ended.line
-    found = eopipe("validate", copy)
-    assert found.status == 6
-    assert said in found.out + found.err
+        assert message in ended.line
+    validation = eopipe("validate", copy)
+    assert validation.status == 6
+    assert message in validation.out + validation.err
     assert listing(copy) == before
 
 
@@ -324,13 +324,13 @@ DAMAGE = {
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_validate_finds_each_damage(copy, case):
-    pattern, act, said, count = DAMAGE[case]
+    pattern, act, problem, count = DAMAGE[case]
     act(copy, pattern)
-    found = eopipe("validate", copy)
-    assert found.status == 6, found.err
-    lines = found.out.splitlines()
-    assert sum(said in line for line in lines) == count, found.out
-    assert found.err == f"{len(lines)} problem{'s' * (len(lines) != 1)}\n"
+    validation = eopipe("validate", copy)
+    assert validation.status == 6, validation.err
+    lines = validation.out.splitlines()
+    assert sum(problem in line for line in lines) == count, validation.out
+    assert validation.err == f"{len(lines)} problem{'s' * (len(lines) != 1)}\n"
     ended = eopipe("validate", copy, "--json")
     assert (ended.status, ended.err, ended.document["problems"]) == (6, "", lines)
     assert eopipe("status", copy, "--json").status == 0

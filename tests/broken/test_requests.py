@@ -95,7 +95,7 @@ def changed(key, value, out):
 
 @pytest.mark.parametrize("case", SPECS)
 def test_a_wrong_spec_is_refused(tmp_path, case):
-    key, value, status, said = SPECS[case]
+    key, value, status, message = SPECS[case]
     path = tmp_path / "spec.yaml"
     path.write_text(json.dumps(changed(key, value, tmp_path / "out")))
     for arguments in (("plan", path), ("plan", path, "--json"), ("run", path, "--json")):
@@ -104,7 +104,7 @@ def test_a_wrong_spec_is_refused(tmp_path, case):
         ended = eopipe(*arguments)
         assert (ended.status, ended.out) == (status, ""), ended.err
         assert ended.line.startswith("eopipe: ")
-        assert said in ended.line
+        assert message in ended.line
         assert "secret" not in ended.line
     # A run knows what its items lack when it plans, with the output's lease in its hand; it gives it back.
     left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
@@ -113,13 +113,13 @@ def test_a_wrong_spec_is_refused(tmp_path, case):
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_the_parser_refuses_is_refused_by_the_command_line(tmp_path, case):
-    key, value, said = BAD[case]
+    key, value, message = BAD[case]
     path = tmp_path / "spec.yaml"
     path.write_text(json.dumps(changed(key, ... if value is None else value, tmp_path / "out")))
     ended = eopipe("run", path)
     assert (ended.status, ended.out) == (2, "")
     assert ended.line.startswith("eopipe: ")
-    assert said in ended.line
+    assert message in ended.line
     assert not (tmp_path / "out").exists()
 
 
@@ -135,14 +135,14 @@ FILES = {
 
 @pytest.mark.parametrize("case", FILES)
 def test_a_spec_that_is_no_spec(tmp_path, case):
-    data, said = FILES[case]
+    data, message = FILES[case]
     path = tmp_path / "spec.yaml"
     if data is not None:
         path.write_bytes(data)
     for command in ("plan", "run"):
         ended = eopipe(command, path, "--json")
         assert (ended.status, ended.out) == (2, "")
-        assert said in ended.line
+        assert message in ended.line
 
 
 LINES = {
@@ -160,15 +160,15 @@ LINES = {
 
 @pytest.mark.parametrize("case", LINES)
 def test_a_wrong_command_line(tmp_path, case):
-    arguments, said = LINES[case]
+    arguments, message = LINES[case]
     spec = tmp_path / "spec.yaml"
     spec.write_text(json.dumps(pisa(tmp_path / "out")))
     places = {"{spec}": str(spec), "{folder}": str(tmp_path)}
     for key, value in places.items():
         arguments = [argument.replace(key, value) for argument in arguments]
     ended = eopipe(*arguments)
-    assert (ended.status, ended.out) == (4 if "denied" in said else 2, "")
-    assert said in ended.line
+    assert (ended.status, ended.out) == (4 if "denied" in message else 2, "")
+    assert message in ended.line
 
 
 def test_an_empty_search_may_be_allowed(tmp_path):

@@ -19,20 +19,20 @@ ONE_TILE = (10.38, 43.7, 10.385, 43.705)
 
 
 def test_help_names_every_command_and_the_completion():
-    said = eopipe("--help")
-    assert said.status == 0
-    assert not said.err
+    usage = eopipe("--help")
+    assert usage.status == 0
+    assert not usage.err
     for word in (*COMMANDS, "--version", "--verbose", "--install-completion", "--show-completion"):
-        assert word in said.out
-    assert eopipe("-h").out == said.out
+        assert word in usage.out
+    assert eopipe("-h").out == usage.out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_and_speaks_json(command):
-    said = eopipe(command, "--help")
-    assert said.status == 0
-    assert "--json" in said.out
-    assert f"eopipe {command}" in said.out
+    usage = eopipe(command, "--help")
+    assert usage.status == 0
+    assert "--json" in usage.out
+    assert f"eopipe {command}" in usage.out
 
 
 def test_version():
@@ -111,10 +111,10 @@ def test_a_failure_is_told_as_it_was_said_but_not_a_thousand_times():
     for number in range(TELL + 3):
         display.tile(TaskReport(f"tile {number}", "failed", "read.corrupt", "[/x] is [red]no[/red] raster"))
     display.note("[bold]kept[/]")
-    said = page.getvalue()
-    assert said.count("failed read.corrupt: [/x] is [red]no[/red] raster") == TELL
-    assert "further tiles that fail with read.corrupt are only counted" in said
-    assert "[bold]kept[/]" in said
+    output = page.getvalue()
+    assert output.count("failed read.corrupt: [/x] is [red]no[/red] raster") == TELL
+    assert "further tiles that fail with read.corrupt are only counted" in output
+    assert "[bold]kept[/]" in output
 
 
 def test_the_summary_is_sorted_and_says_what_to_do():

@@ -21,46 +21,46 @@ SENTINEL2 = SCENES["sentinel-2"]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def scenes(tmp_path_factory):
     out = tmp_path_factory.mktemp("demo")
     return {key: prepare(scene, read_words(None), out) for key, scene in SCENES.items()}
 
 
 @pytest.mark.parametrize("key", SCENES)
-def test_documents_are_valid_and_say_licences_and_place(made, key):
-    folder = made[key].folder / "scene"
+def test_documents_are_valid_and_say_licences_and_place(scenes, key):
+    folder = scenes[key].folder / "scene"
     item, collection = (json.loads((folder / name).read_text()) for name in ("item.json", "collection.json"))
     for document in (item, collection):
         validate_dict(document, extensions=[])
-    said = collection["description"]
-    assert SCENES[key].place in said
+    description = collection["description"]
+    assert SCENES[key].place in description
     assert SCENES[key].place in item["properties"]["description"]
-    assert "MIT License" in said
-    assert "Copernicus" in said
+    assert "MIT License" in description
+    assert "Copernicus" in description
     for name, asset in item["assets"].items():
         assert asset["file:size"] == (folder / asset["href"]).stat().st_size, name
 
 
 @pytest.mark.parametrize("key", SCENES)
-def test_files_are_cogs_with_overviews(made, key):
+def test_files_are_cogs_with_overviews(scenes, key):
     for band in SCENES[key].bands:
-        valid, errors, warnings = cog_validate(made[key].folder / f"scene/{band.name}.tif", strict=True)
+        valid, errors, warnings = cog_validate(scenes[key].folder / f"scene/{band.name}.tif", strict=True)
         assert (valid, errors, warnings) == (True, [], [])
 
 
-def cube(made, bands):
-    spec = load_spec(made.spec)
+def cube(scene, bands):
+    spec = load_spec(scene.spec)
     source = {"catalog": spec.source.catalog, "collections": spec.source.collections}
     snapshot, _ = eopipe.search(area=list(spec.area), **source)
     options = {"resolution": spec.grid.resolution, "composite": spec.source.composite}
     return eopipe.open_cube(snapshot, area=list(spec.area), bands=bands, **options).dataset.load()
 
 
-def test_the_reader_finds_every_pixel_of_sentinel2_as_reflectance(made):
+def test_the_reader_finds_every_pixel_of_sentinel2_as_reflectance(scenes):
     original = read_scene(package_file("spyndex", SENTINEL2.file, SENTINEL2.version)).values
-    found = cube(made["sentinel-2"], ["blue", "green", "red", "nir"])
+    reflectance = cube(scenes["sentinel-2"], ["blue", "green", "red", "nir"])
     for plane, band in zip(original, ("blue", "green", "red", "nir"), strict=True):
-        np.testing.assert_allclose(found[band].values[0], plane / 10000, atol=1e-7)
+        np.testing.assert_allclose(reflectance[band].values[0], plane / 10000, atol=1e-7)
 
 
 def test_a_collection_that_is_there_stays_and_one_that_was_spoilt_is_mended(tmp_path):

@@ -19,7 +19,7 @@ def test_what_is_proposed_next_is_something_else():
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("", "there is no prompt"),
         (" ; ", "there is no prompt"),
@@ -29,16 +29,16 @@ def test_what_is_proposed_next_is_something_else():
         ("forest, bare ground", "write 'forest; bare ground', or 'forest: forest, bare ground' for synonyms"),
     ],
 )
-def test_a_slip_is_one_line_with_the_remedy(typed, said):
+def test_a_slip_is_one_line_with_the_remedy(typed, message):
     with pytest.raises(SpecError) as refused:
         read_words(typed)
     assert str(refused.value).startswith("--prompts: ")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_other_words_or_another_order_make_another_folder():
-    said = [
+    texts = [
         None,
         FURTHER[0],
         "river; red soil; pine forest",
@@ -46,7 +46,7 @@ def test_other_words_or_another_order_make_another_folder():
         "森; 水",
         "森: 水",
     ]
-    names = [folder_name(read_words(text)) for text in said]
+    names = [folder_name(read_words(text)) for text in texts]
     assert names[0] == folder_name(read_words(DEFAULT)) == "default"
     assert len(set(names)) == len(names)
     assert names[1].startswith("pine-forest-red-soil-river-")

@@ -51,9 +51,9 @@ def pid_of(client, address):
 
 def test_local_is_what_was_asked_for(local):
     assert (local.kind, local.owned, local.workers) == ("local", True, 2)
-    said = local.describe()
-    assert (said["workers"], said["threads"], said["memory_limits"]) == (2, 2, [10**9])
-    assert said["scheduler"].startswith("tcp://127.0.0.1:")
+    description = local.describe()
+    assert (description["workers"], description["threads"], description["memory_limits"]) == (2, 2, [10**9])
+    assert description["scheduler"].startswith("tcp://127.0.0.1:")
     assert local.dashboard is None or local.dashboard.startswith("http://127.0.0.1:")
     assert local.client.submit(sum, (1, 2)).result() == 3
 
@@ -143,15 +143,15 @@ def test_nobody_at_the_address_is_one_line_with_the_address():
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         (ClusterSpec(kind="address", address="carrier-pigeon://x:1"), "address refuses them"),
         (ClusterSpec(kind="address", address="tcp://x:1", options={"security": {"key": 1}}), "address refuses them"),
         (ClusterSpec(kind="local", workers=1, options={"no_such_option": 1}), "no_such_option"),
     ],
 )
-def test_options_that_nobody_takes_are_one_line(spec, said):
-    with pytest.raises((SpecError, ClusterError), match=said) as refused, open_cluster(spec):
+def test_options_that_nobody_takes_are_one_line(spec, message):
+    with pytest.raises((SpecError, ClusterError), match=message) as refused, open_cluster(spec):
         pass
     assert "\n" not in str(refused.value)
 

@@ -122,11 +122,11 @@ def test_of_many_that_race_exactly_one_wins(storage, state):
 def test_the_refusal_names_owner_host_process_and_until_when(local, holder):
     with pytest.raises(LeaseError) as refused:
         Lease(local).acquire()
-    said, file = str(refused.value), content(local)
+    message, file = str(refused.value), content(local)
     assert refused.value.exit_status == 5
     for part in (local.uri, str(holder.pid), file["owner"]["host"], file["owner"]["id"], file["expires"], "wait"):
-        assert part in said
-    assert "\n" not in said
+        assert part in message
+    assert "\n" not in message
 
 
 def test_a_killed_owner_s_lease_is_taken_over_at_once(local, holder, caplog):

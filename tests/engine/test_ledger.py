@@ -153,9 +153,9 @@ def test_damage_is_found_is_absent_and_may_be_replaced(local, damage, caplog):
     assert not ledger.has(*KEY)
     assert ledger.load_all() == []
     assert caplog.messages
-    found = []
-    assert ledger.load_all(damaged=found.append) == []
-    assert [type(error) for error in found] == [DamageError]
+    errors = []
+    assert ledger.load_all(damaged=errors.append) == []
+    assert [type(error) for error in errors] == [DamageError]
     assert ledger.create(record(attempts=9))
     assert ledger.get(*KEY).attempts == 9
 
@@ -196,17 +196,17 @@ def test_foreign_files_are_not_records(local):
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("detail", "redacted"),
     [
         ("GET https://a.blob/b.tif?sig=SECRET&se=1 said\n 403", "GET https://a.blob/b.tif said 403"),
         ("s3://user:SECRET@host/key", "s3://host/key"),
         ("/vsicurl/https://u:SECRET@h/x.tif?token=SECRET: gone", "/vsicurl/https://h/x.tif gone"),
     ],
 )
-def test_no_secret_of_a_url_is_kept(said, kept):
-    found = failure(detail=said)
-    assert b"SECRET" not in found.to_bytes()
-    assert found.detail.replace(":", "") == kept.replace(":", "")
+def test_no_secret_of_a_url_is_kept(detail, redacted):
+    entry = failure(detail=detail)
+    assert b"SECRET" not in entry.to_bytes()
+    assert entry.detail.replace(":", "") == redacted.replace(":", "")
     assert len(failure(detail="x" * 5000).detail) == 500
 
 

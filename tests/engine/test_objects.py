@@ -149,10 +149,10 @@ def test_what_touches_across_seams_is_one_object(tmp_path):
     numbers, firsts, counts = np.unique(painted, return_index=True, return_counts=True)
     rows = table.to_pylist()
     for number, first, count in zip(numbers[1:].tolist(), firsts[1:].tolist(), counts[1:].tolist(), strict=True):
-        said, (row, col) = rows[number - 1], np.array(divmod(first, mask.shape[1])) + ORIGIN
-        assert (said["id"], said["pixels"], said["score"]) == (f"r{row}c{col}", count, greatest[number])
+        entry, (row, col) = rows[number - 1], np.array(divmod(first, mask.shape[1])) + ORIGIN
+        assert (entry["id"], entry["pixels"], entry["score"]) == (f"r{row}c{col}", count, greatest[number])
         if number % 20 == 0:
-            assert said["area_m2"] == pytest.approx(ground(shapes[number - 1]), rel=1e-5)
+            assert entry["area_m2"] == pytest.approx(ground(shapes[number - 1]), rel=1e-5)
 
 
 def test_a_joined_object_has_the_column_of_its_largest_part(tmp_path):
@@ -191,14 +191,14 @@ def test_of_doubles_the_better_stays(tmp_path):
     spec = ObjectSpec((ObjectColumn("score", "float32"),), "doubles", double=0.6)
     places = [tuple(np.argwhere(mask)[0]) for mask in masks]
     keys = [(-scores[k], places[k], runs(masks[k]).tolist()) for k in range(len(masks))]
-    kept, dropped = [], 0
+    survivors, dropped = [], 0
     for k in sorted(np.flatnonzero(seams), key=lambda k: keys[k]):
-        if all((masks[k] & masks[j]).sum() <= 0.6 * (masks[k] | masks[j]).sum() for j in kept):
-            kept.append(k)
+        if all((masks[k] & masks[j]).sum() <= 0.6 * (masks[k] | masks[j]).sum() for j in survivors):
+            survivors.append(k)
         else:
             dropped += 1
     assert dropped > 12
-    expected = sorted((places[k], scores[k], masks[k].sum()) for k in [*kept, *np.flatnonzero(~seams)])
+    expected = sorted((places[k], scores[k], masks[k].sum()) for k in [*survivors, *np.flatnonzero(~seams)])
     parts = [runs(mask, *ORIGIN) for mask in masks]
     handed = [(PixelBox(*ORIGIN, ORIGIN[0] + 230, ORIGIN[1] + 200), objects_of(parts, seams, score=scores))]
     region = region_of((0, 0), (0, 200), (230, 200), (230, 0))
@@ -228,9 +228,9 @@ def test_objects_without_a_declared_column_are_refused():
 
 def test_an_object_outside_the_area_has_no_owner():
     outside = objects_of([runs(np.ones((4, 4), bool), ORIGIN[0] - 3, ORIGIN[1] + 10)], [False])
-    own, places = owned(outside, PixelBox(-1536, 2048, -1024, 2560), WHOLE, np.zeros((512, 512), bool))
-    assert not own.any()
-    own, places = owned(outside, PixelBox(-1024, 2048, -512, 2560), WHOLE, None)
+    flags, places = owned(outside, PixelBox(-1536, 2048, -1024, 2560), WHOLE, np.zeros((512, 512), bool))
+    assert not flags.any()
+    flags, places = owned(outside, PixelBox(-1024, 2048, -512, 2560), WHOLE, None)
     assert places.tolist() == [[ORIGIN[0], ORIGIN[1] + 10]], "its first pixel that the area holds"
 
 
@@ -239,10 +239,10 @@ DATES = {"before": "2015", "after": "2018"}
 
 
 def spec(folder, **changes):
-    made = pisa(folder, area=AREA, kernel={"name": "blobs", **changes.pop("kernel", {})}, **changes)
-    made["source"] |= {"epochs": DATES}
-    del made["source"]["datetime"]
-    return made
+    document = pisa(folder, area=AREA, kernel={"name": "blobs", **changes.pop("kernel", {})}, **changes)
+    document["source"] |= {"epochs": DATES}
+    del document["source"]["datetime"]
+    return document
 
 
 @pytest.fixture(scope="module")
@@ -285,8 +285,8 @@ def test_a_run_s_objects_are_its_map_s(small):
             y, x = row + round(float(shown.y[0]) / 10 + 0.5), col - round(float(shown.x[0]) / 10 - 0.5)
             if 0 <= y < marked.shape[0] and 0 <= x < marked.shape[1]:
                 marked[y, x] += 1
-    seen = (shown.label.values == 1) | (shown.label.values == 2)
-    np.testing.assert_array_equal(marked[seen], (shown.label.values == 2)[seen])
+    labelled = (shown.label.values == 1) | (shown.label.values == 2)
+    np.testing.assert_array_equal(marked[labelled], (shown.label.values == 2)[labelled])
     near = geopandas.read_parquet(folder / "objects.parquet", bbox=tuple(table.geometry[5].bounds))
     assert 0 < len(near) < len(table)
 
@@ -324,10 +324,10 @@ def test_validate_finds_what_was_changed_or_lost(small):
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1] + b"x")
     (out / "objects.parquet").write_bytes(b"PAR1")
-    said = "\n".join(validate_run(str(out)))
-    assert f"its objects objects/{first.name} is missing" in said
-    assert f"its objects objects/{second.name} was changed" in said
-    assert "objects.parquet was changed; run again" in said
+    report = "\n".join(validate_run(str(out)))
+    assert f"its objects objects/{first.name} is missing" in report
+    assert f"its objects objects/{second.name} was changed" in report
+    assert "objects.parquet was changed; run again" in report
     with pytest.raises(DamageError, match="delete its record and run again"):
         run(spec(out))
     for name in (first.name, second.name):

@@ -38,19 +38,19 @@ def opened(overlapping, tmp_path):
 
 @needs_shared
 @pytest.mark.parametrize(
-    ("measured", "taken", "said"),
+    ("measured", "taken", "warning"),
     [
         ({"float32": 0.4, "bfloat16": 0.1}, "bfloat16", "float32 0.400 s, bfloat16 0.100 s a window"),
         ({"float32": 0.4, "bfloat16": 0.5}, "float32", "float32 was taken"),
         ({"float32": 0.4, "product": 400.0}, "float32", "a bfloat16 product takes 400 times as long"),
     ],
 )
-def test_auto_takes_the_faster_and_says_so(opened, measured, taken, said):
+def test_auto_takes_the_faster_and_says_so(opened, measured, taken, warning):
     """Where the product crawls bfloat16 is not tried in the kernel: a window could take minutes."""
     chosen, calibration = freeze_precision(opened, times(**measured))
     assert chosen.job.kernel.info.options["precision"] == taken
     assert calibration.window_seconds == measured[taken]
-    assert said in chosen.warnings[-1]
+    assert warning in chosen.warnings[-1]
 
 
 @needs_shared

@@ -23,7 +23,7 @@ class Taught(Overlapping):
     """Knows water well, land somewhat, and nothing else."""
 
     def words(self):
-        phrases = [phrase for said in self.options.prompts.values() for phrase in said]
+        phrases = [phrase for group in self.options.prompts.values() for phrase in group]
         return [WordNote(phrase, "water", TAUGHT.get(phrase, 0.31), 0.5, "water", 0.9) for phrase in phrases]
 
 
@@ -82,9 +82,9 @@ def test_plan_and_run_tell_warn_and_refuse(tmp_path):
     planned = eopipe("plan", spec, "--json").document
     assert [row["known"] for row in planned["words"]] == [True, True, False]
     assert [line for line in planned["warnings"] if "'airplane'" in line]
-    said = eopipe("plan", spec).out
-    assert "  airplane  water  0.31? read as water (90%)\n" in said
-    assert "warning: prompt 'airplane' is far from" in said
+    output = eopipe("plan", spec).out
+    assert "  airplane  water  0.31? read as water (90%)\n" in output
+    assert "warning: prompt 'airplane' is far from" in output
 
     for command in ("plan", "run"):
         refused = eopipe(command, spec, "--strict", "--json")

@@ -22,16 +22,16 @@ def opened(folder, **changes):
 
 
 def test_the_sensor_decides_and_a_line_says_so(overlapping, tmp_path):
-    found = opened(tmp_path / "out")
-    assert sensors_of(found.snapshot) == ("Sentinel-2",)
-    assert found.job.kernel.info.options["stretch"] == "optical"
-    assert "stretch auto: optical was taken for Sentinel-2" in found.warnings
+    resolved = opened(tmp_path / "out")
+    assert sensors_of(resolved.snapshot) == ("Sentinel-2",)
+    assert resolved.job.kernel.info.options["stretch"] == "optical"
+    assert "stretch auto: optical was taken for Sentinel-2" in resolved.warnings
 
 
 def test_what_the_spec_says_stays(overlapping, tmp_path):
-    found = opened(tmp_path / "out", stretch="landsat")
-    assert found.job.kernel.info.options["stretch"] == "landsat"
-    assert found.warnings == ()
+    resolved = opened(tmp_path / "out", stretch="landsat")
+    assert resolved.job.kernel.info.options["stretch"] == "landsat"
+    assert resolved.warnings == ()
 
 
 def test_it_is_frozen_with_the_run(overlapping, threads, tmp_path):

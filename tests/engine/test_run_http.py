@@ -75,9 +75,9 @@ def test_transient_faults_cost_retries_and_nothing_else(client, pisa_by_http, tm
     assert [request.status for request in log if request.status >= 400].count(429) == TIMES
     # Each fault was followed by another request for the same file: the retry reached the server.
     for path in FAULTS:
-        asked = [request for request in log if request.path == f"/{name}/{path}"]
-        assert len(asked) > TIMES
-        assert asked[-1].status in {200, 206}
+        requests = [request for request in log if request.path == f"/{name}/{path}"]
+        assert len(requests) > TIMES
+        assert requests[-1].status in {200, 206}
     # GDAL asks a second time by itself for some ranges of pixels, and does not say so; what is left is ours.
     assert faulty["retries"] >= 2
 

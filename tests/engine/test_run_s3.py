@@ -74,11 +74,11 @@ def test_a_bucket_holds_what_a_disk_holds(client, bucket, s3, tmp_path):  # noqa
 
     # Resumed: what was recorded is not done again, what was lost is.
     lost = next(iter(remote.values()))
-    kept = {path: storage.get(path) for path in remote.values() if path != lost}
+    contents = {path: storage.get(path) for path in remote.values() if path != lost}
     storage.delete(lost)
     assert read_status(bucket)["not_run"] == 1
     assert run(spec_of(bucket))["exit_status"] == 0
-    assert {path: storage.get(path) for path in kept} == kept
+    assert {path: storage.get(path) for path in contents} == contents
     assert json.loads(storage.get(lost))["checksums"] == local[lost.rsplit("/", 1)[1].split(".")[0]]["checksums"]
     assert validate_run(bucket) == []
 

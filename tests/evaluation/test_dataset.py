@@ -24,7 +24,7 @@ def picture(path, array=None, size=(4, 3), **options):
     return path
 
 
-def told(error, match, call, *arguments, **named):
+def refuses(error, match, call, *arguments, **named):
     with pytest.raises(error, match=match) as caught:
         call(*arguments, **named)
     assert "\n" not in str(caught.value)
@@ -67,22 +67,22 @@ def test_a_turned_photograph_is_upright_and_its_label_is_not_touched(tmp_path):
 
 def test_sixteen_bits_are_refused_with_a_remedy(tmp_path):
     deep = picture(tmp_path / "deep.png", np.zeros((2, 2), np.uint16))
-    told(SpecError, "no 8-bit picture.*scale it to 0-255", read_image, str(deep))
+    refuses(SpecError, "no 8-bit picture.*scale it to 0-255", read_image, str(deep))
     with rasterio.open(
         tmp_path / "d.tif", "w", driver="GTiff", width=2, height=1, count=3, dtype="uint16", transform=PLACE
     ) as file:
         file.write(np.zeros((3, 1, 2), np.uint16))
-    told(SpecError, "uint16", read_image, str(tmp_path / "d.tif"))
+    refuses(SpecError, "uint16", read_image, str(tmp_path / "d.tif"))
 
 
 def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "x.png").write_bytes(b"no picture")
-    told(SpecError, "x.png cannot be read as a picture", read_image, str(tmp_path / "x.png"))
+    refuses(SpecError, "x.png cannot be read as a picture", read_image, str(tmp_path / "x.png"))
     whole = picture(tmp_path / "half.png", np.random.default_rng(0).integers(0, 255, (90, 90), np.uint8)).read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
-    told(SpecError, "half.png", read_image, str(tmp_path / "half.png"))
+    refuses(SpecError, "half.png", read_image, str(tmp_path / "half.png"))
     (tmp_path / "x.tif").write_bytes(b"no picture")
-    told(SpecError, "x.tif", read_label, str(tmp_path / "x.tif"))
+    refuses(SpecError, "x.tif", read_label, str(tmp_path / "x.tif"))
 
 
 def test_labels_keep_their_values_and_palette(tmp_path):
@@ -121,15 +121,15 @@ def test_isaids_own_names(tmp_path):
     for name in ("P1.png", "P1_instance_color_RGB.png", "P1_instance_id_RGB.png"):
         picture(tmp_path / name)
     card = cards()["isaid"]
-    found = keys(tmp_path, tmp_path, images=card.image_names, labels=card.label_names, skip=card.skip)
-    assert found == {"P1": "P1_instance_color_RGB.png"}
+    files = keys(tmp_path, tmp_path, images=card.image_names, labels=card.label_names, skip=card.skip)
+    assert files == {"P1": "P1_instance_color_RGB.png"}
 
 
 def test_a_pattern_may_have_a_suffix(tmp_path):
     for name in ("a.tif", "a.png"):
         picture(tmp_path / "images" / "a.tif")
         picture(tmp_path / "labels" / name)
-    told(SpecError, "two labels, a.png and a.tif", keys, tmp_path / "images", tmp_path / "labels")
+    refuses(SpecError, "two labels, a.png and a.tif", keys, tmp_path / "images", tmp_path / "labels")
     assert keys(tmp_path / "images", tmp_path / "labels", labels=("*.tif",)) == {"a": "a.tif"}
 
 
@@ -137,18 +137,18 @@ def test_what_is_missing_is_one_line(tmp_path):
     picture(tmp_path / "images" / "a.png")
     picture(tmp_path / "images" / "b.png")
     (tmp_path / "labels").mkdir()
-    told(SpecError, "a.png has no label a in .* 1 more have none", find_pairs, *find_folders(tmp_path), Naming())
-    told(SpecError, "no image in", find_pairs, tmp_path / "labels", tmp_path / "images", Naming())
-    told(SpecError, "is no folder", find_pairs, tmp_path / "nowhere", tmp_path, Naming())
-    told(SpecError, "has none of images/ with labels/", find_folders, tmp_path / "labels")
-    told(SpecError, "needs one \\*", Naming, images=("a",))
+    refuses(SpecError, "a.png has no label a in .* 1 more have none", find_pairs, *find_folders(tmp_path), Naming())
+    refuses(SpecError, "no image in", find_pairs, tmp_path / "labels", tmp_path / "images", Naming())
+    refuses(SpecError, "is no folder", find_pairs, tmp_path / "nowhere", tmp_path, Naming())
+    refuses(SpecError, "has none of images/ with labels/", find_folders, tmp_path / "labels")
+    refuses(SpecError, "needs one \\*", Naming, images=("a",))
 
 
 def test_two_images_of_one_name(tmp_path):
     for suffix in ("png", "jpg"):
         picture(tmp_path / "images" / f"a.{suffix}")
     picture(tmp_path / "labels" / "a.png")
-    told(SpecError, "have one name", find_pairs, *find_folders(tmp_path), Naming())
+    refuses(SpecError, "have one name", find_pairs, *find_folders(tmp_path), Naming())
 
 
 # STAC
@@ -166,7 +166,7 @@ def test_a_static_collection(tmp_path):
 
 def test_an_item_without_labels_names_what_it_has(tmp_path):
     address = collection(tmp_path, [item("a", {"image": {"href": "./a.png"}, "mask": {"href": "./m.png"}})])
-    told(ItemError, "item a has no asset 'label' .it has image, mask.; name it with --label-asset",
+    refuses(ItemError, "item a has no asset 'label' .it has image, mask.; name it with --label-asset",
          find_items, address, image="image", label="label")  # fmt: skip
     assert find_items(address, image="image", label="mask")[0].labels[0] == str(tmp_path / "m.png")
 
@@ -176,8 +176,8 @@ def test_an_item_collection_and_no_collection(tmp_path):
     (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item("a", assets)]}))
     assert find_items(str(tmp_path / "items.json"), image="image", label="label")[0].key == "a"
     (tmp_path / "none.json").write_text("{}")
-    told(CatalogError, "none.json", find_items, str(tmp_path / "none.json"), image="image", label="label")
-    told(CatalogError, "does not exist", find_items, str(tmp_path / "gone.json"), image="image", label="label")
+    refuses(CatalogError, "none.json", find_items, str(tmp_path / "none.json"), image="image", label="label")
+    refuses(CatalogError, "does not exist", find_items, str(tmp_path / "gone.json"), image="image", label="label")
 
 
 # Cutting
@@ -224,7 +224,7 @@ def test_a_tile_that_was_cut_before_is_one_piece(tmp_path):
 
 
 def test_a_label_of_another_size_is_told_before_anything_is_computed(tmp_path):
-    told(SpecError, "is 20 x 10 and its label .*P1_l.png 20 x 11", cut, [pair(tmp_path, (10, 20), (11, 20))],
+    refuses(SpecError, "is 20 x 10 and its label .*P1_l.png 20 x 11", cut, [pair(tmp_path, (10, 20), (11, 20))],
          cards()["loveda"])  # fmt: skip
 
 
@@ -237,7 +237,7 @@ def sample_set(name):
 
 @needs_shared
 def test_the_samples_are_found_and_hold_the_classes_that_their_readme_says(tmp_path):
-    found = {}
+    values = {}
     for name, folder in (("loveda", "loveda"), ("potsdam", "isprs_potsdam")):
         card = cards()[name]
         read = ImageReader(card.label_rule())
@@ -245,8 +245,8 @@ def test_the_samples_are_found_and_hold_the_classes_that_their_readme_says(tmp_p
         for sample in samples:
             image, truth = read(sample)
             assert image.shape[:2] == truth.shape
-            found[name, sample.key] = np.unique(truth).tolist()
-    assert found == {
+            values[name, sample.key] = np.unique(truth).tolist()
+    assert values == {
         ("loveda", "0"): [0, 1, 2, 3, 6],
         ("loveda", "1"): [0, 1, 2, 3, 5, 6],
         ("potsdam", "2_10_0_0_512_512"): [0, 1, 2, 3, 4, 255],

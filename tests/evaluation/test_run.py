@@ -24,14 +24,14 @@ class Knows:
 
     def __init__(self, card, samples, down=0):
         self._answers = iter([self._answer(*ImageReader(card.label_rule())(sample), down) for sample in samples])
-        self.asked = 0
+        self.calls = 0
 
     def _answer(self, _, truth, down):
         moved = np.roll(truth, down, axis=0)
         return np.where(moved == 255, 0, moved).astype(np.uint8)
 
     def __call__(self, picture):
-        self.asked += 1
+        self.calls += 1
         return next(self._answers)
 
 
@@ -39,10 +39,12 @@ class Knows:
 @pytest.mark.parametrize("name", SETS)
 def test_the_truth_is_worth_a_hundred_percent(name):
     card, samples = samples_of(name)
-    found = evaluate(samples, ImageReader(card.label_rule()), Knows(card, samples), classes=len(card.names)).confusion
-    assert found.mean_iou == found.accuracy == 1
+    confusion = evaluate(
+        samples, ImageReader(card.label_rule()), Knows(card, samples), classes=len(card.names)
+    ).confusion
+    assert confusion.mean_iou == confusion.accuracy == 1
     areas = {"loveda": 2 * 1024 * 1024, "potsdam": 512 * 512, "isaid": 2 * 896 * 896}
-    assert found.pixels + found.ignored == areas[name]
+    assert confusion.pixels + confusion.ignored == areas[name]
 
 
 @needs_shared
@@ -50,7 +52,7 @@ def test_the_truth_is_worth_a_hundred_percent(name):
 def test_a_map_that_is_moved_is_worth_what_counting_by_hand_says(name):
     """Stored label values, compared file by file and class by class with sets of pixels: none of our code."""
     card, samples = samples_of(name)
-    found = evaluate(
+    confusion = evaluate(
         samples, ImageReader(card.label_rule()), Knows(card, samples, down=40), classes=len(card.names)
     ).confusion
     both, either = np.zeros(len(card.names)), np.zeros(len(card.names))
@@ -58,18 +60,18 @@ def test_a_map_that_is_moved_is_worth_what_counting_by_hand_says(name):
     for sample in samples:
         truth = classes_by_hand(name, sample)
         moved = np.roll(truth, 40, axis=0)
-        said = np.where(moved < 0, 0, moved)
-        right += ((said == truth) & (truth >= 0)).sum()
+        predicted = np.where(moved < 0, 0, moved)
+        right += ((predicted == truth) & (truth >= 0)).sum()
         judged += (truth >= 0).sum()
         for number in range(len(card.names)):
-            both[number] += ((said == number) & (truth == number)).sum()
-            either[number] += (((said == number) & (truth >= 0)) | (truth == number)).sum()
+            both[number] += ((predicted == number) & (truth == number)).sum()
+            either[number] += (((predicted == number) & (truth >= 0)) | (truth == number)).sum()
     some = either > 0
-    np.testing.assert_allclose(found.iou[some], both[some] / either[some])
-    assert np.isnan(found.iou[~some]).all()
-    assert found.mean_iou == pytest.approx((both[some] / either[some]).mean())
-    assert found.accuracy == pytest.approx(right / judged)
-    assert 0.2 < found.mean_iou < 0.95
+    np.testing.assert_allclose(confusion.iou[some], both[some] / either[some])
+    assert np.isnan(confusion.iou[~some]).all()
+    assert confusion.mean_iou == pytest.approx((both[some] / either[some]).mean())
+    assert confusion.accuracy == pytest.approx(right / judged)
+    assert 0.2 < confusion.mean_iou < 0.95
 
 
 SETTINGS = {"card": {"name": "loveda"}, "options": {"bias": -0.3}}
@@ -83,7 +85,7 @@ def test_a_killed_evaluation_goes_on_and_ends_alike(tmp_path):
 
     class Killed(Knows):
         def __call__(self, picture):
-            if self.asked == 1:
+            if self.calls == 1:
                 raise KeyboardInterrupt
             return super().__call__(picture)
 
@@ -95,7 +97,7 @@ def test_a_killed_evaluation_goes_on_and_ends_alike(tmp_path):
         rest = Knows(card, samples[1:], down=9)
         judged = evaluate(samples, read, rest, classes=classes, folder=folder)
         folder.finish(judged.confusion, {"ours": 1})
-    assert (rest.asked, judged.resumed, judged.images) == (1, 1, 2)
+    assert (rest.calls, judged.resumed, judged.images) == (1, 1, 2)
     assert judged.confusion == whole
     with np.load(tmp_path / "confusion.npz") as file:
         np.testing.assert_array_equal(file["counts"], whole.counts)
@@ -126,9 +128,9 @@ def test_a_changed_label_is_judged_again(tmp_path):
         evaluate(samples, read, Knows(card, samples), classes=7, folder=folder)
     Image.fromarray(np.full((5, 5), 2, np.uint8)).save(tmp_path / "labels" / "a.png")
     with ResultsFolder(tmp_path / "out", SETTINGS, COLOURS) as folder:
-        found = evaluate(samples, ImageReader(card.label_rule()), Knows(card, samples), classes=7, folder=folder)
-    assert found.resumed == 0
-    assert found.confusion.truth.tolist() == [0, 25, 0, 0, 0, 0, 0]
+        evaluation = evaluate(samples, ImageReader(card.label_rule()), Knows(card, samples), classes=7, folder=folder)
+    assert evaluation.resumed == 0
+    assert evaluation.confusion.truth.tolist() == [0, 25, 0, 0, 0, 0, 0]
 
 
 def test_a_folder_is_filled_by_one_process_at_a_time(tmp_path):
@@ -153,7 +155,7 @@ def test_progress_in_plain_lines(capsys, monkeypatch):
     with ProgressDisplay(terminal=False) as display:
         display.start(total=3, done=1)
         display.judged(Confusion.of(np.array([0, 1]), np.array([0, 1]), classes=2))
-    said = capsys.readouterr().err
-    assert said.startswith("2 of 3 images, 0:00:0")
-    assert said.endswith("left, mIoU 100.0 % so far\n")
+    output = capsys.readouterr().err
+    assert output.startswith("2 of 3 images, 0:00:0")
+    assert output.endswith("left, mIoU 100.0 % so far\n")
     assert hms(3725) == "1:02:05"

@@ -14,16 +14,16 @@ from tests.support.paths import needs_shared, shared
 def tables():
     """The markdown tables of the specification's published results: rows by their header."""
     text = (shared() / "specs/03-dynamicearth.md").read_text().split("## 5.")[1].split("## 6.")[0]
-    found = []
+    parsed = []
     for line in text.splitlines():
         if not line.startswith("|"):
             continue
         cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
         if cells[0] == "method":
-            found.append((cells[1:], {}))
+            parsed.append((cells[1:], {}))
         elif set(cells[0]) - {"-"}:
-            found[-1][1][cells[0]] = cells[1:]
-    return found
+            parsed[-1][1][cells[0]] = cells[1:]
+    return parsed
 
 
 def printed(cell):
@@ -35,23 +35,25 @@ def printed(cell):
 @needs_shared
 def test_every_printed_figure_is_here_and_no_other():
     buildings, second = tables()
-    wanted = {}
+    expected = {}
     for number, name in enumerate(("levir-cd", "whu-cd", "s2looking")):
         for method, cells in buildings[1].items():
-            wanted[name, "building", method.removesuffix(" (F1 only)").removesuffix(" (F1)")] = printed(cells[number])
+            expected[name, "building", method.removesuffix(" (F1 only)").removesuffix(" (F1)")] = printed(
+                cells[number]
+            )
     for number, header in enumerate(second[0]):
         category = "low vegetation" if header == "low veg." else header
         for method, cells in second[1].items():
-            wanted["second", category, method] = printed(cells[number])
-    found = {
+            expected["second", category, method] = printed(cells[number])
+    shipped = {
         (name, category, figure.method): [figure.iou, figure.f1]
         for name, card in sets().items()
         for category in card.categories
         for figure in figures(card, category)
         if "supervised" not in figure.method
     }
-    assert found == {key: value for key, value in wanted.items() if value != [None, None]}
-    assert len(found) > 60
+    assert shipped == {key: value for key, value in expected.items() if value != [None, None]}
+    assert len(shipped) > 60
 
 
 @needs_shared
@@ -115,7 +117,7 @@ def test_categories_are_those_of_the_kernel_s_cards():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('name = "a"\ntitle = "b"\nlabels = "binary"', "folders needs rows of 3"),
         ('name = "a"\ntitle = "b"\nlabels = "mine"', "labels"),
@@ -124,8 +126,8 @@ def test_categories_are_those_of_the_kernel_s_cards():
         ('name = "a"\ntitle = "b"\nlabels = "scenes"\nchanged = 0', "the same value"),
     ],
 )
-def test_a_wrong_card_is_one_line(tmp_path, text, told):
+def test_a_wrong_card_is_one_line(tmp_path, text, message):
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    with pytest.raises(SpecError, match=told):
+    with pytest.raises(SpecError, match=message):
         find_set(str(path))

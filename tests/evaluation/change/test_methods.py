@@ -29,12 +29,12 @@ def test_what_was_painted_is_found_and_a_picture_beside_itself_shows_nothing(pro
     before = scene()
     after = before.copy()
     after[96:144, 112:160] = (255, 30, 30)
-    found = predict(np.stack([before, after]))
-    assert found.shape == (256, 256)
-    assert found[100:140, 116:156].mean() > 0.95
+    codes = predict(np.stack([before, after]))
+    assert codes.shape == (256, 256)
+    assert codes[100:140, 116:156].mean() > 0.95
     around = np.ones((256, 256), bool)
     around[84:156, 100:172] = False
-    assert found[around].mean() < 0.01
+    assert codes[around].mean() < 0.01
     assert not predict(np.stack([before, before])).any()
 
 
@@ -45,21 +45,21 @@ def test_the_sample_is_judged_beside_the_baselines(tmp_path):
         "eval", "change", "levir-cd", "--data", root, "--limit", 3, "--out", out, "--json", "--device", "cpu"
     )
     assert (ended.status, ended.err) == (0, "")
-    found = ended.document
+    result = ended.document
     names = ["felzenszwalb-spectral, identifier none", "change vectors", "change vectors, levelled"]
-    assert [row["method"] for row in found["methods"]] == names
-    assert found["published"] is None
-    assert found["settings"]["options"]["identifier"] == "none"
-    assert any("a sample" in note for note in found["notes"])
+    assert [row["method"] for row in result["methods"]] == names
+    assert result["published"] is None
+    assert result["settings"]["options"]["identifier"] == "none"
+    assert any("a sample" in note for note in result["notes"])
     folders = ["felzenszwalb-spectral-identifier-none", "change-vectors", "change-vectors-levelled"]
-    for row, folder in zip(found["methods"], folders, strict=True):
-        hits = said = true = 0
+    for row, folder in zip(result["methods"], folders, strict=True):
+        hits = predicted = true = 0
         for path in (out / folder / "predictions").iterdir():
             with Image.open(path) as one, Image.open(root / "label" / path.name) as other:
                 changed, label = np.asarray(one) > 0, np.asarray(other.convert("L")) > 127.5
-            hits, said, true = hits + (changed & label).sum(), said + changed.sum(), true + label.sum()
-        assert (row["predicted"], row["truth"]) == (said, true)
-        assert row["F1"] == pytest.approx(200 * hits / (said + true), abs=0.006)
+            hits, predicted, true = hits + (changed & label).sum(), predicted + changed.sum(), true + label.sum()
+        assert (row["predicted"], row["truth"]) == (predicted, true)
+        assert row["F1"] == pytest.approx(200 * hits / (predicted + true), abs=0.006)
     words = eopipe("eval", "change", "levir-cd", "--data", root, "--limit", 3, "--out", out, "--device", "cpu")
     assert "on 3 pairs, 3 of them from before" in words.out
     other = eopipe(
@@ -71,7 +71,7 @@ def test_the_sample_is_judged_beside_the_baselines(tmp_path):
 
 @needs_shared
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--instantiation", "SAM-DINOv2-SegEarth-OV"), "model 'sam-vit-h'"),
         (("--instantiation", "APE-DINO"), "finds objects with APE, which no library carries"),
@@ -84,12 +84,12 @@ def test_the_sample_is_judged_beside_the_baselines(tmp_path):
         (("--set", "colour=red"), "colour: Extra inputs are not permitted; give such options with --set"),
     ],
 )
-def test_what_cannot_run_is_one_line(options, told, tmp_path, monkeypatch):
+def test_what_cannot_run_is_one_line(options, message, tmp_path, monkeypatch):
     monkeypatch.setenv("EOPIPE_WEIGHTS", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     root = shared() / "data/change/levir_cd"
     ended = eopipe("eval", "change", "levir-cd", "--data", root, *options, "--out", tmp_path / "out")
     assert ended.status == 2
-    assert told in ended.line
+    assert message in ended.line
     assert not (tmp_path / "out").exists()

@@ -10,8 +10,8 @@ from eopipe.evaluation.metrics import Confusion
 def published(pairs):
     """The published protocol, from 8-bit maps: binarised above 127.5, counts of the whole set before any division."""
     tp = fp = fn = tn = 0
-    for said, true in pairs:
-        changed, was = said > 127.5, true > 127.5
+    for predicted, true in pairs:
+        changed, was = predicted > 127.5, true > 127.5
         tp, fp = tp + (changed & was).sum(), fp + (changed & ~was).sum()
         fn, tn = fn + (~changed & was).sum(), tn + (~changed & ~was).sum()
     eps = 1e-7
@@ -33,7 +33,7 @@ def test_a_set_s_figures_are_the_published_ones(shares):
         )
         pairs.append(maps.astype(np.uint8))
     counts = sum(
-        (Confusion.of(true > 127, (said > 127).astype(np.uint8), classes=2) for said, true in pairs),
+        (Confusion.of(true > 127, (predicted > 127).astype(np.uint8), classes=2) for predicted, true in pairs),
         Confusion.empty(2),
     )
     ours, theirs = ChangeMetrics.of(counts), published(pairs)
@@ -43,8 +43,8 @@ def test_a_set_s_figures_are_the_published_ones(shares):
 
 def test_what_nobody_predicted_is_wrong_and_what_nobody_labelled_counts_nowhere():
     truth = np.array([1, 1, 0, 0, 0, 255], np.uint8)
-    said = np.array([1, 255, 0, 1, 255, 1], np.uint8)
-    metrics = ChangeMetrics.of(Confusion.of(truth, said, classes=2))
+    predicted = np.array([1, 255, 0, 1, 255, 1], np.uint8)
+    metrics = ChangeMetrics.of(Confusion.of(truth, predicted, classes=2))
     assert metrics.precision == pytest.approx(1 / 2)
     assert metrics.recall == pytest.approx(1 / 2)
     assert metrics.iou == pytest.approx(1 / 3)

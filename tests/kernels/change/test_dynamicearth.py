@@ -46,9 +46,9 @@ class Brightest:
         first, second = np.where(bright, 0, 1), np.where(bright, 1, 0)
         origin = np.where(bright, AFTER, BEFORE).astype(np.uint8)
         proposals = Proposals(masks, np.ones(len(masks), np.float32), origin)
-        kept = score >= 100
-        found = Changes(proposals, score.astype(float), first, second, kept, score)
-        return PairChanges(found, shown.astype(np.uint8))
+        changed = score >= 100
+        changes = Changes(proposals, score.astype(float), first, second, changed, score)
+        return PairChanges(changes, shown.astype(np.uint8))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def cheap(monkeypatch):
     monkeypatch.setattr(Assembly, "load", lambda _, stretch, **__: Brightest(stretch))
 
 
-def made(**options):
+def load_kernel(**options):
     options = {"instantiation": "regions-mini", "window": SIDE, **options}
     options |= {"prompts": {"house": ["houses"]}, "registration": False, "stretch": [0, 0.3]}
     kernel = registry.create("change", options, resolution=10)
@@ -87,11 +87,11 @@ def mapped(kernel, pixels, valid, boxes, *, carried=True):
     for box in boxes:
         at = box.pad(HALO).slices(outer)
         context = StripContext(carry=carry if carried else None)
-        found = kernel(pixels[:, :, *at], valid[:, *at], box, context)
-        carry = found.carry
-        for name, array in found.arrays.items():
+        result = kernel(pixels[:, :, *at], valid[:, *at], box, context)
+        carry = result.carry
+        for name, array in result.arrays.items():
             arrays.setdefault(name, np.zeros(BOX.shape, np.uint8))[box.slices(BOX)] = array
-        objects += described(found.objects)
+        objects += described(result.objects)
     return arrays, objects
 
 
@@ -114,30 +114,30 @@ def strips(columns):
 
 
 def test_strips_and_tiles_cannot_be_seen(cheap):
-    kernel, (pixels, valid) = made(), scene(BOX)
+    kernel, (pixels, valid) = load_kernel(), scene(BOX)
     whole, objects = mapped(kernel, pixels, valid, strips([(0, 1024)])[0])
     assert 0.02 < (whole["change"] == 1).mean() < 0.5
     assert (whole["change"] == 254).sum() == 300
     assert len(objects) == len(set(objects)) > 30
-    parts, found = {}, []
+    parts, of_parts = {}, []
     for tile in strips([(0, 512), (512, 1024)]):
         arrays, some = mapped(kernel, pixels, valid, tile)
-        found += some
+        of_parts += some
         for name, array in arrays.items():
             at = np.s_[:, tile[0].col0 : tile[0].col1]
             parts.setdefault(name, np.zeros(BOX.shape, np.uint8))[at] = array[at]
     for name, array in whole.items():
         np.testing.assert_array_equal(parts[name], array, err_msg=name)
-    assert set(found) == set(objects)
+    assert set(of_parts) == set(objects)
 
 
 def test_carrying_saves_pictures_and_changes_nothing(cheap):
-    kernel, (pixels, valid) = made(), scene(BOX, seed=1)
+    kernel, (pixels, valid) = load_kernel(), scene(BOX, seed=1)
     with_it, objects = mapped(kernel, pixels, valid, strips([(0, 1024)])[0])
-    asked = kernel._stages.runs
+    runs = kernel._stages.runs
     without, more = mapped(kernel, pixels, valid, strips([(0, 1024)])[0], carried=False)
-    assert asked == 9 * 9  # stride 128, 1024 pixels: nine places a side
-    assert kernel._stages.runs - asked == 2 * 5 * 9
+    assert runs == 9 * 9  # stride 128, 1024 pixels: nine places a side
+    assert kernel._stages.runs - runs == 2 * 5 * 9
     for name, array in with_it.items():
         np.testing.assert_array_equal(without[name], array, err_msg=name)
     assert len(objects) < len(more)
@@ -146,8 +146,8 @@ def test_carrying_saves_pictures_and_changes_nothing(cheap):
 
 def test_the_map_is_the_union_of_what_pictures_decide(cheap):
     """By brute force: every picture alone, dense masks, the middles of their boxes."""
-    kernel, (pixels, valid) = made(), scene(BOX, seed=2)
-    found, objects = mapped(kernel, pixels, valid, strips([(0, 1024)])[0])
+    kernel, (pixels, valid) = load_kernel(), scene(BOX, seed=2)
+    arrays, objects = mapped(kernel, pixels, valid, strips([(0, 1024)])[0])
     outer, step = BOX.pad(HALO), stride_of(SIDE)
     score, label, count = np.zeros(BOX.shape, np.uint8), np.zeros(BOX.shape, np.uint8), 0
     for row in range(BOX.row0 - step, BOX.row1, step):
@@ -167,10 +167,10 @@ def test_the_map_is_the_union_of_what_pictures_decide(cheap):
                 both = picture & BOX
                 part = score[both.slices(BOX)]
                 np.maximum(part, mask[both.slices(picture)] * value, out=part)
-    seen = valid.all(axis=0)[BOX.slices(outer)]
-    np.testing.assert_array_equal(found["change_score"], np.where(seen, score, 254))
-    np.testing.assert_array_equal(found["change"], np.where(seen, score >= 100, 254))
-    np.testing.assert_array_equal(found["label_before"], np.where(seen, label, 0))
+    visible = valid.all(axis=0)[BOX.slices(outer)]
+    np.testing.assert_array_equal(arrays["change_score"], np.where(visible, score, 254))
+    np.testing.assert_array_equal(arrays["change"], np.where(visible, score >= 100, 254))
+    np.testing.assert_array_equal(arrays["label_before"], np.where(visible, label, 0))
     assert len(objects) == count
 
 
@@ -186,12 +186,12 @@ def test_a_pixel_that_the_second_date_itself_lacks_is_in_no_object(cheap):
     valid = valid.copy()
     valid[1, 200:400, 200:420] = False
     shift = Field.constant({"down": 2.0, "right": -1.5}, outer, 512)
-    found = kernel(pixels, valid, box, StripContext(statistics={"shift": shift}))
+    result = kernel(pixels, valid, box, StripContext(statistics={"shift": shift}))
     lacking = ~valid.all(axis=0)[box.slices(outer)]
-    assert (found.arrays["change"][lacking] == 254).all()
-    assert (found.arrays["change"][~lacking] == 1).any()
+    assert (result.arrays["change"][lacking] == 254).all()
+    assert (result.arrays["change"][~lacking] == 1).any()
     drawn = np.zeros(outer.shape, bool)
-    for row, start, stop in found.objects.runs.tolist():
+    for row, start, stop in result.objects.runs.tolist():
         drawn[row - outer.row0, start - outer.col0 : stop - outer.col0] = True
     assert drawn.any()
     assert not (drawn & ~valid.all(axis=0)).any()
@@ -199,14 +199,14 @@ def test_a_pixel_that_the_second_date_itself_lacks_is_in_no_object(cheap):
 
 def test_what_nobody_sees_is_not_looked_at(cheap):
     """And what is seen is the same."""
-    kernel, (pixels, valid) = made(), scene(BOX, seed=3)
+    kernel, (pixels, valid) = load_kernel(), scene(BOX, seed=3)
     box = PixelBox(0, 0, 512, 1024)
     at = box.pad(HALO).slices(BOX.pad(HALO))
-    wanted = np.zeros(box.pad(HALO).shape, bool)
-    wanted[HALO : HALO + 100, HALO : HALO + 100] = True
+    inside = np.zeros(box.pad(HALO).shape, bool)
+    inside[HALO : HALO + 100, HALO : HALO + 100] = True
     all_of_it = kernel(pixels[:, :, *at], valid[:, *at], box)
     before = kernel._stages.runs
-    some = kernel(pixels[:, :, *at], valid[:, *at], box, StripContext(inside=wanted))
+    some = kernel(pixels[:, :, *at], valid[:, *at], box, StripContext(inside=inside))
     assert kernel._stages.runs - before == 4
     for name, array in some.arrays.items():
         np.testing.assert_array_equal(array[:100, :100], all_of_it.arrays[name][:100, :100], err_msg=name)
@@ -236,7 +236,7 @@ def test_what_it_is():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"instantiation": "APE-DINO"}, "finds objects with APE, which no library carries"),
         ({"instantiation": "SAM-DINO-SegEarth-OV"}, "sam-vit-h"),
@@ -276,12 +276,12 @@ def test_what_it_is():
         ({"instantiation": "pixel-mini"}, "did you mean 'pixels-mini'?"),
     ],
 )
-def test_what_cannot_be_asked(options, said, monkeypatch):
+def test_what_cannot_be_asked(options, message, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(EopipeError, match=re.escape(said)) as told:
+    with pytest.raises(EopipeError, match=re.escape(message)) as refused:
         registry.create("change", {"prompts": ["water"], **options}, resolution=10)
-    assert "\n" not in str(told.value)
-    assert told.value.exit_status == 2
+    assert "\n" not in str(refused.value)
+    assert refused.value.exit_status == 2
 
 
 @pytest.mark.parametrize("window", [256, *(pytest.param(size, marks=pytest.mark.slow) for size in (512, 1024))])

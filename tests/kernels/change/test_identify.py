@@ -16,12 +16,12 @@ def test_means_are_those_of_the_resized_mask(cells):
     generator = np.random.default_rng(8)
     dense = plain.discs(generator, 30, SHAPE, least=0.6, most=9)
     probabilities = generator.random((3, *cells), np.float32)
-    found = class_means(Masks.from_dense(dense, SHAPE), probabilities)
-    for mean, mask in zip(found, dense, strict=True):
+    means = class_means(Masks.from_dense(dense, SHAPE), probabilities)
+    for mean, mask in zip(means, dense, strict=True):
         inside = plain.resized(mask, cells)
         expected = probabilities[:, inside].mean(axis=1) if inside.any() else np.full(3, np.nan)
         np.testing.assert_allclose(mean, expected, rtol=1e-5)
-    np.testing.assert_array_equal(classes_of(found), plain.classes(probabilities, dense))
+    np.testing.assert_array_equal(classes_of(means), plain.classes(probabilities, dense))
 
 
 def test_a_mask_that_no_cell_shows_is_background():
@@ -39,8 +39,8 @@ def test_no_mask_has_no_class():
 def test_an_object_of_both_dates_need_be_foreground_on_one():
     before, after = np.array([0, 1, 1, 2, 0]), np.array([1, 0, 1, 1, 0])
     for date, expected in ((1, [0, 1, 0, 1, 0]), (2, [1, 0, 0, 1, 0]), (3, [1, 1, 0, 1, 0])):
-        found = eligible(before, after, np.full(5, date), rule="instance")
-        assert found.tolist() == [bool(n) for n in expected], date
+        flags = eligible(before, after, np.full(5, date), rule="instance")
+        assert flags.tolist() == [bool(n) for n in expected], date
     assert eligible(before, after, np.full(5, 1), rule="stuff").tolist() == [True, True, False, True, False]
 
 

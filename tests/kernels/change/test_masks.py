@@ -19,12 +19,12 @@ SHAPE = (37, 53)
 def dense():
     """Discs, noise, a full mask, the last pixel, and two empty ones, of which one is the last."""
     generator = np.random.default_rng(3)
-    found = np.concatenate(
+    rasters = np.concatenate(
         [discs(generator, 12, SHAPE), generator.random((3, *SHAPE)) < 0.4, np.zeros((4, *SHAPE), bool)]
     )
-    found[15] = True
-    found[16, -1, -1] = True
-    return found[[0, 1, 17, *range(2, 17), 18]]
+    rasters[15] = True
+    rasters[16, -1, -1] = True
+    return rasters[[0, 1, 17, *range(2, 17), 18]]
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,8 @@ def test_a_mask_of_another_shape_is_told():
 
 
 def test_hundreds_take_kilobytes():
-    found = Masks.from_dense(discs(np.random.default_rng(2), 50, (512, 512)), (512, 512))
-    assert found.runs.nbytes + found.offsets.nbytes < 50 * 512 * 512 / 100
+    hundreds = Masks.from_dense(discs(np.random.default_rng(2), 50, (512, 512)), (512, 512))
+    assert hundreds.runs.nbytes + hundreds.offsets.nbytes < 50 * 512 * 512 / 100
 
 
 def test_overlaps(masks, dense):
@@ -129,9 +129,9 @@ def test_doubled_masks():
 def test_regions_as_scikit_image(density):
     generator = np.random.default_rng(int(10 * density))
     classes = np.where(generator.random(SHAPE) < density, generator.integers(1, 3, SHAPE), 0)
-    found = regions(classes)
+    result = regions(classes)
     expected = label(classes, background=0, connectivity=2)
-    same(found, expected == np.arange(1, expected.max() + 1)[:, None, None])
+    same(result, expected == np.arange(1, expected.max() + 1)[:, None, None])
 
 
 def test_regions_need_whole_numbers():

@@ -62,29 +62,29 @@ def test_masks_compared_and_identified(pair, encoders, identifier, rule, beta):
     origin = np.repeat([BEFORE, AFTER], [35, 25])
     masks = Masks.from_dense(dense, SHAPE)
     proposals = Proposals.concatenate([Proposals.of(masks.take(origin == date), date) for date in (BEFORE, AFTER)])
-    found = mask_compare_identify(pair, Given((proposals,)), LatentComparer(encoders, beta), identifier, rule=rule)
+    changes = mask_compare_identify(pair, Given((proposals,)), LatentComparer(encoders, beta), identifier, rule=rule)
 
     filled = dense.any(axis=(1, 2))
     changed = np.zeros(len(dense), bool)
     changed[filled] = plain.scores(*encoders.answers, dense[filled]) > np.cos(np.radians(beta))
     classes = [plain.classes(each, dense) for each in identifier.answers]
-    kept = plain.is_change(changed, *classes, origin, rule)
-    np.testing.assert_array_equal(found.changed, kept)
-    np.testing.assert_array_equal(found.before, classes[0])
-    np.testing.assert_array_equal(found.after, classes[1])
-    np.testing.assert_array_equal(found.mask(), dense[kept].any(axis=0))
-    assert 0 < kept.sum() < len(kept)
+    expected = plain.is_change(changed, *classes, origin, rule)
+    np.testing.assert_array_equal(changes.changed, expected)
+    np.testing.assert_array_equal(changes.before, classes[0])
+    np.testing.assert_array_equal(changes.after, classes[1])
+    np.testing.assert_array_equal(changes.mask(), dense[expected].any(axis=0))
+    assert 0 < expected.sum() < len(expected)
 
 
 def test_pixels_by_themselves(pair, encoders, identifier):
-    found = mask_compare_identify(
+    changes = mask_compare_identify(
         pair, PixelProposer().load(COLOURS, device="cpu", threads=1), LatentComparer(encoders, 120), identifier
     )
     changed = plain.pixel_scores(*encoders.answers, SHAPE) > np.cos(np.radians(120))
     rows, columns = (np.arange(side) * 44 // side for side in SHAPE)
     first, second = (each.argmax(axis=0)[np.ix_(rows, columns)] for each in identifier.answers)
     expected = changed & (first != second) & pair.valid.all(axis=0)
-    np.testing.assert_array_equal(found.mask(), expected)
+    np.testing.assert_array_equal(changes.mask(), expected)
     assert expected.any()
 
 
@@ -105,8 +105,8 @@ def test_segments_of_equal_colour(pair, encoders, identifier):
     assert max(ious) > 0.6  # the filter blurs its edge, which becomes segments of its own
     np.testing.assert_array_equal(proposals.masks.count(), pair.valid.all(axis=0))  # each pixel is in one
     assert set(proposals.origin.tolist()) == {BOTH}
-    found = mask_compare_identify(pair, proposer, LatentComparer(encoders, 150), identifier)
-    assert len(found.changed) == len(proposals)
+    changes = mask_compare_identify(pair, proposer, LatentComparer(encoders, 150), identifier)
+    assert len(changes.changed) == len(proposals)
 
 
 def test_scikit_image_is_an_extra(pair, monkeypatch):
@@ -136,22 +136,22 @@ def test_instances_of_class_maps():
     """What stands on both dates goes; what is alone is compared; several codes are one kind of object."""
     before = maps((0, 0, 2), (20, 20, 2), (20, 28, 3), (50, 60, 9))
     after = maps((1, 0, 3), (40, 40, 3), (52, 20, 2), (52, 28, 2))
-    found = compare_instances(*plain.class_objects(before, after, {2, 3}), alike, one_sided="keep")
-    assert found.proposals.masks.areas.tolist() == [64, 128, 64, 64, 128]
-    assert found.changed.tolist() == [False, True, False, False, True]
-    assert found.before.tolist() == [1, 1, -1, -1, -1]
-    assert found.after.tolist() == [-1, -1, 1, 1, 1]
-    np.testing.assert_array_equal(found.score, [np.nan, 1, np.nan, -1, 1])
-    assert found.mask().sum() == 256
+    changes = compare_instances(*plain.class_objects(before, after, {2, 3}), alike, one_sided="keep")
+    assert changes.proposals.masks.areas.tolist() == [64, 128, 64, 64, 128]
+    assert changes.changed.tolist() == [False, True, False, False, True]
+    assert changes.before.tolist() == [1, 1, -1, -1, -1]
+    assert changes.after.tolist() == [-1, -1, 1, 1, 1]
+    np.testing.assert_array_equal(changes.score, [np.nan, 1, np.nan, -1, 1])
+    assert changes.mask().sum() == 256
 
 
-@pytest.mark.parametrize(("one_sided", "kept"), [("keep", [True, True]), ("compare", [True, False])])
-def test_objects_of_one_date_alone(one_sided, kept):
+@pytest.mark.parametrize(("one_sided", "expected"), [("keep", [True, True]), ("compare", [True, False])])
+def test_objects_of_one_date_alone(one_sided, expected):
     """The scripts with MM-Grounding-DINO do not compare features then; those with APE do."""
-    there, nothing = maps((0, 0, 1), (0, 8, 1), (30, 30, 1)), maps()
-    for order in ((there, nothing), (nothing, there)):
-        found = compare_instances(*plain.class_objects(*order, {1}), alike, one_sided=one_sided)
-        assert found.changed.tolist() == kept
+    things, nothing = maps((0, 0, 1), (0, 8, 1), (30, 30, 1)), maps()
+    for order in ((things, nothing), (nothing, things)):
+        changes = compare_instances(*plain.class_objects(*order, {1}), alike, one_sided=one_sided)
+        assert changes.changed.tolist() == expected
     none = compare_instances(*plain.class_objects(nothing, nothing, {1}), alike, one_sided=one_sided)
     assert not none.mask().any()
 
@@ -159,9 +159,9 @@ def test_objects_of_one_date_alone(one_sided, kept):
 def test_identified_masked_compared(pair, encoders):
     """From a detector to the map: objects that move, by the features of the pair."""
     detector = Given(plain.class_objects(maps((0, 0, 1), (20, 60, 1)), maps((0, 0, 1), (40, 20, 1)), {1}))
-    found = identify_mask_compare(pair, detector, LatentComparer(encoders, 150), one_sided="compare")
-    masks = plain.dense(found.proposals.masks)
+    changes = identify_mask_compare(pair, detector, LatentComparer(encoders, 150), one_sided="compare")
+    masks = plain.dense(changes.proposals.masks)
     score = plain.scores(*encoders.answers, masks)
     expected = (score > np.cos(np.radians(150))) & [False, True, False, True]
-    np.testing.assert_array_equal(found.changed, expected)
-    np.testing.assert_allclose(found.score[[1, 3]], score[[1, 3]], atol=1e-5)
+    np.testing.assert_array_equal(changes.changed, expected)
+    np.testing.assert_allclose(changes.score[[1, 3]], score[[1, 3]], atol=1e-5)

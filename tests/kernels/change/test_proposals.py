@@ -39,12 +39,12 @@ def test_the_generator_s_thresholds():
     answers[3, 10:20, 10] = 0.0  # 90 sure of 100 possible: not stable
     answers[0, 0, 9] = 0  # on the edge of the mask, and not in it: 81 of 82
     predicted = np.array([0.9, 0.5, 0.8, 0.9, 0.6, 0.51], np.float32)
-    found = generate(
+    proposals = generate(
         [(answers[:3], predicted[:3]), (answers[3:], predicted[3:])], SHAPE, settings=settings, origin=AFTER
     )
-    assert found.scores.tolist() == pytest.approx([0.9, 0.6, 0.51])  # the third is the first's double
-    assert found.masks.areas.tolist() == [81, 81, 1]
-    assert found.origin.tolist() == [AFTER] * 3
+    assert proposals.scores.tolist() == pytest.approx([0.9, 0.6, 0.51])  # the third is the first's double
+    assert proposals.masks.areas.tolist() == [81, 81, 1]
+    assert proposals.origin.tolist() == [AFTER] * 3
     assert not generate([], SHAPE, settings=settings, origin=BEFORE)
 
 
@@ -62,9 +62,9 @@ def test_both_dates():
     """The first date's objects come first; what covers 80 % of the picture goes before doubles are sought."""
     before = squares((0, 0, 6), (0, 0, 20, 24), (10, 10, 5), scores=[0.6, 0.99, 0.9])
     after = squares((0, 0, 20, 23), (0, 0, 6, 7), (12, 20, 4), origin=AFTER, scores=[0.5, 0.7, 0.8])
-    found = both_dates(before, after)
-    assert found.masks.areas.tolist() == [25, 460, 42, 16]
-    assert found.origin.tolist() == [BEFORE, AFTER, AFTER, AFTER]
+    proposals = both_dates(before, after)
+    assert proposals.masks.areas.tolist() == [25, 460, 42, 16]
+    assert proposals.origin.tolist() == [BEFORE, AFTER, AFTER, AFTER]
     assert (both_dates(before, after, double=1).origin == BEFORE).sum() == 2
 
 

@@ -70,7 +70,7 @@ def test_combinations():
 
 
 @pytest.mark.parametrize(
-    ("name", "dataset", "category", "said"),
+    ("name", "dataset", "category", "message"),
     [
         (
             "SAM-DINO-SegEarthOV",
@@ -84,6 +84,6 @@ def test_combinations():
         ("pixels-mini", "LEVIR-CD", "building", "no settings of pixels-mini"),
     ],
 )
-def test_what_was_not_published_is_told(name, dataset, category, said):
-    with pytest.raises(SpecError, match=said):
+def test_what_was_not_published_is_told(name, dataset, category, message):
+    with pytest.raises(SpecError, match=message):
         find_settings(name, dataset, category)

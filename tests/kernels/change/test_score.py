@@ -15,10 +15,10 @@ SCORES = np.arange(256, dtype=np.uint8)
 
 @pytest.mark.parametrize("at", [1, 2, 99, 100, 249, 250])
 def test_from_the_threshold_on_a_pixel_changed(at):
-    found = change_of(SCORES, at)
-    assert found.dtype == np.uint8
-    assert found[:251].tolist() == [0] * at + [1] * (251 - at)
-    assert found[254:].tolist() == [254, 255]  # not seen, not produced: never "unchanged"
+    codes = change_of(SCORES, at)
+    assert codes.dtype == np.uint8
+    assert codes[:251].tolist() == [0] * at + [1] * (251 - at)
+    assert codes[254:].tolist() == [254, 255]  # not seen, not produced: never "unchanged"
 
 
 def test_a_higher_threshold_never_finds_more():
@@ -28,9 +28,9 @@ def test_a_higher_threshold_never_finds_more():
 
 @pytest.mark.parametrize("at", [0, 251, -5, 99.5, True, "100", None])
 def test_what_is_no_threshold_is_one_line(at):
-    with pytest.raises(SpecError, match=r"^at: .* whole number from 1 to 250") as said:
+    with pytest.raises(SpecError, match=r"^at: .* whole number from 1 to 250") as refused:
         check_threshold(at)
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_the_kernel_cuts_where_it_is_told_and_says_so():

@@ -47,9 +47,9 @@ def test_moving():
     margin, one, all_of_it = 6, np.ones((30, 30)), np.ones((42, 42), bool)
     picture = texture(42)
     for down, right in ((0, 0), (1, -3), (-2, 2)):
-        moved, seen = shift.move(picture[None], all_of_it, down * one, right * one, margin)
+        moved, valid = shift.move(picture[None], all_of_it, down * one, right * one, margin)
         np.testing.assert_array_equal(moved[0], picture[6 + down : 36 + down, 6 + right : 36 + right])
-        assert seen.all()
+        assert valid.all()
     smooth = (np.arange(42.0)[:, None] * 3 + np.arange(42.0)[None] * 0.5).astype(np.float32)
     moved, _ = shift.move(smooth[None], all_of_it, 0.3 * one, -2.6 * one, margin)
     np.testing.assert_allclose(moved[0], smooth[6:36, 6:36] + 0.3 * 3 - 2.6 * 0.5, rtol=1e-6)
@@ -59,9 +59,9 @@ def test_moving_leaves_out_what_is_invalid():
     margin, one = 6, np.ones((30, 30))
     picture, valid = np.full((42, 42), 5, np.float32), RNG.random((42, 42)) > 0.3
     picture[~valid] = 1e6
-    moved, seen = shift.move(picture[None], valid, 0.3 * one, 0.4 * one, margin)
-    np.testing.assert_array_equal(seen, valid[6:36, 6:36])
-    np.testing.assert_allclose(moved[0], np.where(seen, 5, 0), rtol=1e-6)
+    moved, inner = shift.move(picture[None], valid, 0.3 * one, 0.4 * one, margin)
+    np.testing.assert_array_equal(inner, valid[6:36, 6:36])
+    np.testing.assert_allclose(moved[0], np.where(inner, 5, 0), rtol=1e-6)
 
 
 # ---- registration ------------------------------------------------------------------------------------------------
@@ -69,12 +69,12 @@ def test_moving_leaves_out_what_is_invalid():
 
 @pytest.mark.parametrize(("down", "right"), [(0, 0), (0.3, -0.3), (-1.43, 0.05), (2.9, -2.2)])
 def test_a_shift_is_found_from_surfaces_that_add(down, right):
-    found, whole = 0, np.ones((128, 128), bool)
+    surface, whole = 0, np.ones((128, 128), bool)
     for seed in (1, 2):
         before, after = texture(128, seed=seed), texture(128, down=-down, right=-right, seed=seed)
         noise = RNG.normal(0, 0.2, (2, 128, 128)).astype(np.float32)
-        found = found + phase_correlation.surface(before + noise[0], 1.7 * after + noise[1] + 40, whole)
-    assert phase_correlation.shift_of(found) == pytest.approx({"down": down, "right": right}, abs=0.06)
+        surface = surface + phase_correlation.surface(before + noise[0], 1.7 * after + noise[1] + 40, whole)
+    assert phase_correlation.shift_of(surface) == pytest.approx({"down": down, "right": right}, abs=0.06)
 
 
 def test_a_shift_that_is_none():
@@ -114,8 +114,8 @@ def test_pixels_without_both_dates_count_nowhere():
     valid = RNG.random((SIDE, SIDE)) > 0.2
     valid[:, :150] = False
     other = np.where(valid, before, 7).astype(np.float32)
-    found = colour_difference.compare(before * valid, other * valid, valid)
-    np.testing.assert_array_equal(found, 0)
+    difference = colour_difference.compare(before * valid, other * valid, valid)
+    np.testing.assert_array_equal(difference, 0)
     level = colour_difference.Level(np.float32(3), np.float32(2))
     np.testing.assert_array_equal(
         level.of(np.full((3, 2, 2), 7, np.float32), np.eye(2, dtype=bool))[0], 2 * np.eye(2)
@@ -129,12 +129,12 @@ def test_the_threshold_is_that_of_the_values():
     scores = np.concatenate([RNG.gamma(4, 0.05, 50_000), RNG.normal(3, 0.4, 1_500)]).astype(np.float32)
     median = np.median(scores)
     robust = median + 6 * 1.4826 * np.median(np.abs(scores - median))
-    found = threshold.threshold_of(sum(map(threshold.counts_of, np.array_split(scores, 3))))
-    assert found == pytest.approx(np.sqrt(otsu(scores, bins=2000) * robust), rel=0.01)
+    limit = threshold.threshold_of(sum(map(threshold.counts_of, np.array_split(scores, 3))))
+    assert limit == pytest.approx(np.sqrt(otsu(scores, bins=2000) * robust), rel=0.01)
 
 
 def test_where_nothing_changed_nothing_is_above_the_threshold():
     for scores in (np.zeros(500), RNG.gamma(4, 0.005, 50_000)):
-        found = threshold.threshold_of(threshold.counts_of(scores.astype(np.float32)))
-        assert found == threshold.FLOOR
-        assert (scores > found).mean() <= 0.001
+        limit = threshold.threshold_of(threshold.counts_of(scores.astype(np.float32)))
+        assert limit == threshold.FLOOR
+        assert (scores > limit).mean() <= 0.001

@@ -70,11 +70,11 @@ def test_what_nets_of_photographs_see():
     pair = photographs()
     valid = pair.valid.copy()
     valid[1, 3, 4] = False
-    seen = PHOTO.picture(DatePair(pair.pixels, valid), 1)
-    np.testing.assert_array_equal(seen[3, 4], UNOBSERVED_COLOUR)
+    picture = PHOTO.picture(DatePair(pair.pixels, valid), 1)
+    np.testing.assert_array_equal(picture[3, 4], UNOBSERVED_COLOUR)
     expected = pair.pixels[1][::-1].transpose(1, 2, 0)
     expected[3, 4] = UNOBSERVED_COLOUR
-    np.testing.assert_array_equal(seen, expected)
+    np.testing.assert_array_equal(picture, expected)
     reflected = NINE.picture(reflectance(), 0)
     assert (reflected[0, 0] == UNOBSERVED_COLOUR).all()
     red = reflectance().pixels[0, BANDS.index("red"), 20, 20]
@@ -83,10 +83,10 @@ def test_what_nets_of_photographs_see():
 
 def test_mini_s_nine_numbers_have_the_angles_of_its_vectors():
     pair = reflectance()
-    found = embedded.MiniEncoder.resolve().load(NINE, device="cpu", threads=1)(pair, 1)
+    numbers = embedded.MiniEncoder.resolve().load(NINE, device="cpu", threads=1)(pair, 1)
     weights = load_mini(MINI).concepts(pair.pixels[1][NINE.index(MINI.bands)], pair.valid[1], crop=0)
     vectors = np.einsum("kyx,kc->cyx", weights**MINI.sharpness, words.concept_vectors())
-    flat, whole = (torch.from_numpy(each.reshape(len(each), -1).T.copy()) for each in (found, vectors))
+    flat, whole = (torch.from_numpy(each.reshape(len(each), -1).T.copy()) for each in (numbers, vectors))
     one, two = torch.randperm(flat.shape[0])[:200], torch.randperm(flat.shape[0])[:200]
     expected = functional.cosine_similarity(whole[one], whole[two])
     np.testing.assert_allclose(functional.cosine_similarity(flat[one], flat[two]), expected, atol=2e-6)
@@ -96,9 +96,9 @@ def test_mini_s_nine_numbers_have_the_angles_of_its_vectors():
 def test_dynamic_world_s_features_are_those_before_its_upsampling():
     pair = reflectance()
     encoder = embedded.DynamicWorldEncoder.resolve().load(NINE, device="cpu", threads=1)
-    found = torch.from_numpy(encoder(pair, 0))
-    assert found.shape == (144, 32, 32)
-    upsampled = functional.interpolate(found[None], size=(64, 64), mode="bilinear")
+    coarse = torch.from_numpy(encoder(pair, 0))
+    assert coarse.shape == (144, 32, 32)
+    upsampled = functional.interpolate(coarse[None], size=(64, 64), mode="bilinear")
     unit = functional.normalize(upsampled, dim=1)
     net = TorchDynamicWorld(load_arrays(DYNAMIC_WORLD.weights), device="cpu")
     probability = torch.softmax(net.module.head(unit), dim=1)[0].detach().numpy()
@@ -108,12 +108,12 @@ def test_dynamic_world_s_features_are_those_before_its_upsampling():
 def test_identifiers_inside_the_package():
     pair = reflectance()
     prompts = (("houses", ("buildings",)), ("wood", ("forest",)))
-    told = read_prompts(prompts, {})
-    found = embedded.DynamicWorldIdentifier.resolve(told).load(NINE, device="cpu", threads=1)(pair, 0)
+    vocabulary = read_prompts(prompts, {})
+    probabilities = embedded.DynamicWorldIdentifier.resolve(vocabulary).load(NINE, device="cpu", threads=1)(pair, 0)
     plain = load_dynamic_world()(pair.pixels[0], pair.valid[0])
-    np.testing.assert_allclose(found[1], plain[6], atol=1e-6)
-    np.testing.assert_allclose(found[2], plain[1], atol=1e-6)
-    np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_allclose(probabilities[1], plain[6], atol=1e-6)
+    np.testing.assert_allclose(probabilities[2], plain[1], atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
     mini = embedded.MiniIdentifier.resolve(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
     assert mini.shape == (3, 64, 64)
     labels = TaughtVocabulary.read(DenseOptions(model="mini", prompts=prompts)).names
@@ -125,10 +125,10 @@ def test_identifiers_inside_the_package():
 def test_prompts_that_name_everything_leave_nothing_other():
     pair = reflectance()
     prompts = tuple((concept.name, (concept.name,)) for concept in CONCEPTS)
-    found = embedded.MiniIdentifier.resolve(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
-    assert found.shape == (10, 64, 64)
-    assert not found[0].any()
-    assert found[1:].sum() > 0
+    probabilities = embedded.MiniIdentifier.resolve(prompts).load(NINE, device="cpu", threads=1)(pair, 0)
+    assert probabilities.shape == (10, 64, 64)
+    assert not probabilities[0].any()
+    assert probabilities[1:].sum() > 0
 
 
 def test_otsu_of_a_pair_leaves_out_what_nobody_saw():
@@ -136,11 +136,11 @@ def test_otsu_of_a_pair_leaves_out_what_nobody_saw():
     rng = np.random.default_rng(0)
     before = rng.normal(size=(8, 16, 16)).astype(np.float32)
     after = before + rng.normal(0, 1, before.shape).astype(np.float32) * (rng.random((16, 16)) > 0.7)
-    seen = np.ones((64, 64), bool)
-    seen[:, 40:] = False
+    valid = np.ones((64, 64), bool)
+    valid[:, 40:] = False
     scores = pixel_scores(before, after, (64, 64))
-    limit = compare_pixels(before, after, (64, 64), beta=None, valid=seen).limit
-    assert limit == otsu(scores[seen]) != otsu(scores)
+    limit = compare_pixels(before, after, (64, 64), beta=None, valid=valid).limit
+    assert limit == otsu(scores[valid]) != otsu(scores)
     same = compare_pixels(before, before, (64, 64), beta=None)
     assert not same.changed.any()
 
@@ -193,10 +193,10 @@ def test_masks_first_with_nets_of_the_library(folders, tolerant):
     by_hand = generate(
         sam(pictures[0], point_grid(4, pair.shape)), pair.shape, settings=replace(settings, points=4), origin=BEFORE
     )
-    mine = detected.changes.proposals.take(detected.changes.proposals.origin == BEFORE)
+    ours = detected.changes.proposals.take(detected.changes.proposals.origin == BEFORE)
     theirs = {mask.tobytes() for mask in dense(by_hand.masks)}
-    assert len(mine) > 0
-    assert {mask.tobytes() for mask in dense(mine.masks)} <= theirs
+    assert len(ours) > 0
+    assert {mask.tobytes() for mask in dense(ours.masks)} <= theirs
     assert detected.changes.changed.any()
     assert ((detected.changes.hundredths >= 100) == detected.changes.changed).all()
 
@@ -204,7 +204,7 @@ def test_masks_first_with_nets_of_the_library(folders, tolerant):
 def test_a_map_of_each_framework(folders, tolerant):
     """Through the kernel, on a strip: loaded from folders, mapped, with objects; equal when it is done again."""
     common = {"prompts": ["house"], "window": 256, "registration": False, "stretch": [0, 0.3], "beta": 179}
-    said = {
+    frameworks = {
         "M-C-I": {"instantiation": "SAM2-DINOv2-SegEarth-OV", "proposer": folders["sam2"], "identifier": "none",
                   "points": 2, "comparer": folders["vit"], **common},
         "I-M-C": {"instantiation": "MMGD-SAM2-DINO", "proposer": folders["sam2"], "identifier": folders["detector"],
@@ -216,7 +216,7 @@ def test_a_map_of_each_framework(folders, tolerant):
     blocks = rng.uniform(300, 2800, (2, 3, outer.shape[0] // 20 + 1, outer.shape[1] // 20 + 1))
     pixels = blocks.repeat(20, axis=2).repeat(20, axis=3)[:, :, : outer.shape[0], : outer.shape[1]].astype(np.float32)
     valid = np.ones((2, *outer.shape), bool)
-    for order, options in said.items():
+    for order, options in frameworks.items():
         kernel = registry.create("change", options, resolution=0.5)
         assert not any("were made with pixels" in line for line in kernel.check([], 0.5))
         assert any("were made with pixels of 0.2 to 3 m" in line for line in kernel.check([], 10))

@@ -50,8 +50,8 @@ def segmentor(arrays, encoder, upsampler, bias=-0.3):
     return Segmentor(encoder, upsampler, arrays["query_features"], bias=bias)
 
 
-def close(found, expected, **tolerance):
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), **(CLOSE | tolerance))
+def close(tensor, expected, **tolerance):
+    np.testing.assert_allclose(tensor.numpy(), expected.numpy(), **(CLOSE | tolerance))
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,8 @@ def scores(ovss, world, look):
             if part.empty:
                 continue
             ys, xs = window.slices(outer)
-            seen = look(pixels[:, ys, xs], valid[ys, xs])
-            logits = ovss._net(torch.from_numpy(seen.astype(np.float32))[None])[0].numpy()
+            picture = look(pixels[:, ys, xs], valid[ys, xs])
+            logits = ovss._net(torch.from_numpy(picture.astype(np.float32))[None])[0].numpy()
             total[part.slices(BOX)] += logits[part.slices(window)]
             count[part.slices(BOX)] += 1
     assert (count == 4).all()
@@ -77,18 +77,18 @@ def optical(ovss):
     return look
 
 
-def agree(found, expected, seen, threshold=0.0, background=None):
+def agree(arrays, expected, valid, threshold=0.0, background=None):
     """Codes and percents; where two classes are within a hundred-thousandth either may win."""
     order = np.sort(expected, axis=-1)
     sure = (order[..., -1] - order[..., -2] > 1e-5) & (abs(order[..., -1] - threshold) > 1e-5)
     label = expected.argmax(axis=-1)
     if background is not None:
         label = np.where(order[..., -1] < threshold, background, label)
-    expected_code = np.where(seen, label + 1, 0)
-    np.testing.assert_array_equal(found["label"][sure], expected_code[sure])
+    expected_code = np.where(valid, label + 1, 0)
+    np.testing.assert_array_equal(arrays["label"][sure], expected_code[sure])
     assert sure.mean() > 0.99
-    percent = np.where(seen, 100 * order[..., -1], 0)
-    assert np.abs(found["confidence"] - percent).max() <= 0.51
+    percent = np.where(valid, 100 * order[..., -1], 0)
+    assert np.abs(arrays["confidence"] - percent).max() <= 0.51
 
 
 def call(ovss, world):
@@ -98,26 +98,26 @@ def call(ovss, world):
 
 def test_the_map_is_what_brute_force_gives(tmp_path, world):
     ovss = kernel(tmp_path, "jbu_one")
-    seen = world[1][223:-223, 223:-223]
-    agree(call(ovss, world), scores(ovss, world, optical(ovss)), seen)
+    valid = world[1][223:-223, 223:-223]
+    agree(call(ovss, world), scores(ovss, world, optical(ovss)), valid)
 
 
 def test_pixels_below_the_threshold_are_background(tmp_path, world):
     ovss = kernel(tmp_path, threshold=0.4, background="forest")
-    seen = world[1][223:-223, 223:-223]
+    valid = world[1][223:-223, 223:-223]
     expected = scores(ovss, world, optical(ovss))
     assert 0.02 < (expected.max(axis=-1) < 0.4).mean() < 0.98
-    agree(call(ovss, world), expected, seen, threshold=0.4, background=1)
+    agree(call(ovss, world), expected, valid, threshold=0.4, background=1)
 
 
 def test_finer_pixels_are_averaged_before_the_classes_are_decided(tmp_path, world):
     ovss = kernel(tmp_path, resolution=20.0, gsd=10.0)
     assert ovss.info.factor == 2
-    seen = world[1][223:-223, 223:-223]
+    valid = world[1][223:-223, 223:-223]
     rows, cols = BOX.shape
     blocks = (rows // 2, 2, cols // 2, 2)
-    weight = seen.reshape(blocks).sum(axis=(1, 3))
-    fine = scores(ovss, world, optical(ovss)) * seen[..., None]
+    weight = valid.reshape(blocks).sum(axis=(1, 3))
+    fine = scores(ovss, world, optical(ovss)) * valid[..., None]
     means = fine.reshape(*blocks, -1).sum(axis=(1, 3)) / np.maximum(weight, 1)[..., None]
     agree(call(ovss, world), means, weight > 0)
 

@@ -58,17 +58,17 @@ def test_a_pixel_has_the_same_bytes_whatever_strip_it_is_made_for():
 def test_the_map_is_that_of_one_window_over_everything_by_cosines_of_whole_vectors():
     box = PixelBox(0, 0, CELL, CELL)
     pixels, valid = _scene(box.shape, seed=1)
-    found = _kernel(background="none")(pixels[None], valid[None], box).arrays
+    arrays = _kernel(background="none")(pixels[None], valid[None], box).arrays
     weights = load_mini(MINI).concepts(pixels, valid, crop=HALO)
     vectors = np.einsum("kyx,kc->yxc", weights.astype(float) ** MINI.sharpness, concept_vectors().astype(float))
     cosines = vectors @ read(PROMPTS).astype(float).T / np.linalg.norm(vectors, axis=-1, keepdims=True)
     scores = class_scores(torch.from_numpy(cosines), (0, 1, 2), _kernel().info.options["scale"]).numpy()
-    seen = valid[HALO:-HALO, HALO:-HALO]
+    inner = valid[HALO:-HALO, HALO:-HALO]
     clear = np.diff(np.sort(scores, axis=-1)[..., -2:], axis=-1)[..., 0] > 1e-4
-    np.testing.assert_array_equal(found["label"][seen & clear], scores.argmax(axis=-1)[seen & clear] + 1)
-    assert np.abs(found["confidence"][seen] - 100 * scores.max(axis=-1)[seen]).max() <= 0.51
-    assert not found["label"][~seen].any()
-    assert not found["confidence"][~seen].any()
+    np.testing.assert_array_equal(arrays["label"][inner & clear], scores.argmax(axis=-1)[inner & clear] + 1)
+    assert np.abs(arrays["confidence"][inner] - 100 * scores.max(axis=-1)[inner]).max() <= 0.51
+    assert not arrays["label"][~inner].any()
+    assert not arrays["confidence"][~inner].any()
 
 
 def test_what_nobody_asked_for_is_other_and_what_nobody_sees_is_not_computed():
@@ -91,23 +91,23 @@ def test_a_finer_model_s_scores_are_averaged_over_what_was_seen(factor):
     box = PixelBox(-factor * CELL, 0, 0, factor * CELL)
     rng = np.random.default_rng(0)
     scores = rng.random((*box.shape, len(PROMPTS)), np.float32)
-    seen = np.ones(box.shape, bool)
-    seen[30:600, 510:514] = False
-    seen[100:103, 99:700] = False
+    valid = np.ones(box.shape, bool)
+    valid[30:600, 510:514] = False
+    valid[100:103, 99:700] = False
     threshold, background = kernel._options.threshold, kernel._vocabulary.background
-    maps = StripArrays(box, seen, factor=factor, classes=3, threshold=threshold, background=background)
+    maps = StripArrays(box, valid, factor=factor, classes=3, threshold=threshold, background=background)
     for window in box.blocks(CELL):
         maps.put_window(window, torch.from_numpy(scores[window.slices(box)]))
-    found = maps.arrays()
+    arrays = maps.arrays()
     blocks = (box.shape[0] // factor, factor, box.shape[1] // factor, factor)
-    weight = seen.reshape(blocks).sum(axis=(1, 3))
-    means = (scores * seen[..., None]).reshape(*blocks, -1).sum(axis=(1, 3)) / np.maximum(weight, 1)[..., None]
-    assert found["label"].shape == weight.shape
+    weight = valid.reshape(blocks).sum(axis=(1, 3))
+    means = (scores * valid[..., None]).reshape(*blocks, -1).sum(axis=(1, 3)) / np.maximum(weight, 1)[..., None]
+    assert arrays["label"].shape == weight.shape
     assert (weight == 0).any()
-    assert not found["label"][weight == 0].any()
+    assert not arrays["label"][weight == 0].any()
     clear = (weight > 0) & (np.diff(np.sort(means, axis=-1)[..., -2:], axis=-1)[..., 0] > 1e-5)
-    np.testing.assert_array_equal(found["label"][clear], means.argmax(axis=-1)[clear] + 1)
-    assert np.abs(found["confidence"] - 100 * means.max(axis=-1))[weight > 0].max() <= 0.51
+    np.testing.assert_array_equal(arrays["label"][clear], means.argmax(axis=-1)[clear] + 1)
+    assert np.abs(arrays["confidence"] - 100 * means.max(axis=-1))[weight > 0].max() <= 0.51
 
 
 def test_it_travels_without_its_net_and_says_what_it_is():

@@ -12,11 +12,11 @@ def test_cosines_are_those_of_the_mixed_vectors(sharpness):
     text /= np.linalg.norm(text, axis=1, keepdims=True)
     weights = rng.dirichlet(np.ones(9) * 0.3, size=(6, 7)).transpose(2, 0, 1)
     mixing = MixtureCosines(concepts.astype(np.float32), text.astype(np.float32), sharpness=sharpness)
-    found = mixing.cosines(torch.from_numpy(weights.astype(np.float32))).numpy()
+    cosines = mixing.cosines(torch.from_numpy(weights.astype(np.float32))).numpy()
     vectors = np.einsum("kyx,kc->yxc", weights**sharpness, concepts)
     meant = vectors @ text.T / np.linalg.norm(vectors, axis=-1, keepdims=True)
-    assert found.shape == (6, 7, 5)
-    np.testing.assert_allclose(found, meant, atol=2e-5)
+    assert cosines.shape == (6, 7, 5)
+    np.testing.assert_allclose(cosines, meant, atol=2e-5)
 
 
 def test_a_pixel_of_one_concept_has_that_concept_s_cosines():

@@ -17,8 +17,8 @@ def test_the_clips_ends_are_black_and_white():
 
 
 def test_one_band_is_replicated():
-    found = sar_picture(np.full((1, 2, 3), -12.5, np.float32), channels="vv")
-    assert found.shape == (3, 2, 3)
-    assert found.dtype == np.float32
-    assert set(np.unique(found)) == {0.5}
-    assert np.array_equal(picture(-12.5, -99, "vv"), found[:, 0, 0])
+    bands = sar_picture(np.full((1, 2, 3), -12.5, np.float32), channels="vv")
+    assert bands.shape == (3, 2, 3)
+    assert bands.dtype == np.float32
+    assert set(np.unique(bands)) == {0.5}
+    assert np.array_equal(picture(-12.5, -99, "vv"), bands[:, 0, 0])

@@ -42,7 +42,7 @@ def test_two_hundred_classes_have_colours_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("prompts", "said"),
+    ("prompts", "message"),
     [
         ({}, "no prompt"),
         ("water", "names with their synonyms"),
@@ -53,13 +53,13 @@ def test_two_hundred_classes_have_colours_of_their_own():
         ({"water": ["a\ud800b"]}, "is no phrase"),
     ],
 )
-def test_wrong_prompts_are_one_line(prompts, said):
-    with pytest.raises(ValueError, match=said):
+def test_wrong_prompts_are_one_line(prompts, message):
+    with pytest.raises(ValueError, match=message):
         parse_prompts(prompts)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"background": "sky"}, "'sky' is no prompt"),
         ({"background": "auto"}, "taught vocabulary"),
@@ -71,8 +71,8 @@ def test_wrong_prompts_are_one_line(prompts, said):
         ({"features": {"pca": 0}}, "greater than or equal to 1"),
     ],
 )
-def test_wrong_options_are_named(options, said):
-    with pytest.raises(ValidationError, match=said):
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValidationError, match=message):
         OvssOptions(model="m", prompts={"water": None}, **options)
 
 
@@ -100,6 +100,6 @@ def test_the_picture_is_clipped_and_invalid_pixels_are_the_mean():
     picture = optical_picture(pixels, stretch=(0.0, 0.3558))
     np.testing.assert_allclose(picture[0, 0], [0, 0, 0.5, 1, 1], atol=1e-6)
     valid = np.array([[True, True, True, True, False]])
-    seen = normalise(picture, valid, mean=(0.5, 0.25, 0), std=(0.5, 0.25, 1))
-    np.testing.assert_allclose(seen[:, 0, 2], [0, 1, 0.5], atol=1e-6)
-    assert (seen[:, 0, 4] == 0).all()
+    normal = normalise(picture, valid, mean=(0.5, 0.25, 0), std=(0.5, 0.25, 1))
+    np.testing.assert_allclose(normal[:, 0, 2], [0, 1, 0.5], atol=1e-6)
+    assert (normal[:, 0, 4] == 0).all()

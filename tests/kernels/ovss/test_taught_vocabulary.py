@@ -14,40 +14,40 @@ def ask(prompts, **options):
     return TaughtVocabulary.read(DenseOptions(model="mini", prompts=prompts, **options))
 
 
-def winners(made):
+def winners(vocabulary):
     """The class that wins where a pixel is all of one concept."""
-    best = (words.concept_vectors() @ made.text.T).argmax(axis=1)
-    return [made.names[made.query_class[query]] for query in best]
+    best = (words.concept_vectors() @ vocabulary.text.T).argmax(axis=1)
+    return [vocabulary.names[vocabulary.query_class[query]] for query in best]
 
 
 def test_who_asks_for_water_alone_gets_water_and_other():
-    made = ask(["water"])
-    assert made.names == ("water", "other")
-    assert made.queries == ("water", *NAMES[1:])
-    assert made.query_class == (0, *[1] * 8)
-    assert made.background == 1
-    assert made.text.shape == (9, 384)
-    np.testing.assert_allclose(np.linalg.norm(made.text, axis=1), 1, rtol=1e-6)
-    assert winners(made) == ["water", *["other"] * 8]
-    last = made.classes()[-1]
+    vocabulary = ask(["water"])
+    assert vocabulary.names == ("water", "other")
+    assert vocabulary.queries == ("water", *NAMES[1:])
+    assert vocabulary.query_class == (0, *[1] * 8)
+    assert vocabulary.background == 1
+    assert vocabulary.text.shape == (9, 384)
+    np.testing.assert_allclose(np.linalg.norm(vocabulary.text, axis=1), 1, rtol=1e-6)
+    assert winners(vocabulary) == ["water", *["other"] * 8]
+    last = vocabulary.classes()[-1]
     assert (last.code, last.name, last.colour, last.prompts) == (2, "other", "#dcdcdc", tuple(NAMES[1:]))
-    assert made.weights == words.weights(["water"])
+    assert vocabulary.weights == words.weights(["water"])
 
 
 def test_words_that_were_not_taught_name_their_concepts():
-    made = ask({"green": ["pine forest", "meadow"], "houses": None, "wet": ["lake", "river"]})
-    assert not {"trees", "grass", "built area", "water"} & set(made.queries)
-    assert winners(made) == ["wet", "green", "green", "other", "other", "other", "houses", "other", "other"]
-    assert [note.means for note in made.notes] == ["trees", "grass", "built area", "water", "water"]
-    assert all(note.known for note in made.notes)
+    vocabulary = ask({"green": ["pine forest", "meadow"], "houses": None, "wet": ["lake", "river"]})
+    assert not {"trees", "grass", "built area", "water"} & set(vocabulary.queries)
+    assert winners(vocabulary) == ["wet", "green", "green", "other", "other", "other", "houses", "other", "other"]
+    assert [note.means for note in vocabulary.notes] == ["trees", "grass", "built area", "water", "water"]
+    assert all(note.known for note in vocabulary.notes)
 
 
 def test_a_phrase_between_concepts_takes_both_and_an_unknown_one_takes_none():
     assert {"grass", "flooded vegetation"}.isdisjoint(ask(["vegetation"]).queries)
-    made = ask(["airplane"])
-    assert made.queries == ("airplane", *NAMES), "what nobody asked for stays other"
-    assert set(winners(made)) == {"other"}
-    [note] = made.notes
+    vocabulary = ask(["airplane"])
+    assert vocabulary.queries == ("airplane", *NAMES), "what nobody asked for stays other"
+    assert set(winners(vocabulary)) == {"other"}
+    [note] = vocabulary.notes
     assert not note.known
     assert note.warning.startswith("prompt 'airplane' is far from everything the model was taught: nearest ")
     assert f"cosine {note.cosine:.2f}, bound 0.50" in note.warning
@@ -55,17 +55,17 @@ def test_a_phrase_between_concepts_takes_both_and_an_unknown_one_takes_none():
 
 
 def test_all_concepts_asked_for_leave_other_to_the_threshold():
-    made = ask(NAMES, threshold=0.3)
-    assert made.names == (*NAMES, "other")
-    assert made.queries == tuple(NAMES)
-    assert made.background == 9
-    assert winners(made) == NAMES
+    vocabulary = ask(NAMES, threshold=0.3)
+    assert vocabulary.names == (*NAMES, "other")
+    assert vocabulary.queries == tuple(NAMES)
+    assert vocabulary.background == 9
+    assert winners(vocabulary) == NAMES
 
 
 def test_the_background_may_be_a_prompt_or_none():
     assert ask(["water", "land"], background="land").background == 1
-    made = ask(["water", "forest"], background="none")
-    assert (made.background, made.names) == (None, ("water", "forest"))
+    vocabulary = ask(["water", "forest"], background="none")
+    assert (vocabulary.background, vocabulary.names) == (None, ("water", "forest"))
     assert ask(["water", "other"], background="other").names == ("water", "other")
 
 
@@ -76,7 +76,7 @@ def test_classes_that_the_model_cannot_tell_apart_are_named():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"upsampler": "bilinear"}, "Extra inputs"),
         ({"background": "sky"}, "'sky' is no prompt; name one of water, or auto, or none"),
@@ -92,6 +92,6 @@ def test_classes_that_the_model_cannot_tell_apart_are_named():
         ({"threshold": 2}, "less than or equal to 1"),
     ],
 )
-def test_wrong_options_are_named(options, said):
-    with pytest.raises(ValidationError, match=said):
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValidationError, match=message):
         DenseOptions(**{"model": "mini", "prompts": ["water"], **options})

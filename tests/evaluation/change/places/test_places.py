@@ -70,14 +70,14 @@ def test_what_is_no_place_is_one_line(tmp_path):
     one = item("one", {"change": {"href": "./x.tif"}})
     one["bbox"] = [0, 0, 1, 1]
     one["properties"]["oscd:city"] = "here"
-    for documents, error, told in (
+    for documents, error, message in (
         ([item("bare", {"image": {"href": "./x.tif"}})], ItemError, "has an asset 'change'"),
         ([one], ItemError, "item one has labels, but no earlier item"),
         ([{**one, "properties": {"datetime": "2020-01-01T00:00:00Z"}}, _earlier(one)], ItemError, "no property"),
         ([{**one, "bbox": None}, _earlier(one)], ItemError, "has no bbox"),
         ([one, {**one, "id": "two"}, _earlier(one)], ItemError, "two items with labels are of the place here"),
     ):
-        with pytest.raises(error, match=told) as raised:
+        with pytest.raises(error, match=message) as raised:
             find_places(collection(tmp_path, documents), OSCD)
         assert "\n" not in str(raised.value)
     with pytest.raises(SpecError, match="no labelled place 'there'; there are here"):
@@ -134,10 +134,10 @@ def tried(workers, tmp_path_factory):
 
 @needs_shared
 def test_a_place_is_run_and_judged_as_by_hand(tried):
-    (place,), arguments, (found,) = tried
-    assert (found.status, found.output) == (0, str(arguments.out / "pisa"))
+    (place,), arguments, (judged,) = tried
+    assert (judged.status, judged.output) == (0, str(arguments.out / "pisa"))
     assert list((arguments.out / "pisa/cog").glob("*.tif"))
-    whole = xr.open_zarr(f"{found.output}/mosaic.zarr", group="0", consolidated=False).load()
+    whole = xr.open_zarr(f"{judged.output}/mosaic.zarr", group="0", consolidated=False).load()
     with rasterio.open(place.label.address) as file:
         label = file.read(1).ravel()
         rows, cols = np.indices(file.shape)
@@ -145,15 +145,15 @@ def test_a_place_is_run_and_judged_as_by_hand(tried):
     east, north = Transformer.from_crs(4326, whole.spatial_ref.attrs["crs_wkt"], always_xy=True).transform(x, y)
     at = {"x": xr.DataArray(east), "y": xr.DataArray(north)}
     maps = {"change": whole.change.values, **by_hand(place, whole)}
-    assert list(found.counts) == list(maps)
+    assert list(judged.counts) == list(maps)
     for name, array in maps.items():
-        said = whole.change.copy(data=array).sel(method="nearest", **at).values
-        counts = found.counts[name].confusion.counts
+        predicted = whole.change.copy(data=array).sel(method="nearest", **at).values
+        counts = judged.counts[name].confusion.counts
         assert counts.sum() > 5000
         for truth in (0, 1):
             for value in (0, 1):
-                assert counts[truth, value] == ((label == truth + 1) & (said == value)).sum(), name
-    assert found.counts["change"].confusion.pixels == label.size
+                assert counts[truth, value] == ((label == truth + 1) & (predicted == value)).sum(), name
+    assert judged.counts["change"].confusion.pixels == label.size
 
 
 def by_hand(place, whole):
@@ -166,17 +166,17 @@ def by_hand(place, whole):
         cube = eopipe.open_cube(snapshot, area=AREA, bands=BANDS, composite="first", resolution=10)
         read = cube.dataset.isel(time=0).compute(scheduler="synchronous").reindex(x=whole.x, y=whole.y)
         dates.append(np.stack([read[band].values for band in BANDS]).astype(float))
-    seen = (whole.change.values <= 1) & np.isfinite(dates).all(axis=(0, 1))
-    pixels = np.stack(dates)[:, :, seen]
+    visible = (whole.change.values <= 1) & np.isfinite(dates).all(axis=(0, 1))
+    pixels = np.stack(dates)[:, :, visible]
     maps = {}
     for name, levelled in (("change vectors", False), ("change vectors, levelled", True)):
         if levelled:
             pixels = (pixels - pixels.mean(2, keepdims=True)) / pixels.std(2, keepdims=True)
         length = np.linalg.norm(pixels[1] - pixels[0], axis=0)
-        maps[name] = np.full(seen.shape, 254, np.uint8)
-        maps[name][seen] = length > threshold_otsu(length)
+        maps[name] = np.full(visible.shape, 254, np.uint8)
+        maps[name][visible] = length > threshold_otsu(length)
     differ = whole.label_before.values != whole.label_after.values
-    return {**maps, "two land-cover maps": np.where(seen, differ, 254).astype(np.uint8)}
+    return {**maps, "two land-cover maps": np.where(visible, differ, 254).astype(np.uint8)}
 
 
 @needs_shared
