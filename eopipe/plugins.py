@@ -61,7 +61,7 @@ class Table(Mapping[str, T], Generic[T]):
 
     def source(self, name: str) -> str:
         """Package and version that a name comes from; several where several offer it."""
-        sources = [_own()] if name in self._built_in else [REGISTERED] if name in self._registered else []
+        sources = [_this_package()] if name in self._built_in else [REGISTERED] if name in self._registered else []
         return " and ".join([*sources, *map(_package, self._offers().get(name, ()))])
 
     def package(self, name: str) -> tuple[str, str] | None:
@@ -125,7 +125,7 @@ def _installed(group: str, path: tuple[str, ...]) -> Mapping[str, tuple[EntryPoi
 
 
 @lru_cache(maxsize=1)
-def _own() -> str:
+def _this_package() -> str:
     try:
         return f"{OWN} {version(OWN)}"
     except PackageNotFoundError:  # a checkout that is not installed

@@ -25,7 +25,7 @@ def cube():
     snapshot, report = eopipe.search(
         catalog=str(shared() / "data/sentinel2-oscd/collection.json"), area=AREA, datetime="2015-07"
     )
-    assert report.kept == len(snapshot) == 1
+    assert report.used == len(snapshot) == 1
     return eopipe.open_cube(snapshot, area=AREA, bands=BANDS, composite="first", chunk=512)
 
 

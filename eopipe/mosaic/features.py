@@ -98,7 +98,7 @@ class FeatureLayout:
                     return tile
         return None
 
-    def own(self, tile: Tile, tiles: Collection[Tile]) -> Iterator[Index]:
+    def windows_of(self, tile: Tile, tiles: Collection[Tile]) -> Iterator[Index]:
         """The windows that a tile writes, row by row."""
         box = self.touching(tile.box(self.tile))
         for row in range(box.row0, box.row1):
@@ -244,7 +244,7 @@ class FeatureStore:
 
     def digests(self, tile: Tile, tiles: Collection[Tile]) -> dict[Index, str]:
         """Sha256 of each window of a tile's own that has a file."""
-        arrays = {index: self.stored(index) for index in self.layout.own(tile, tiles)}
+        arrays = {index: self.stored(index) for index in self.layout.windows_of(tile, tiles)}
         return {
             index: hashlib.sha256(array.tobytes()).hexdigest() for index, array in arrays.items() if array is not None
         }

@@ -64,7 +64,7 @@ class SearchReport:
     requests: int = 0
 
     @property
-    def kept(self) -> int:
+    def used(self) -> int:
         """Items in the snapshot: those that matched, less duplicates."""
         return self.matched - len(self.duplicates)
 

@@ -34,7 +34,7 @@ def test_every_window_that_touches_a_tile_has_one_writer(tiles):
     """Also where the tile of its origin is no part of the run: at the border, and at an area's inner corner."""
     place = layout()
     there = all_tiles(place) - ({Tile(-1, 3)} if tiles == "l-shaped" else set())
-    written = [index for tile in there for index in place.own(tile, there)]
+    written = [index for tile in there for index in place.windows_of(tile, there)]
     assert len(written) == len(set(written))
     touched = set()
     for tile in there:

@@ -40,7 +40,7 @@ def test_every_page_is_followed_and_items_stay_as_they_were_received(api):
     wanted = {item["id"]: item for item in real_items(EARTH_SEARCH) if item["collection"] == L2A}
     assert sorted(ids(snapshot)) == sorted(wanted)
     assert {item["id"]: item for item in snapshot.raw_items(range(len(snapshot)))} == wanted
-    assert (report.matched, report.kept) == (len(wanted), len(wanted))
+    assert (report.matched, report.used) == (len(wanted), len(wanted))
     assert len(api.requests("/search")) == 3
     assert report.requests == len(api.log)
 
@@ -102,7 +102,7 @@ def test_one_search_an_epoch_in_the_order_of_the_spec(api):
 def test_duplicates_across_collections_are_reduced_and_reported(api):
     snapshot, report = found(api, collections=["sentinel-2-c1-l2a", L2A])
     assert report.matched == 12
-    assert report.kept == 6
+    assert report.used == 6
     assert set(snapshot.index.column("collection").to_pylist()) == {"sentinel-2-c1-l2a"}
     assert report.duplicates[0].dropped.startswith(f"{L2A}/")
 

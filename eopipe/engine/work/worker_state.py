@@ -124,7 +124,7 @@ class WorkerState:
     def windows_of(self, tile: Tile) -> frozenset[Index]:
         """The windows whose features are a tile's to write; none where they are not kept."""
         layout = self.context.features
-        return frozenset() if layout is None else frozenset(layout.own(tile, self._all_tiles))
+        return frozenset() if layout is None else frozenset(layout.windows_of(tile, self._all_tiles))
 
     @cached_property
     def _all_tiles(self) -> frozenset[Tile]:
