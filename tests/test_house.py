@@ -104,9 +104,7 @@ def test_circles_are_seen():
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
 
 
-@pytest.mark.parametrize(
-    "folder", ["eopipe", "flows", "tests/engine", "tests/evaluation", "tests/invariants", "tests/support"]
-)
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_names_say_what_they_hold(folder):
     assert vague(sources(folder)) == []
 

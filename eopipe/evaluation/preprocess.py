@@ -93,16 +93,17 @@ def normalised(picture: NDArray[np.uint8], *, mean: Sequence[float], std: Sequen
     return np.ascontiguousarray(((picture - middle) / spread).astype(np.float32).transpose(2, 0, 1))
 
 
-def demo_input(picture: NDArray[np.uint8], *, side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def demo_input(
+    picture: NDArray[np.uint8], *, side: int, mean: Sequence[float], std: Sequence[float], antialias: bool = True
+) -> Tensor:
     """The model input of the authors' demonstration script: a square, aspect not kept.
-
-    A picture that shrinks is smoothed, as torchvision does by default since 0.17.
 
     Args:
         picture: uint8 ``[H, W, 3]``, red, green, blue.
         side: Side of the result, pixels.
         mean: Mean of each channel on 0-1.
         std: Standard deviation of each channel on 0-1.
+        antialias: Whether a picture that shrinks is smoothed, as torchvision does by default since 0.17.
 
     Returns:
         float32 ``[3, side, side]``, normalised.
@@ -110,4 +111,4 @@ def demo_input(picture: NDArray[np.uint8], *, side: int, mean: Sequence[float], 
     values = torch.from_numpy(picture.astype(np.float32).transpose(2, 0, 1)) / 255
     middle, spread = (torch.tensor(tuple(numbers), dtype=torch.float32)[:, None, None] for numbers in (mean, std))
     image = ((values - middle) / spread)[None]
-    return functional.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
+    return functional.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=antialias)[0]

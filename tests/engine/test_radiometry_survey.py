@@ -66,27 +66,27 @@ def plan(written):
 
 def test_the_plan_says_what_each_number_comes_from(overlapping, tmp_path):
     files(tmp_path, "int16", scale=1e-4, nodata=-9999)
-    made = plan(spec(tmp_path))
-    assert made.summary()["radiometry"] == ["mine: file scale 0.0001, file no-data -9999"]
-    assert "radiometry: mine: file scale 0.0001, file no-data -9999" in "\n".join(map(str, plan_lines(made)))
+    planned = plan(spec(tmp_path))
+    assert planned.summary()["radiometry"] == ["mine: file scale 0.0001, file no-data -9999"]
+    assert "radiometry: mine: file scale 0.0001, file no-data -9999" in "\n".join(map(str, plan_lines(planned)))
     facts = [{"band": band, "collection": "mine", "offset": 0.0, "scale": 1e-4} for band in ("blue", "green", "red")]
-    assert made.recipe["radiometry"] == {"spec": {}, "files": facts}
+    assert planned.recipe["radiometry"] == {"spec": {}, "files": facts}
 
 
 def test_facts_that_were_stated_are_no_part_of_the_recipe(overlapping, tmp_path):
     files(tmp_path, "int16", nodata=-9999)
-    made = plan(spec(tmp_path, stated={"raster:bands": [{"scale": 1e-4, "nodata": -9999}]}))
-    assert "radiometry" not in made.recipe
-    assert not [line for line in made.warnings if "radiometry" in line]
-    assert made.summary()["radiometry"] == ["mine: item scale 0.0001, item no-data -9999, file no-data -9999"]
+    planned = plan(spec(tmp_path, stated={"raster:bands": [{"scale": 1e-4, "nodata": -9999}]}))
+    assert "radiometry" not in planned.recipe
+    assert not [line for line in planned.warnings if "radiometry" in line]
+    assert planned.summary()["radiometry"] == ["mine: item scale 0.0001, item no-data -9999, file no-data -9999"]
     keyed = plan(spec(tmp_path, scale=1e-4, nodata=-9999))
     assert keyed.recipe["radiometry"] == {"spec": {"scale": 1e-4, "nodata": -9999.0}, "files": []}
 
 
 def test_what_a_file_adds_to_stated_no_data_is_part_of_the_recipe(overlapping, tmp_path):
     files(tmp_path, "int16", nodata=-9999)
-    made = plan(spec(tmp_path, stated={"raster:bands": [{"scale": 1e-4, "nodata": 0}]}))
-    assert [entry["nodata"] for entry in made.recipe["radiometry"]["files"]] == [-9999.0] * 3
+    planned = plan(spec(tmp_path, stated={"raster:bands": [{"scale": 1e-4, "nodata": 0}]}))
+    assert [entry["nodata"] for entry in planned.recipe["radiometry"]["files"]] == [-9999.0] * 3
 
 
 @pytest.mark.parametrize(
