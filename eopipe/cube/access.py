@@ -39,7 +39,7 @@ _LOGIN_PATH = re.compile(r"/(login|signin|sign-in|oauth2?|sso|saml2?|openid-conn
 _LOGIN_WORDS = re.compile(rb"log ?in|sign ?in|password|authenti|credential|unauthori[sz]ed", re.IGNORECASE)
 
 REFUSED = frozenset({"read.http_401", "read.http_403", "read.denied"})
-"""Reasons of faults that credentials may mend."""
+"""Reasons of faults that credentials may remove."""
 
 
 def remedy_for(href: str) -> str:

@@ -57,7 +57,7 @@ def parse_yaml(text: str, where: str) -> object:
         raise SpecError(f"spec {where}: {problem}{place(error)}; remove one of them") from None
     except YAMLError as error:
         problem = one_line(getattr(error, "problem", None) or error)
-        raise SpecError(f"spec {where} is not YAML: {problem}{place(error)}; mend that line") from None
+        raise SpecError(f"spec {where} is not YAML: {problem}{place(error)}; correct that line") from None
 
 
 def parse_spec(data: object, *, base: Path | None = None) -> RunSpec:
