@@ -56,7 +56,9 @@ class ObjectFolder(Backend):
             return from_url(f"{self._uri}/{path}".rstrip("/"), **settings)
         except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
             reason = first_line(str(error))
-            raise OutputAddressError(f"output {self._uri!r} cannot be opened: {reason}; correct the address") from error
+            raise OutputAddressError(
+                f"output {self._uri!r} cannot be opened: {reason}; correct the address"
+            ) from error
 
     def get(self, path: str) -> bytes:
         return bytes(self._store.get(path).bytes())

@@ -77,6 +77,7 @@ def block_bytes(path):
         file.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("interleave", "planes"), [("pixel", BANDS), ("band", 1)])
 def test_reading_files_of_one_strip_stays_within_the_plan(tmp_path, interleave, planes):
     paths = strips(tmp_path, interleave)

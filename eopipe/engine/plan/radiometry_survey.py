@@ -139,7 +139,9 @@ def _open_kind(snapshot: Snapshot, read: ReadSettings, rows: Sequence[int]) -> l
     """The bands of the first item of a kind whose files can all be opened; of none where no item's can."""
     for row in dict.fromkeys((rows[0], rows[len(rows) // 2], rows[-1])):
         [item] = snapshot.items([row])
-        scene = resolve_scene(item, read.bands, read.mask, sar=read.sar, radiometry=read.radiometry)
+        scene = resolve_scene(
+            item, read.bands, read.mask, sar=read.sar, choice=read.choice, radiometry=read.radiometry
+        )
         refs = list(_refs(scene, read.mask))
         with ThreadPoolExecutor(8, "survey") as pool:
             facts = list(pool.map(lambda pair: facts_of(pair[1], read), refs))

@@ -87,7 +87,8 @@ def sample_layouts(snapshot: Snapshot, read: ReadSettings, rows: Sequence[int]) 
     for row in rows:
         by_collection[names[row]].append(row)
     few = [row for group in by_collection.values() for row in spread(group, SAMPLED)]
-    scenes = scenes_from_items(snapshot.items(few), read.bands, read.mask, read.sar, read.choice)
+    items = snapshot.items(few)
+    scenes = scenes_from_items(items, read.bands, read.mask, read.sar, read.choice, radiometry=read.radiometry)
     return read_layouts(scenes, read)
 
 
