@@ -4,11 +4,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SHARED := $(or $(EOPIPE_SHARED),../shared)
+PYTEST := $(BIN)/python -m pytest -q
+# the half of the tests that starts clusters; it runs beside the other half
+CLUSTERS := tests/engine tests/invariants tests/broken
+LOG := out/tests/clusters.log
 
-.PHONY: help venv demo test lint bench clean
+.PHONY: help venv demo test test-all lint bench clean
 
 help:  ## this list
-	@awk -F ':.*##' '/^[a-z]+:.*##/ { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z-]+:.*##/ { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "eopipe needs Python 3.11 or newer; give one: make PYTHON=/path/to/python3" >&2; exit 2; }
@@ -22,9 +26,21 @@ venv: $(VENV)/.ready  ## the virtual environment, .venv
 demo: $(VENV)/.ready  ## a map of a real scene, from words, offline, in about a minute
 	@$(BIN)/eopipe demo
 
-test: $(VENV)/.ready  ## the tests, 10 minutes at most
+# $(call tests,MARKS): those that measure by themselves, then the others in two processes; fails where one of them does
+define tests
 	@test -d "$(SHARED)/data" || echo "$(SHARED)/data is missing: tests on real scenes are skipped (EOPIPE_SHARED says where it is)"
-	$(BIN)/python -m pytest -q
+	@mkdir -p $(dir $(LOG)); status=0; trap 'kill $$clusters 2>/dev/null; exit 130' INT TERM; \
+	$(PYTEST) -m "alone and ($(1))" || status=1; \
+	$(PYTEST) -m "not alone and ($(1))" $(CLUSTERS) >$(LOG) 2>&1 & clusters=$$!; \
+	$(PYTEST) -m "not alone and ($(1))" $(CLUSTERS:%=--ignore=%) || status=1; \
+	wait $$clusters || status=1; cat $(LOG); exit $$status
+endef
+
+test: $(VENV)/.ready  ## the quick tests of every room, 6 minutes at most
+	$(call tests,not slow)
+
+test-all: $(VENV)/.ready  ## every test, 20 minutes at most: what CI runs
+	$(call tests,slow or not slow)
 
 lint: $(VENV)/.ready  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

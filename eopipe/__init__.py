@@ -6,27 +6,53 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from eopipe.api import BoundKernel, Cube, kernel, map_kernel, open_cube, rescore, rethreshold, run, search
-    from eopipe.spec import RunSpec, load_spec
+from eopipe import moved
+from eopipe.versions import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from eopipe.api import (
+        BoundKernel,
+        Cube,
+        PlannedRun,
+        kernel,
+        map_kernel,
+        open_cube,
+        plan,
+        rescore,
+        rethreshold,
+        run,
+        search,
+    )
+    from eopipe.kernels.registry import register_kernel
+    from eopipe.models.registry import register_model
+    from eopipe.spec import RunSpec, load_spec
 
 __all__ = [
     "BoundKernel",
     "Cube",
+    "PlannedRun",
     "RunSpec",
     "kernel",
     "load_spec",
     "map_kernel",
     "open_cube",
+    "plan",
+    "register_kernel",
+    "register_model",
     "rescore",
     "rethreshold",
     "run",
     "search",
 ]
 
-_HOMES = {"RunSpec": "eopipe.spec", "load_spec": "eopipe.spec"}
+moved.install()
+
+_HOMES = {
+    "RunSpec": "eopipe.spec",
+    "load_spec": "eopipe.spec",
+    "register_kernel": "eopipe.kernels.registry",
+    "register_model": "eopipe.models.registry",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""eopipe in Python: search, open a cube, map it, run a spec (DESIGN §5 "Python").
+"""eopipe in Python: search, open a cube, map it, plan a spec, run it.
 
 Everything here is also reachable as ``eopipe.<name>``; importing ``eopipe`` alone loads neither torch nor dask.
 """
@@ -19,45 +19,55 @@ import torch
 import xarray as xr
 from dask.delayed import delayed
 
-from eopipe.area import Area
-from eopipe.cube.lazy import Cube
-from eopipe.cube.lazy import open_cube as describe_cube
-from eopipe.engine import vocabulary
-from eopipe.engine.device import choose_device
-from eopipe.engine.display import Display, Quiet
-from eopipe.engine.job import THREADS
-from eopipe.engine.mapping import Stopwatch, map_box
-from eopipe.engine.opened import read_settings
-from eopipe.engine.products import OBSERVATIONS
-from eopipe.engine.rescore import open_source
-from eopipe.engine.rescore import rescore as rescore_run
-from eopipe.engine.rethreshold import rethreshold
-from eopipe.engine.run import execute
-from eopipe.engine.settle import settled
-from eopipe.engine.statistics.borrowed import statistics_for
+from eopipe.area.on_grid import Area
+from eopipe.cube.cube import Cube
+from eopipe.cube.cube import open_cube as describe_cube
+from eopipe.engine.cluster.resources import choose_device
+from eopipe.engine.derived.rescore import changed_options, open_features
+from eopipe.engine.derived.rescore import rescore as rescore_run
+from eopipe.engine.derived.rethreshold import rethreshold
+from eopipe.engine.derived.statistics_of_run import statistics_for
+from eopipe.engine.display import Display
+from eopipe.engine.plan import prompt_check
+from eopipe.engine.plan.layouts import OBSERVATIONS
+from eopipe.engine.plan.preview import PlannedRun
+from eopipe.engine.plan.resolved_spec import THREADS, settle_options
+from eopipe.engine.plan.tiles import read_box
+from eopipe.engine.run import execute, plan_spec
 from eopipe.engine.statistics.planning import stages_of
-from eopipe.engine.tiles import read_box
+from eopipe.engine.work.strips import Sink, map_box
 from eopipe.errors import PlanError, SpecError
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
 from eopipe.kernels.protocol import Settling
-from eopipe.spec import RunSpec, SourceSpec, load_spec, parse_spec, resolve_now
+from eopipe.spec import RunSpec, load_spec, parse_search, parse_spec, resolve_now
 from eopipe.stac.search import SearchReport
 from eopipe.stac.search import search as search_catalog
-from eopipe.stac.signing import signer_for
+from eopipe.stac.signing import cube_signer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
     from numpy.typing import NDArray
 
-    from eopipe.engine.statistics.fields import Statistics
+    from eopipe.engine.statistics.interpolate import Statistics
     from eopipe.kernelinfo import ArraySpec
     from eopipe.kernels.protocol import FeatureSource, Kernel
     from eopipe.snapshot import Snapshot
 
-__all__ = ["BoundKernel", "Cube", "kernel", "map_kernel", "open_cube", "rescore", "rethreshold", "run", "search"]
+__all__ = [
+    "BoundKernel",
+    "Cube",
+    "PlannedRun",
+    "kernel",
+    "map_kernel",
+    "open_cube",
+    "plan",
+    "rescore",
+    "rethreshold",
+    "run",
+    "search",
+]
 
 
 def search(
@@ -69,36 +79,29 @@ def search(
     now: str | None = None,
     **source: Any,
 ) -> tuple[Snapshot, SearchReport]:
-    """Search a catalogue and freeze what was found.
+    """Search a catalogue and freeze the items that match.
 
     Args:
         catalog: STAC API, static catalogue or stac-geoparquet file.
         area: ``[west, south, east, north]`` in degrees, GeoJSON, or a GeoDataFrame.
         collections: Collection ids.
         datetime: Such as ``2025-05-01/2025-09-30`` or ``P30D/now``.
-        now: What relative dates are measured from.
+        now: Time that relative dates are measured from.
         source: Further keys of a spec's ``source``: ``query``, ``filter``, ``epochs``, ``ids`` …
 
     Returns:
-        The snapshot, and what was matched, dropped and warned of.
+        The snapshot, and a report: items that matched, that were left out, and warnings.
 
     Raises:
         SpecError: An argument is wrong.
+        AreaError: The area cannot be read.
         CatalogError: The catalogue cannot be reached.
     """
     written = {"catalog": catalog, "collections": list(collections), "datetime": datetime, **source}
-    checked = parse_spec(
-        {
-            "name": "search",
-            "area": area,
-            "source": {key: value for key, value in written.items() if value is not None},
-            "grid": {"resolution": 10},
-            "kernel": {"name": "land-cover"},
-            "output": {"uri": "memory://search"},
-        }
-    )
-    assert not isinstance(checked.area, str)
-    return search_catalog(checked, Area.parse(checked.area), resolve_now(now))
+    stated = {key: value for key, value in written.items() if value is not None}
+    spec = parse_search({"area": area, "source": stated})
+    assert not isinstance(spec.area, str), "area files are read"
+    return search_catalog(spec.source, Area.parse(spec.area), resolve_now(now))
 
 
 def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", **options: Any) -> Cube:
@@ -106,9 +109,11 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
 
     Args:
         snapshot: From :func:`search`.
-        sign: A signing hook, or ``auto`` (by the host that the items came from), ``none``, ``planetary-computer``.
-        options: ``area``, ``bands``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``, ``sar``,
-            ``groupby``, ``chunk``, ``requester_pays``, ``threads``: see :func:`eopipe.cube.lazy.open_cube`.
+        sign: A signing hook, or ``auto`` (by the host that the items came from, and by signatures that
+            :func:`search` kept), ``none``, ``planetary-computer``, ``keep``.
+        options: ``area``, ``bands``, ``assets``, ``crs``, ``resolution``, ``composite``, ``mask``, ``modality``,
+            ``sar``, ``groupby``, ``chunk``, ``requester_pays``, ``alternate``, ``threads``: see
+            :func:`eopipe.cube.cube.open_cube`.
 
     Returns:
         A description with ``.dataset``, lazy xarray: a variable a band, ``[time, y, x]`` float32 reflectance (of
@@ -120,8 +125,8 @@ def open_cube(snapshot: Snapshot, *, sign: str | Callable[[str], str] = "auto", 
         NoItemsError: The snapshot is empty.
     """
     if not callable(sign):
-        came_from = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
-        sign = signer_for(SourceSpec.model_validate({"catalog": came_from, "sign": sign}))
+        origin = next((href for href in snapshot.index.column("href").to_pylist() if href), "none")
+        sign = cube_signer(origin, sign)
     return describe_cube(snapshot, sign=sign, **options)
 
 
@@ -142,12 +147,13 @@ class BoundKernel:
         return registry.create(self.name, self.options, resolution=resolution)
 
     def settled(self, snapshot: Snapshot, resolution: float = 10.0) -> BoundKernel:
-        """With the options said that depend on the scenes' sensors, as a run freezes them.
+        """With values for the ``auto`` options that depend on the scenes' sensors, as a run freezes them.
 
         Raises:
             PlanError: The sensors need different values.
         """
-        return BoundKernel(self.name, {**self.options, **settled(self.make(resolution), snapshot)[0]})
+        values, _ = settle_options(self.make(resolution), snapshot)
+        return BoundKernel(self.name, {**self.options, **values})
 
     def apply(self, dataset: xr.Dataset) -> xr.Dataset:
         """Map a dataset that someone edited; halos are exchanged in memory, so no equality is promised.
@@ -161,19 +167,19 @@ class BoundKernel:
 
         Raises:
             SpecError: A band is missing.
-            PlanError: The kernel's lattice is finer than the dataset's, or an option is left to scenes.
+            PlanError: The kernel's lattice is finer than the dataset's, or an ``auto`` option needs scenes.
         """
         step = abs(float(dataset.x[1] - dataset.x[0]))
-        made = self.make(step)
-        if isinstance(made, Settling) and (unsaid := made.settle(())):
-            name, value = next(iter(unsaid.items()))
+        kernel = self.make(step)
+        if isinstance(kernel, Settling) and (values := kernel.settle(())):
+            name, value = next(iter(values.items()))
             raise PlanError(
                 f"kernel.{name}: 'auto' is told by scenes, and a dataset names none; say it, such as {name}={value}"
             )
-        _refuse_auto(made)
-        if stages_of(made):
+        _refuse_auto(kernel)
+        if stages_of(kernel):
             raise PlanError(f"{self.name} needs statistics of a wider area, which a dataset has not; map a cube")
-        info = made.info
+        info = kernel.info
         if info.inputs.epochs != 1:
             raise PlanError(f"{self.name} compares {info.inputs.epochs} epochs, and a dataset is one; map a cube")
         if info.factor != 1:
@@ -184,20 +190,20 @@ class BoundKernel:
                 f"the dataset lacks {', '.join(missing)}; it has {', '.join(map(str, dataset.data_vars))}"
             )
         bands = dataset[list(info.inputs.bands)].to_array("band").transpose(..., "band", "y", "x")
-        values = np.asarray(bands.values, np.float32).reshape(-1, *bands.shape[-3:])
-        return _apply(made, values, dataset)
+        pixels = np.asarray(bands.values, np.float32).reshape(-1, *bands.shape[-3:])
+        return _apply(kernel, pixels, dataset)
 
 
 def kernel(name: str, **options: Any) -> BoundKernel:
-    """Name a kernel and its options; checked at once, with a Python warning for each word that it was not taught.
+    """Name a kernel and its options; checked at once, with a Python warning for each prompt outside its vocabulary.
 
     Raises:
         SpecError: No such kernel, or a bad option.
     """
     bound = BoundKernel(name, options)
-    gsd = options.get("gsd")  # a grid that it suits; whether it suits the cube's is asked when there is one
-    made = bound.make(float(gsd) if isinstance(gsd, int | float) and gsd > 0 else 10.0)
-    for line in vocabulary.warnings_of(made):
+    gsd = options.get("gsd")  # a grid that suits it; the cube's own is checked when the kernel maps one
+    bound_kernel = bound.make(float(gsd) if isinstance(gsd, int | float) and gsd > 0 else 10.0)
+    for line in prompt_check.warnings_of(bound_kernel):
         warnings.warn(line, stacklevel=2)
     return bound
 
@@ -226,43 +232,73 @@ def map_kernel(
     if tile <= 0 or tile % CELL:
         raise PlanError(f"tile {tile} is no multiple of {CELL}; give {CELL}, {2 * CELL} or {4 * CELL}")
     bound = BoundKernel(kernel) if isinstance(kernel, str) else kernel
-    made = bound.settled(cube.snapshot, cube.grid.resolution).make(cube.grid.resolution)
-    if len(cube.slots) != made.info.inputs.epochs:
+    mapping = bound.settled(cube.snapshot, cube.grid.resolution).make(cube.grid.resolution)
+    if len(cube.slots) != mapping.info.inputs.epochs:
         raise PlanError(
-            f"{bound.name} maps {made.info.inputs.epochs} step of time, and the cube has {len(cube.slots)}; "
+            f"{bound.name} maps {mapping.info.inputs.epochs} step of time, and the cube has {len(cube.slots)}; "
             f"open it with groupby='epoch' and as many epochs as the kernel wants"
         )
-    _refuse_auto(made)
-    measured = statistics_for(cube, made, statistics, tile=tile)
-    return _map_lazily(cube, made, tile, statistics=measured)
+    _refuse_auto(mapping)
+    return _map_lazily(cube, mapping, tile, statistics=statistics_for(cube, mapping, statistics, tile=tile))
 
 
-def _refuse_auto(made: Kernel) -> None:
-    if made.info.options.get("precision") == "auto":
+def _refuse_auto(kernel: Kernel) -> None:
+    if kernel.info.options.get("precision") == "auto":
         raise PlanError("kernel.precision: auto is measured by a run; say float32 or bfloat16 here")
 
 
 def _map_lazily(
     cube: Cube,
-    made: Kernel,
+    kernel: Kernel,
     tile: int,
     features: FeatureSource | None = None,
     statistics: Statistics | None = None,
 ) -> xr.Dataset:
-    specs = (*made.info.arrays, OBSERVATIONS)
     outer = cube.box.snap(tile)
-    mapped = partial(delayed(_map_tile, pure=True, traverse=False), cube, made, features, statistics)
-    rows = [_row(mapped, specs, outer, row, tile) for row in range(outer.row0, outer.row1, tile)]
-    inside = cube.box.slices(outer)
+    mapped = partial(delayed(_map_tile, pure=True, traverse=False), cube, kernel, features, statistics)
+    tiles = [
+        [mapped(PixelBox(row, col, row + tile, col + tile)) for col in range(outer.col0, outer.col1, tile)]
+        for row in range(outer.row0, outer.row1, tile)
+    ]
     variables = {
-        spec.name: (
-            (*(("band",) if spec.bands else ()), "y", "x"),
-            da.concatenate([row[spec.name] for row in rows], axis=-2)[..., inside[0], inside[1]],
-            {"long_name": spec.long_name, **_flags(spec)},
-        )
-        for spec in specs
+        spec.name: _variable(spec, _join(tiles, spec, tile)[..., *cube.box.slices(outer)])
+        for spec in (*kernel.info.arrays, OBSERVATIONS)
     }
     return xr.Dataset(variables, coords=cube.dataset.coords.to_dataset().drop_vars("time", errors="ignore").coords)
+
+
+def _join(tiles: list[list[Any]], spec: ArraySpec, side: int) -> Any:
+    """One array of all tiles' delayed arrays."""
+    shape, dtype = (*spec.planes, side, side), np.dtype(spec.dtype)
+    rows = [[da.from_delayed(arrays[spec.name], shape, dtype) for arrays in row] for row in tiles]
+    return da.concatenate([da.concatenate(row, axis=-1) for row in rows], axis=-2)
+
+
+def plan(
+    spec: RunSpec | Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    now: str | None = None,
+    allow_empty: bool = False,
+    strict: bool = False,
+) -> PlannedRun:
+    """Plan a run without starting it, as ``eopipe plan`` does; nothing is written.
+
+    Args:
+        spec: A path, a mapping, or a parsed spec.
+        now: Time that relative dates are measured from.
+        allow_empty: Whether a search without a match is fine.
+        strict: Whether prompts outside the kernel's vocabulary are refused.
+
+    Returns:
+        The plan: ``tiles``, ``warnings``, ``summary()``, ``geojson()``; a notebook shows it as a table.
+
+    Raises:
+        SpecError: The spec is wrong, or the output belongs to another spec.
+        NoItemsError: The search matched nothing and ``allow_empty`` is false.
+        PlanError: It cannot fit into a worker's memory, or cannot be placed on the grid.
+        CatalogError: The catalogue cannot be reached.
+    """
+    return plan_spec(_read_spec(spec), now=resolve_now(now), allow_empty=allow_empty, strict=strict)
 
 
 def run(
@@ -277,22 +313,22 @@ def run(
 
     Args:
         spec: A path, a mapping, or a parsed spec.
-        now: What relative dates are measured from.
+        now: Time that relative dates are measured from.
         allow_empty: Whether a search without a match is fine.
-        strict: Whether prompts that the model was not taught are refused.
-        display: Told how it goes; silent where None.
+        strict: Whether prompts outside the kernel's vocabulary are refused.
+        display: Shows progress; silent where None.
 
     Returns:
         The summary; ``exit_status`` 3 where tiles failed.
     """
+    moment = resolve_now(now) if now else None
+    return execute(_read_spec(spec), display=display or Display(), now=moment, allow_empty=allow_empty, strict=strict)
+
+
+def _read_spec(spec: RunSpec | Mapping[str, Any] | str | os.PathLike[str]) -> RunSpec:
     if isinstance(spec, RunSpec):
-        parsed = spec
-    elif isinstance(spec, (str, os.PathLike)):
-        parsed = load_spec(spec)
-    else:
-        parsed = parse_spec(dict(spec))
-    moment: datetime | None = resolve_now(now) if now else None
-    return execute(parsed, display=display or Quiet(), now=moment, allow_empty=allow_empty, strict=strict)
+        return spec
+    return load_spec(spec) if isinstance(spec, (str, os.PathLike)) else parse_spec(dict(spec))
 
 
 @overload
@@ -306,14 +342,14 @@ def rescore(out: str, *, to: None = None, area: Any = None, **changes: Any) -> x
 def rescore(
     out: str, *, to: str | None = None, area: Any = None, display: Display | None = None, **changes: Any
 ) -> xr.Dataset | dict[str, Any]:
-    """Other words for a run that kept its window features: they are scored again, and nothing is encoded.
+    """Other prompts for a run that kept its window features: they are scored again, and nothing is encoded.
 
     Args:
         out: Folder or URL of a run whose kernel had ``features: keep`` (or ``{pca: N}``).
         to: A new output, which becomes a run like any other; None gives the map lazily, and writes nothing.
-        area: What to map lazily: ``[west, south, east, north]`` in degrees, or GeoJSON, within the run's area; the
+        area: Where to map lazily: ``[west, south, east, north]`` in degrees, or GeoJSON, within the run's area; the
             whole of that where None.
-        display: Told how a run goes; silent where None.
+        display: Shows progress; silent where None.
         changes: Options of the kernel that do not shape the features, such as ``prompts={"water": ["river"]}``.
 
     Returns:
@@ -323,92 +359,73 @@ def rescore(
         SpecError: Nothing was kept, or an option shapes the features: it is named.
     """
     if to is not None:
-        return rescore_run(out, changes, out=to, display=display or Quiet())
-    source = open_source(out)
-    job, settings = source.opened.job, read_settings(source.opened.job)
-    made = registry.create(job.spec.kernel.name, source.options(changes), resolution=job.grid.resolution)
+        return rescore_run(out, changes, out=to, display=display or Display())
+    original, features = open_features(out)
+    job, read = original.job, original.job.read
+    kernel = registry.create(job.spec.kernel.name, changed_options(original, changes), resolution=job.grid.resolution)
     cube = describe_cube(
-        source.opened.snapshot,
+        original.snapshot,
         area=job.area if area is None else area,
-        bands=made.info.inputs.bands,
+        bands=kernel.info.inputs.bands,
+        assets=read.assets,
         crs=job.grid.crs,
         resolution=job.grid.resolution,
-        composite=settings.composite,
-        mask=settings.mask,
-        sar=settings.sar,
-        sign=settings.sign,
-        requester_pays=settings.requester_pays,
+        composite=read.composite,
+        mask=read.mask,
+        sar=read.sar,
+        **({} if read.radiometry is None else read.radiometry.model_dump()),
+        sign=read.sign,
+        requester_pays=read.requester_pays,
+        alternate=read.alternate,
     )
-    return _map_lazily(cube, made, source.before.tile, source.kept)
-
-
-def _row(
-    mapped: Callable[[PixelBox], Any], specs: tuple[ArraySpec, ...], outer: PixelBox, row: int, tile: int
-) -> dict[str, Any]:
-    blocks: list[Any] = []
-    for col in range(outer.col0, outer.col1, tile):
-        box = PixelBox(row, col, row + tile, col + tile)
-        blocks.append(mapped(box))
-    return {
-        spec.name: da.concatenate(
-            [da.from_delayed(block[spec.name], _shape(spec, (tile, tile)), np.dtype(spec.dtype)) for block in blocks],
-            axis=-1,
-        )
-        for spec in specs
-    }
+    assert original.tile is not None, "a frozen run has a tile's side"
+    return _map_lazily(cube, kernel, original.tile, features)
 
 
 def _map_tile(
-    cube: Cube, made: Kernel, features: FeatureSource | None, statistics: Statistics | None, box: PixelBox
+    cube: Cube, kernel: Kernel, features: FeatureSource | None, statistics: Statistics | None, box: PixelBox
 ) -> dict[str, NDArray[Any]]:
-    """One task: what a run's task does, less the writing."""
-    info, specs = made.info, (*made.info.arrays, OBSERVATIONS)
+    """One task: the same as a run's task, without writing."""
+    info, specs = kernel.info, (*kernel.info.arrays, OBSERVATIONS)
     if cube.region is not None and cube.region.part(box) == "none":  # a tile wholly outside is not produced
-        return {spec.name: np.full(_shape(spec, box.shape), spec.fill, spec.dtype) for spec in specs}
+        return {spec.name: np.full((*spec.planes, *box.shape), spec.fill, spec.dtype) for spec in specs}
     torch.set_num_threads(THREADS)
     settings = cube.settings_for(info.inputs.bands, factor=info.factor)
     scenes = cube.scenes(read_box(box, info), info.inputs.bands, settings.grid)
     if any(scenes):
-        made.load(device=choose_device(), threads=THREADS)
+        kernel.load(device=choose_device(), threads=THREADS)
     inside = None if cube.region is None else cube.region.mask(box)
-    arrays, _ = map_box(
-        made, scenes, settings, box, watch=Stopwatch(), inside=inside, features=features, statistics=statistics
+    arrays, stats = map_box(
+        kernel, scenes, settings, box, sink=Sink(), inside=inside, features=features, statistics=statistics
     )
+    for note in stats.notes:
+        warnings.warn(note, stacklevel=2)
     return arrays
 
 
-def _apply(made: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr.Dataset:
+def _apply(kernel: Kernel, values: NDArray[np.float32], dataset: xr.Dataset) -> xr.Dataset:
     """Pad to whole windows with invalid pixels, map, and cut back."""
-    halo, stride = made.info.window.halo, made.info.window.stride
+    halo, stride = kernel.info.window.halo, kernel.info.window.stride
     valid: NDArray[np.bool_] = np.all(np.isfinite(values), axis=1)
     rows, cols = valid.shape[-2:]
     whole = PixelBox(0, 0, rows, cols).snap(stride)
     margin = ((halo, whole.row1 - rows + halo), (halo, whole.col1 - cols + halo))
-    unit = 1 if made.info.inputs.modality == "sar" else 10000
+    unit = 1 if kernel.info.inputs.modality == "sar" else 10000
     pixels = np.pad(np.where(valid[:, None], values * unit, 0), ((0, 0), (0, 0), *margin)).astype(np.float32)
     torch.set_num_threads(THREADS)
-    made.load(device=choose_device(), threads=THREADS)
-    result = made(pixels, np.pad(valid, ((0, 0), *margin)), whole)
+    kernel.load(device=choose_device(), threads=THREADS)
+    result = kernel(pixels, np.pad(valid, ((0, 0), *margin)), whole)
     variables = {
-        spec.name: (
-            (*(("band",) if spec.bands else ()), "y", "x"),
-            result.arrays[spec.name][..., :rows, :cols],
-            {"long_name": spec.long_name, **_flags(spec)},
-        )
-        for spec in made.info.arrays
+        spec.name: _variable(spec, result.arrays[spec.name][..., :rows, :cols]) for spec in kernel.info.arrays
     }
-    kept = [name for name in dataset.coords if name in {"y", "x", "spatial_ref"}]
-    return xr.Dataset(variables, coords={name: dataset.coords[name] for name in kept})
+    coordinates = {name: dataset.coords[name] for name in ("y", "x", "spatial_ref") if name in dataset.coords}
+    return xr.Dataset(variables, coords=coordinates)
 
 
-def _shape(spec: ArraySpec, pixels: tuple[int, int]) -> tuple[int, ...]:
-    return (len(spec.bands), *pixels) if spec.bands else pixels
-
-
-def _flags(spec: ArraySpec) -> dict[str, Any]:
-    if not spec.classes:
-        return {}
-    return {
-        "flag_values": [info.code for info in spec.classes],
-        "flag_meanings": " ".join(info.name.replace(" ", "_") for info in spec.classes),
-    }
+def _variable(spec: ArraySpec, values: Any) -> tuple[tuple[str, ...], Any, dict[str, Any]]:
+    """Dimensions, values and attributes, as xarray takes them."""
+    attributes: dict[str, Any] = {"long_name": spec.long_name}
+    if spec.classes:
+        attributes["flag_values"] = [info.code for info in spec.classes]
+        attributes["flag_meanings"] = " ".join(info.name.replace(" ", "_") for info in spec.classes)
+    return (*(("band",) if spec.bands else ()), "y", "x"), values, attributes

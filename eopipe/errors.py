@@ -6,9 +6,16 @@ An exception that is not in this file and reaches the command line is a bug (exi
 
 from __future__ import annotations
 
+from functools import partial
+
+
+def one_line(value: object, longest: int | None = None) -> str:
+    """A text without line breaks, as every message is, cut after ``longest`` characters."""
+    return " ".join(str(value).split())[:longest]
+
 
 class EopipeError(Exception):
-    """Base of every error that a user can mend; ``exit_status`` is what the command line returns."""
+    """Base of every error that a user can put right; ``exit_status`` is what the command line returns."""
 
     exit_status = 2
 
@@ -29,12 +36,20 @@ class ItemError(EopipeError):
     """A STAC item cannot be used: a band, a projection or an asset is missing."""
 
 
+ITEM_REMEDY = "leave it out (source.ids, source.query or source.datetime), or take another collection"
+"""What a user can do about an item of a catalog that is not theirs."""
+
+
 class PlanError(EopipeError):
     """The run cannot fit or cannot be placed: memory, shards, kernel against grid."""
 
 
 class WeightsError(EopipeError):
     """Weights are missing, of the wrong sha256, or in an unsafe format."""
+
+
+class PluginError(EopipeError):
+    """An installed package offers a kernel or a model that cannot be used, or a name is taken already."""
 
 
 class CatalogError(EopipeError):
@@ -44,7 +59,13 @@ class CatalogError(EopipeError):
 
 
 class CatalogAddressError(CatalogError):
-    """The catalog's address cannot lead anywhere, however often it is tried: a request to be mended."""
+    """The catalog's address cannot lead anywhere, however often it is tried: the request is wrong."""
+
+    exit_status = 2
+
+
+class CatalogRequestError(CatalogError):
+    """The catalog understands the request and refuses it for good: the question, not the moment, is wrong."""
 
     exit_status = 2
 
@@ -71,7 +92,7 @@ class OutputError(EopipeError):
 
 
 class OutputAddressError(OutputError):
-    """The output's address is malformed, or no library serves its scheme: a request to be mended."""
+    """The output's address is malformed, or no library serves its scheme: the request is wrong."""
 
     exit_status = 2
 
@@ -102,7 +123,7 @@ class TileFault(Exception):  # noqa: N818  (a fault is a value in the ledger, no
     Args:
         reason: The ledger's code, ``stage.cause``, such as ``read.http_429``, ``read.corrupt``,
             ``kernel.out_of_memory`` or ``write.denied``.
-        detail: One line for people: the asset or array, and what was said. Never a signed URL.
+        detail: One line for people: the asset or array, and the library's message. Never a signed URL.
         transient: Whether trying again at once may help.
     """
 
@@ -114,8 +135,4 @@ class TileFault(Exception):  # noqa: N818  (a fault is a value in the ledger, no
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by arguments, since ``transient`` is keyword-only."""
-        return (_tile_fault, (self.reason, self.detail, self.transient))
-
-
-def _tile_fault(reason: str, detail: str, transient: bool) -> TileFault:
-    return TileFault(reason, detail, transient=transient)
+        return (partial(TileFault, transient=self.transient), (self.reason, self.detail))

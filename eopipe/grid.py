@@ -2,7 +2,7 @@
 
 Pixel (0, 0) of every grid has its upper left corner at the CRS origin; rows grow
 southwards (towards smaller y), columns eastwards. So two runs over neighbouring areas
-line up, and a box of pixels means the same ground in each of them (DESIGN §3).
+line up, and a box of pixels means the same ground in each of them.
 Nothing here reads, writes or knows of STAC.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CELL = 512
-"""Side of a cell in pixels: the unit of reading (DESIGN §3)."""
+"""Side of a cell in pixels: the unit of reading."""
 
 TILE_SIZES = (4096, 2048, 1024, 512)
 """Sides a tile may have, in pixels, largest first."""
@@ -66,6 +66,11 @@ class PixelBox:
         """The same ground on a lattice ``factor`` times finer."""
         return PixelBox(self.row0 * factor, self.col0 * factor, self.row1 * factor, self.col1 * factor)
 
+    def coarsen(self, step: int) -> PixelBox:
+        """The pixels of a lattice ``step`` times coarser that it touches."""
+        whole = self.snap(step)
+        return PixelBox(whole.row0 // step, whole.col0 // step, whole.row1 // step, whole.col1 // step)
+
     def snap(self, step: int) -> PixelBox:
         """The smallest box with corners at multiples of ``step`` that holds this one."""
         return PixelBox(
@@ -81,6 +86,18 @@ class PixelBox:
             slice(self.row0 - within.row0, self.row1 - within.row0),
             slice(self.col0 - within.col0, self.col1 - within.col0),
         )
+
+    def halves(self) -> list[PixelBox]:
+        """The box cut across its longer side."""
+        rows, cols = self.shape
+        if rows >= cols:
+            middle = self.row0 + rows // 2
+            return [
+                PixelBox(self.row0, self.col0, middle, self.col1),
+                PixelBox(middle, self.col0, self.row1, self.col1),
+            ]
+        middle = self.col0 + cols // 2
+        return [PixelBox(self.row0, self.col0, self.row1, middle), PixelBox(self.row0, middle, self.row1, self.col1)]
 
     def blocks(self, size: int) -> Iterator[PixelBox]:
         """Whole lattice squares of side ``size`` that the box touches, row by row."""
@@ -157,7 +174,7 @@ class Grid:
         """The smallest box of whole pixels that covers the bounds (CRS units).
 
         An edge within 1e-6 pixel of the lattice counts as on it, so that bounds computed in
-        floating point do not drag in a row of pixels that nobody asked for.
+        floating point do not add a row of pixels outside of the area.
         """
         res = self.resolution
         return PixelBox(

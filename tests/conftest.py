@@ -1,10 +1,11 @@
-"""A cluster that the invariants share."""
+"""Clusters that tests share: one of processes a session, one of threads a module."""
 
 import dask
 import pytest
 from distributed import Client, LocalCluster
 
 from eopipe.engine.cluster import protocol
+from tests.support.kernels import register
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +19,20 @@ def client():
         client = Client(cluster)  # the process's default, but not this context's: a test can put it aside
         yield client
         client.close()
+
+
+@pytest.fixture(scope="module")
+def threads():
+    """Two workers that are threads of this process: they start at once, and a test can change what they do.
+
+    A session's would remain the default client of the modules that follow.
+    """
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def overlapping():
+    """``kernel: {name: overlapping}`` is known."""
+    register()

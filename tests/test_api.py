@@ -1,5 +1,6 @@
 """The Python API: a notebook's map is the mosaic, byte for byte."""
 
+import json
 import subprocess
 import sys
 
@@ -8,12 +9,12 @@ import pytest
 import xarray as xr
 
 import eopipe
-from eopipe.errors import EopipeError, PlanError, SpecError
-from eopipe.kernels import registry
+from eopipe.errors import EopipeError, NoItemsError, PlanError, SpecError
+from tests.support.command import eopipe as command
 from tests.support.kernels import Options, make_overlapping
 from tests.support.ovss import options as ovss_options
 from tests.support.paths import needs_shared, shared
-from tests.support.runs import mosaic, pisa, run
+from tests.support.runs import CALIBRATION, mosaic, pisa, run
 
 AREA = [10.38, 43.69, 10.42, 43.72]
 BANDS = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
@@ -24,7 +25,7 @@ def cube():
     snapshot, report = eopipe.search(
         catalog=str(shared() / "data/sentinel2-oscd/collection.json"), area=AREA, datetime="2015-07"
     )
-    assert report.kept == len(snapshot) == 1
+    assert report.used == len(snapshot) == 1
     return eopipe.open_cube(snapshot, area=AREA, bands=BANDS, composite="first", chunk=512)
 
 
@@ -75,6 +76,7 @@ def test_a_dataset_tells_no_sensor_so_its_stretch_must_be_said(tmp_path, monkeyp
 
 
 @needs_shared
+@pytest.mark.slow
 def test_probabilities_and_a_coarser_grid(cube):
     fine = eopipe.map_kernel(cube, eopipe.kernel("land-cover", probabilities=True), tile=512)
     part = fine.probability.isel(x=slice(0, 100), y=slice(0, 100)).compute(scheduler="synchronous").values
@@ -102,14 +104,14 @@ def test_mistakes_are_one_line(tmp_path):
 
 
 @needs_shared
-def test_what_only_a_run_measures_is_refused(cube, monkeypatch):
-    monkeypatch.setitem(registry._KERNELS, "overlapping", registry._Entry(Options, make_overlapping))
+def test_what_only_a_run_measures_is_refused(cube):
+    eopipe.register_kernel("overlapping", Options, make_overlapping)
     with pytest.raises(PlanError, match=r"kernel\.precision: auto is measured by a run"):
         eopipe.map_kernel(cube, eopipe.kernel("overlapping", precision="auto"))
 
 
 def test_importing_eopipe_is_cheap():
-    code = "import sys, eopipe; print(sorted({'torch', 'dask', 'rasterio', 'numba'} & set(sys.modules)))"
+    code = "import sys, eopipe; print(sorted({'torch', 'dask', 'rasterio', 'numba', 'openvino'} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
     assert "run" in dir(eopipe)
@@ -123,3 +125,57 @@ def test_run_takes_a_mapping(client, tmp_path):
     with xr.open_zarr(tmp_path / "out/mosaic.zarr", group="0", consolidated=False) as found:
         assert found.rio.crs.to_epsg() == 32632
         assert found.odc.geobox.crs.epsg == 32632
+
+
+@pytest.fixture
+def calibrated(monkeypatch):
+    """Nothing is timed; returns the calls that would have been."""
+    calls = []
+    monkeypatch.setattr("eopipe.engine.run.calibrate_in_process", lambda *args: calls.append(args) or CALIBRATION)
+    return calls
+
+
+@needs_shared
+def test_a_plan_says_what_the_command_says_and_writes_nothing(calibrated, tmp_path):
+    spec = pisa(tmp_path / "out", area=AREA)
+    planned = eopipe.plan(spec)
+    assert len(calibrated) == 1
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps(spec))
+    ended = command("plan", file, "--json")
+    assert planned.summary() == ended.document
+    assert len(planned.tiles) == planned.summary()["tiles"] > 1
+    assert planned.warnings == tuple(ended.document["warnings"])
+    assert json.loads(json.dumps(planned.geojson())) == command("plan", file, "--tiles", "geojson").document
+    assert eopipe.plan(file).summary() == ended.document
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@needs_shared
+def test_a_plan_is_a_few_lines_and_a_table(calibrated, tmp_path):
+    planned = eopipe.plan(pisa(tmp_path / "out & <b>", area=AREA))
+    lines = repr(planned).splitlines()
+    assert lines[0] == f"plan of pisa into {tmp_path}/out & <b>"
+    assert lines[1].startswith(f"{len(planned.tiles)} tiles of 512² over ")
+    assert 4 <= len(lines) <= 8
+    table = planned._repr_html_()
+    assert table.startswith("<table>")
+    assert table.count("<tr>") == len(lines)
+    assert "<td>reads " in table
+    assert f"{tmp_path}/out &amp; &lt;b&gt;" in table
+
+
+@needs_shared
+def test_a_plan_refuses_what_the_command_refuses(tmp_path):
+    spec = pisa(tmp_path / "out", area=AREA, source__datetime="1999")
+    with pytest.raises(NoItemsError, match="no item of sentinel-2-l1c-oscd matches the area, the dates 1999"):
+        eopipe.plan(spec)
+    spec["source"]["datetime"] = "2015-07"
+    spec["kernel"]["gsd"] = 7
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps(spec))
+    with pytest.raises(EopipeError) as refused:
+        eopipe.plan(spec)
+    ended = command("plan", file)
+    assert (ended.status, ended.line) == (2, f"eopipe: {refused.value}")
+    assert not (tmp_path / "out").exists()

@@ -5,15 +5,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from eopipe.cube.sensors import resolve_scene, sensor_of
-from eopipe.engine.job import resolve
-from eopipe.kernels.change.stage_options import StageOptions
-from eopipe.kernels.ovss.options import Options
+from eopipe.cube.item_scenes import resolve_scene
+from eopipe.cube.sensors import sensor_of
+from eopipe.engine.plan.resolved_spec import resolve
+from eopipe.kernels.change.dynamicearth.options import StageOptions
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.picture import stretch_of
-from eopipe.models.entry import ClipEntry
 from eopipe.models.registry import MODELS, get_model
+from eopipe.models.registry_entry import ClipEntry
 from eopipe.spec import load_spec
-from eopipe.stac.season import Season
+from eopipe.stac.time_range import Season
 from tests.support.paths import ROOT, needs_shared, shared
 
 FLOWS = sorted((ROOT / "flows").glob("land-cover-*.yaml"))
@@ -70,7 +71,7 @@ def test_mini_s_flow_resolves_and_real_items_have_its_bands():
 def test_the_open_vocabulary_flow_is_valid_and_real_items_have_its_bands():
     """Its towers are not here, so the kernel is not made: its options, and what they ask of the catalogue."""
     spec = load_spec(ROOT / "flows/open-vocabulary-naip.yaml")
-    options = Options.model_validate(spec.kernel.options())
+    options = OvssOptions.model_validate(spec.kernel.options())
     assert options.vocabulary.names == ("building", "road", "water", "tree", "grass", "car")
     assert isinstance(get_model(options.model), ClipEntry)
     items = shared() / "data/stac_raster/stac_items/pystac-client/planetarycomputer_naip_20items.json"

@@ -63,12 +63,17 @@ def test_the_wheel_holds_the_weights_their_licence_and_the_types(wheel):
         *(f"eopipe/models/data/mini/{file}" for file in MINI),
         "eopipe/evaluation/data/cards.toml",
         "eopipe/evaluation/data/published.toml",
+        "eopipe/demo/data/scenes.toml",
+        "eopipe/training/data/common_phrases.txt",
+        "eopipe/training/data/heldout.json",
+        "eopipe/models/mini/phrases.json",
         "eopipe/py.typed",
     } <= names
     assert all(name.startswith("eopipe") for name in names), "nothing but the package and its metadata"
     assert wheel.stat().st_size < 8_000_000
 
 
+@pytest.mark.slow
 def test_the_kernels_run_from_the_installed_wheel(wheel, tmp_path):
     target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -1,5 +1,5 @@
 """``python -m eopipe.cli``."""
 
-from eopipe.cli.main import main
+from eopipe.cli import main
 
 main()

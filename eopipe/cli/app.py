@@ -1,19 +1,27 @@
-"""The command line itself: what its commands share."""
+"""The typer application, and how its commands print."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 
-from eopipe import __version__
+from eopipe.cli.options import option
+from eopipe.redact import redact
+from eopipe.versions import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from eopipe.engine.display import Display
 
 app = typer.Typer(
     name="eopipe",
@@ -23,33 +31,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Run spec (YAML or JSON).", show_default=False)]
-OutUri = Annotated[str, typer.Argument(metavar="OUT", help="A run's folder or URL.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")]
-Now = Annotated[
-    str | None, typer.Option("--now", metavar="TIME", help="What relative dates are measured from (ISO 8601).")
-]
-AllowEmpty = Annotated[bool, typer.Option("--allow-empty", help="A search without a match is fine.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse prompts that the model was not taught.")]
+_FILE_WIDTH = 160
+"""Columns of a table where standard output is no terminal."""
 
 
 class _Redacting(logging.Formatter):
-    """Takes signatures and passwords out of every line, tracebacks too, whichever library wrote it."""
+    """Removes signatures and passwords from every log line and traceback, of any library."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
-        return redacted(super().format(record))
+        return redact(super().format(record))
 
 
-def redacted(text: str) -> str:
-    """A text without signatures and passwords."""
-    from eopipe.stac.signing import redact  # noqa: PLC0415  (loads an HTTP library; most commands log nothing)
-
-    return redact(text)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"eopipe {__version__}")
         raise typer.Exit
 
@@ -58,7 +53,7 @@ def _version(wanted: bool) -> None:
 def _root(
     *,
     version: Annotated[  # noqa: ARG001  (its callback does the work)
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, option("Print the version.", name="--version", callback=_version, is_eager=True)
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, on standard error.")] = False,
 ) -> None:
@@ -67,12 +62,31 @@ def _root(
     handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.INFO if verbose else logging.WARNING)  # distributed sets its own loggers to INFO
     if not verbose:
-        handler.addFilter(lambda record: "still alive after" not in str(record.msg))  # a nanny's, of a slow goodbye
+        handler.addFilter(lambda record: "still alive after" not in str(record.msg))  # of a nanny that closes slowly
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
+@contextmanager
+def run_display(*, quiet: bool, loading: bool = False) -> Iterator[Display]:
+    """The display of runs, which is closed whatever happens.
+
+    Args:
+        quiet: Whether it shows nothing.
+        loading: Whether torch and dask are loaded under it, which it says.
+    """
+    from eopipe.engine.display import Display, Terminal  # noqa: PLC0415
+
+    display = Display() if quiet else Terminal()
+    if loading:
+        display.phase("load")
+    try:
+        yield display
+    finally:
+        display.close()
+
+
 def progress(line: str) -> None:
-    """A line for a person who waits; nothing where nobody does."""
+    """A line on standard error, where that is a terminal."""
     if sys.stderr.isatty():
         typer.echo(line, err=True)
 
@@ -82,10 +96,17 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=1, ensure_ascii=False))
 
 
-def print_pairs(found: Mapping[str, Any]) -> None:
+def print_lines(lines: Iterable[str | Text | Table]) -> None:
+    """Lines and tables on standard output."""
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    for line in lines:
+        console.print(line, markup=not isinstance(line, str))
+
+
+def print_pairs(document: Mapping[str, Any]) -> None:
     """Names and values in two columns."""
-    width = max(map(len, found)) + 1
-    for key, value in found.items():
+    width = max(map(len, document)) + 1
+    for key, value in document.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {count}" for name, count in value.items()) or "none"  # noqa: PLW2901
         elif isinstance(value, list):

@@ -1,148 +1,146 @@
-"""``eval change``: which of its three judgements was asked for, and what it says."""
+"""``eval change``: how good a map of change is, of pairs of pictures, of labelled places, or of a finished run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from pathlib import Path  # noqa: TC003  (typer reads annotations)
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from eopipe.cli.app import print_json, print_lines, run_display
+from eopipe.cli.evaluation import evaluation
+from eopipe.cli.options import Device, Json, KernelOptions, argument, option, read_options
 from eopipe.errors import SpecError
-from eopipe.evaluation.change.cards import ChangeCard, find_set
-from eopipe.evaluation.kept import refuse_remote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from rich.table import Table
 
-Answer = tuple[dict[str, Any], "list[str | Table]"]
+    from eopipe.evaluation.change.cards import ChangeCard
+    from eopipe.evaluation.change.command import ChangeRequest
+
+Report = tuple[dict[str, Any], "list[str | Table]"]
+"""A result document, and the same as lines for people."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """The command line, as `eopipe.cli.evaluation.evaluate_change` has it."""
+def _complete_set(incomplete: str) -> list[str]:
+    from eopipe.evaluation.change.cards import sets  # noqa: PLC0415  (numpy)
 
-    name: str
-    data: str | None
-    category: str | None
-    options: Mapping[str, Any]
-    baselines: bool
-    side: int | None
-    limit: int | None
-    places: tuple[str, ...]
-    mosaic: str | None
-    labels: str | None
-    label_asset: str | None
-    changed: int | None
-    unchanged: int | None
-    place_property: str | None
-    workers: int | None
-    device: str
-    out: Path | None
+    return [name for name in sets() if name.startswith(incomplete)]
 
 
-def answer(asked: Asked, *, quiet: bool) -> Answer:
-    """Judge what was asked for.
+@evaluation.command("change")
+def evaluate_change(  # noqa: PLR0913  (a command line's options are its function's arguments)
+    card: Annotated[str, argument("SET", "A set, as --list names it, or a TOML file.", _complete_set)] = "",
+    *,
+    listed: Annotated[bool, option("List the sets and what was published on them.", name="--list")] = False,
+    data: Annotated[str | None, option("The set's folder; of scenes, their STAC document.", "PATH")] = None,
+    category: Annotated[str | None, option("Category of change, where a set has several.", "NAME")] = None,
+    instantiation: Annotated[str | None, option("Combination of stages; else one without weights.", "NAME")] = None,
+    beta: Annotated[str | None, option("The comparer's threshold, or otsu; else as published.", "DEGREES")] = None,
+    rule: Annotated[str | None, option("instance or stuff; else as published.", "KIND")] = None,
+    prompts: Annotated[str | None, option("Such as 'building: building, house'; else as published.", "WORDS")] = None,
+    changes: KernelOptions = None,
+    baselines: Annotated[bool, option("Judge change-vector analysis beside it.")] = True,
+    side: Annotated[int | None, option("Cut larger pictures into pieces; else as published.", "PX", min=64)] = None,
+    limit: Annotated[int | None, option("Only the first N pairs or places.", "N", min=1)] = None,
+    places: Annotated[list[str] | None, option("One of the places; repeatable.", "NAME", name="--place")] = None,
+    mosaic: Annotated[str | None, option("Judge this finished run, by --labels.", "OUT", name="--map")] = None,
+    labels: Annotated[str | None, option("Label raster, or a STAC document (.json) of some.", "FILE")] = None,
+    label_asset: Annotated[str | None, option("STAC asset of the labels; else the set's.", "KEY")] = None,
+    changed: Annotated[int | None, option("Label of change; else the set's, or 1.", "N", min=0, max=255)] = None,
+    unchanged: Annotated[int | None, option("Label of no change; else the set's, or 0.", "N", min=0, max=255)] = None,
+    place_property: Annotated[str | None, option("Of scenes: the item property that names the place.", "KEY")] = None,
+    workers: Annotated[int | None, option("Of scenes: local workers.", min=1)] = None,
+    device: Annotated[Device, option("Of pairs: what to compute on.")] = Device.auto,
+    out: Annotated[Path | None, option("Keep maps, runs and counts here; run again to resume.", "DIR")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge maps of change: pairs of pictures by the published protocol, labelled scenes by runs, a finished run."""
+    if listed:
+        from eopipe.evaluation.change import report  # noqa: PLC0415  (numpy)
 
-    Args:
-        asked: What.
-        quiet: Whether nobody is told how it goes.
+        print_json(report.sets_document()) if as_json else typer.echo("\n".join(report.sets_lines()))
+        return
+    named = {"instantiation": instantiation, "beta": _number(beta), "rule": rule}
+    options = {name: value for name, value in named.items() if value is not None} | read_options(prompts, changes)
+    from eopipe.evaluation.change.command import ChangeRequest  # noqa: PLC0415  (numpy and rasterio)
 
-    Returns:
-        The document, and the same for people.
+    request = ChangeRequest(
+        card=card, data=data, category=category, options=options, baselines=baselines, side=side, limit=limit,
+        places=tuple(places or ()), mosaic=mosaic, labels=labels, label_asset=label_asset, changed=changed,
+        unchanged=unchanged, place_property=place_property, workers=workers, device=device.value, out=out,
+    )  # fmt: skip
+    document, lines = _judge(request, quiet=as_json)
+    print_json(document) if as_json else print_lines(lines)
+    raise typer.Exit(document.get("exit_status", 0))
 
-    Raises:
-        EopipeError: Everything a user can mend.
-    """
-    if asked.mosaic is not None:
-        return _map(asked)
-    if asked.labels is not None:
+
+def _number(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _judge(request: ChangeRequest, *, quiet: bool) -> Report:
+    """Judge a finished run, labelled places or pairs, by the options that are given."""
+    from eopipe.evaluation.change.cards import find_set  # noqa: PLC0415
+
+    if request.mosaic is not None:
+        return _judge_map(request)
+    if request.labels is not None:
         raise SpecError("--labels are for a finished run; name it with --map OUT, or leave them out")
-    if not asked.name:
-        raise SpecError(
-            "eval change needs a SET, or --map OUT with --labels FILE; eopipe eval change --list names sets"
-        )
-    card = find_set(asked.name)
-    return _scenes(asked, card, quiet=quiet) if card.labels == "scenes" else _pairs(asked, card, quiet=quiet)
+    if not request.card:
+        raise SpecError("eval change needs a SET, or --map OUT with --labels FILE; --list names the sets")
+    card = find_set(request.card)
+    judge = _judge_places if card.labels == "scenes" else _judge_pairs
+    return judge(request, card, quiet=quiet)
 
 
-def _map(asked: Asked) -> Answer:
-    from eopipe.evaluation.change.command import judge_map, write_result  # noqa: PLC0415
+def _judge_map(request: ChangeRequest) -> Report:
+    from eopipe.evaluation.change.command import judge_map  # noqa: PLC0415
     from eopipe.evaluation.change.report import map_lines  # noqa: PLC0415
 
-    if asked.labels is None:
+    if request.labels is None:
         raise SpecError("--map needs --labels FILE: a georeferenced raster, or a STAC document of some")
-    if asked.data is not None:
+    if request.data is not None:
         raise SpecError("--map judges a finished run, and --data is a set's; give one or the other")
-    assert asked.mosaic is not None
-    found = judge_map(
-        asked.mosaic,
-        asked.labels,
-        card=find_set(asked.name) if asked.name else None,
-        asset=asked.label_asset,
-        changed=asked.changed,
-        unchanged=asked.unchanged,
-    )
-    if asked.out is not None:
-        write_result(asked.out, found)
-    return found, map_lines(found)
+    document = judge_map(request)
+    return document, map_lines(document)
 
 
-def _pairs(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
-    from eopipe.evaluation.change.command import Request, judge  # noqa: PLC0415
-    from eopipe.evaluation.change.figures import Figures  # noqa: PLC0415
+def _judge_pairs(request: ChangeRequest, card: ChangeCard, *, quiet: bool) -> Report:
+    from eopipe.evaluation.change.command import judge_pairs  # noqa: PLC0415
+    from eopipe.evaluation.change.metrics import f1_text  # noqa: PLC0415
     from eopipe.evaluation.change.report import result_lines  # noqa: PLC0415
-    from eopipe.evaluation.display import Told  # noqa: PLC0415
+    from eopipe.evaluation.run import ProgressDisplay  # noqa: PLC0415
 
-    if asked.places or asked.place_property or asked.workers or asked.label_asset:
+    if request.places or request.place_property or request.workers or request.label_asset:
         raise SpecError(f"{card.title} is a set of pictures; --place, --label-asset and --workers are for scenes")
-    request = Request(
-        card=asked.name, data=None if asked.data is None else Path(asked.data), category=asked.category,
-        options=asked.options, baselines=asked.baselines, side=asked.side, limit=asked.limit, out=asked.out,
-        device=asked.device,
-    )  # fmt: skip
-    if quiet:
-        return (found := judge(request)), result_lines(found)
-    with Told(figure=lambda counts: Figures.of(counts).told) as told:
-        found = judge(request, told)
-    return found, result_lines(found)
+    with nullcontext() if quiet else ProgressDisplay(metric=f1_text) as display:
+        document = judge_pairs(request, display)
+    return document, result_lines(document)
 
 
-def _scenes(asked: Asked, card: ChangeCard, *, quiet: bool) -> Answer:
-    card.category(asked.category)
-    if asked.data is None:
+def _judge_places(request: ChangeRequest, card: ChangeCard, *, quiet: bool) -> Report:
+    from eopipe.evaluation.results_folder import refuse_remote, write_result  # noqa: PLC0415
+
+    card.category(request.category)
+    if request.data is None:
         raise SpecError(f"where are the scenes? Give --data COLLECTION.json of {card.title}")
-    if asked.out is None:
+    if request.out is None:
         raise SpecError(f"{card.title} is judged by runs, which need a folder; give --out DIR")
-    refuse_remote(asked.out)
-    if asked.side is not None:
+    refuse_remote(request.out)
+    if request.side is not None:
         raise SpecError(f"--side cuts pictures, and {card.title} is of scenes; leave it out")
-    from eopipe.engine.display import Terminal, choose_display  # noqa: PLC0415  (torch and dask)
-    from eopipe.evaluation.change.command import write_result  # noqa: PLC0415
-    from eopipe.trials.places import find_places  # noqa: PLC0415
-    from eopipe.trials.report import trial_lines, trial_result  # noqa: PLC0415
-    from eopipe.trials.run import Trial, try_places  # noqa: PLC0415
+    from eopipe.evaluation.change.places.labelled import find_places  # noqa: PLC0415  (with what follows: torch, dask)
+    from eopipe.evaluation.change.places.report import places_lines, places_result  # noqa: PLC0415
+    from eopipe.evaluation.change.places.run import judge_places  # noqa: PLC0415
 
-    places = find_places(asked.data, _with(card, asked), wanted=asked.places)[: asked.limit]
-    display = choose_display(quiet=quiet)
-    try:
-        trial = Trial(out=asked.out, kernel=asked.options, baselines=asked.baselines, workers=asked.workers)
-        found = try_places(places, trial, display=display)
-    finally:
-        if isinstance(display, Terminal):
-            display.close()
-    document = trial_result(card, found, asked.options)
-    write_result(asked.out, document)
-    return document, trial_lines(document)
-
-
-def _with(card: ChangeCard, asked: Asked) -> ChangeCard:
-    """The set with what the command line says of its labels instead."""
-    said: dict[str, Any] = {
-        "label_asset": asked.label_asset, "changed": asked.changed, "unchanged": asked.unchanged,
-        "place": asked.place_property,
-    }  # fmt: skip
-    try:
-        return replace(card, **{name: value for name, value in said.items() if value is not None})
-    except ValueError as error:
-        raise SpecError(f"--changed and --unchanged: {error}; give two values") from None
+    places = find_places(request.data, request.labels_card(), names=request.places)[: request.limit]
+    with run_display(quiet=quiet) as display:
+        results = judge_places(places, request, display=display)
+    document = places_result(card, results, request.options)
+    write_result(request.out, document)
+    return document, places_lines(document)

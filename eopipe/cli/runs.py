@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
-from eopipe.cli.app import (
+from eopipe.cli.app import app, print_json, print_lines, print_pairs, progress, run_display
+from eopipe.cli.options import (
+    Address,
     AllowEmpty,
     Json,
+    KernelOptions,
+    LocalWorkers,
     Now,
     OutUri,
     SpecPath,
     Strict,
-    app,
-    print_json,
-    print_pairs,
-    progress,
+    option,
+    read_options,
 )
 from eopipe.errors import SpecError
-from eopipe.spec import ClusterSpec, load_spec, parse_yaml, resolve_now
+from eopipe.spec import ClusterSpec, load_spec, resolve_now
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+TileFormat = StrEnum("TileFormat", ("no", "geojson"))
+"""How ``eopipe plan --tiles`` prints the tiles."""
 
-
-LocalWorkers = Annotated[int | None, typer.Option(min=1, help="Local workers.")]
-Address = Annotated[str | None, typer.Option(help="A scheduler's address, instead of local workers.")]
-
-
-class Shape(StrEnum):
-    """What ``eopipe plan --tiles`` may print."""
-
-    no = "no"
-    geojson = "geojson"
+_AT_HELP = (
+    "From which change_score on a pixel counts as changed: 1 to 250, in hundredths of the threshold of its place. "
+    "100 is the map as it is, 50 finds more, 200 only what is twice as clear."
+)
 
 
 @app.command()
@@ -47,34 +41,24 @@ def plan(
     allow_empty: AllowEmpty = False,
     strict: Strict = False,
     tiles: Annotated[
-        Shape, typer.Option("--tiles", help="Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
-    ] = Shape.no,
+        TileFormat, option("Print the tiles too, as GeoJSON on the map's CRS in lon/lat.")
+    ] = TileFormat.no,
     as_json: Json = False,
 ) -> None:
     """Say what a run would do: tiles, tasks, bytes, requests, memory, time. Nothing is written."""
-    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is told before torch and dask are loaded
+    loaded, moment = load_spec(spec), resolve_now(now)  # a wrong spec is refused before torch and dask are loaded
 
-    from eopipe.engine.calibrate import calibrate  # noqa: PLC0415  (with what follows: torch and dask)
     from eopipe.engine.display import plan_lines  # noqa: PLC0415
-    from eopipe.engine.opened import open_run  # noqa: PLC0415
-    from eopipe.engine.precision import freeze_precision  # noqa: PLC0415
-    from eopipe.engine.run import local_workers, plan_run  # noqa: PLC0415
+    from eopipe.engine.run import plan_spec  # noqa: PLC0415  (torch and dask)
 
-    found = open_run(loaded, now=moment, allow_empty=allow_empty, strict=strict)
-    opened, calibration = freeze_precision(found, calibrate)
-    made = plan_run(opened, workers=local_workers(loaded), calibration=calibration)
-    if tiles is Shape.geojson:
-        from eopipe.engine.footprints import feature_collection  # noqa: PLC0415
-
-        print_json(feature_collection(opened.job, made))
+    planned = plan_spec(loaded, now=moment, allow_empty=allow_empty, strict=strict)
+    if tiles is TileFormat.geojson:
+        print_json(planned.geojson())
         return
     if as_json:
-        print_json({"output": opened.storage.url(), **made.summary()})
+        print_json(planned.summary())
         return
-    console = Console(highlight=False, soft_wrap=True)
-    for line in plan_lines(made):
-        console.print(line)
-    console.print(f"next: eopipe run {spec}", markup=False)
+    print_lines([*plan_lines(planned.plan), f"next: eopipe run {spec}"])
 
 
 @app.command()
@@ -92,14 +76,11 @@ def run(
     """
     loaded, moment = load_spec(spec), resolve_now(now) if now else None
 
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with run_display(quiet=as_json, loading=True) as display:
+        from eopipe.engine.run import execute  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.run import execute  # noqa: PLC0415
-
-    work = partial(execute, loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
-    _see_through(work, display, as_json=as_json)
+        summary = execute(loaded, now=moment, allow_empty=allow_empty, strict=strict, display=display)
+    _finish(summary, as_json=as_json)
 
 
 @app.command()
@@ -107,16 +88,12 @@ def rescore(
     out: OutUri,
     *,
     prompts: Annotated[
-        str | None,
-        typer.Option(metavar="WORDS", help="Classes and their words, such as 'water: water, river; forest: forest'."),
+        str | None, option("Classes and their words, such as 'water: water, river; forest: forest'.", "WORDS")
     ] = None,
     to: Annotated[
-        str | None, typer.Option("--out", metavar="URI", help="The new output; a name beside OUT where not given.")
+        str | None, option("The new output; a name beside OUT where not given.", "URI", name="--out")
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another option, such as scale=40; repeatable."),
-    ] = None,
+    changes: KernelOptions = None,
     workers: LocalWorkers = None,
     address: Address = None,
     as_json: Json = False,
@@ -126,108 +103,56 @@ def rescore(
     if not options:
         raise SpecError("nothing to change; give --prompts 'water: water, river; forest: forest', or --set scale=40")
 
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with run_display(quiet=as_json, loading=True) as display:
+        from eopipe.engine.derived.rescore import rescore as rescore_run  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.rescore import rescore as again  # noqa: PLC0415
-
-    cluster = _cluster(workers, address)
-    _see_through(partial(again, out, options, out=to, display=display, cluster=cluster), display, as_json=as_json)
+        summary = rescore_run(out, options, out=to, display=display, cluster=_cluster(workers, address))
+    _finish(summary, as_json=as_json)
 
 
 @app.command()
 def rethreshold(
     out: OutUri,
     *,
-    to: Annotated[str, typer.Option("--to", metavar="NEW", help="The new output.", show_default=False)],
-    at: Annotated[
-        int,
-        typer.Option(
-            "--at",
-            metavar="N",
-            show_default=False,
-            help="From which change_score on a pixel counts as changed: 1 to 250, in hundredths of the threshold of "
-            "its place. 100 is the map as it is, 50 finds more, 200 only what is twice as clear.",
-        ),
-    ],
+    to: Annotated[str, option("The new output.", "NEW", show_default=False)],
+    at: Annotated[int, option(_AT_HELP, "N", show_default=False)],
     workers: LocalWorkers = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Cut a change map elsewhere, from the scores that a run stored; nothing is mapped. The same command resumes."""
-    from eopipe.engine.display import choose_display  # noqa: PLC0415
+    with run_display(quiet=as_json, loading=True) as display:
+        from eopipe.engine.derived.rethreshold import rethreshold as rethreshold_run  # noqa: PLC0415
 
-    display = choose_display(quiet=as_json)
-    display.phase("load")
-    from eopipe.engine.rethreshold import rethreshold as again  # noqa: PLC0415
-
-    cluster = _cluster(workers, address)
-    _see_through(partial(again, out, to=to, at=at, display=display, cluster=cluster), display, as_json=as_json)
+        summary = rethreshold_run(out, to=to, at=at, display=display, cluster=_cluster(workers, address))
+    _finish(summary, as_json=as_json)
 
 
 def _cluster(workers: int | None, address: str | None) -> ClusterSpec | None:
-    """What computes, as the command line says it; None where it says nothing."""
-    asked = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
-    return ClusterSpec.model_validate(asked) if address or workers else None
+    """The cluster that the command line names; None where it names none."""
+    stated = {"kind": "address", "address": address} if address else {"kind": "local", "workers": workers}
+    return ClusterSpec.model_validate(stated) if address or workers else None
 
 
-def _see_through(work: Callable[[], dict[str, Any]], display: Any, *, as_json: bool) -> NoReturn:
-    """Do it with its display, which is closed whatever happens; then the summary and its exit status."""
-    from eopipe.engine.display import Terminal  # noqa: PLC0415  (torch and dask)
-
-    try:
-        summary = work()
-    finally:
-        if isinstance(display, Terminal):
-            display.close()
+def _finish(summary: dict[str, Any], *, as_json: bool) -> NoReturn:
+    """Exit with a run's status."""
     if as_json:
         print_json(summary)
     raise typer.Exit(summary["exit_status"])
 
 
-def read_options(prompts: str | None, pairs: list[str] | None) -> dict[str, Any]:
-    """Options of the kernel as the command line gives them; values as YAML reads them.
-
-    Args:
-        prompts: Classes and their words.
-        pairs: ``KEY=VALUE`` each.
-
-    Raises:
-        SpecError: One cannot be read.
-    """
-    found: dict[str, Any] = {}
-    if prompts is not None:
-        from eopipe.kernels.ovss.prompts import parse_text  # noqa: PLC0415  (with the kernels)
-
-        try:
-            found["prompts"] = parse_text(prompts)
-        except ValueError as error:
-            raise SpecError(f"--prompts: {error}") from None
-    for pair in pairs or ():
-        key, equals, value = pair.partition("=")
-        if not key or not equals:
-            raise SpecError(f"--set: {pair!r} is no option; write KEY=VALUE, such as scale=40")
-        found[key] = parse_yaml(value, f"--set {key}")
-    return found
-
-
 @app.command()
 def status(out: OutUri, *, as_json: Json = False) -> None:
     """Say how far a run is: tiles by status, failures by reason, who is writing."""
-    from eopipe.engine.status import read_status  # noqa: PLC0415
+    from eopipe.engine.finish.status import read_status  # noqa: PLC0415
 
-    found = read_status(out)
-    if as_json:
-        print_json(found)
-    else:
-        print_pairs(found)
+    (print_json if as_json else print_pairs)(read_status(out))
 
 
 @app.command()
 def validate(out: OutUri, *, as_json: Json = False) -> None:
     """Read everything again: shards against checksums, ledger against shards, STAC against files."""
-    from eopipe.engine.validate import validate_run  # noqa: PLC0415
+    from eopipe.engine.finish.validate import validate_run  # noqa: PLC0415
 
     problems = validate_run(out, progress=None if as_json else progress)
     if as_json:
@@ -235,6 +160,6 @@ def validate(out: OutUri, *, as_json: Json = False) -> None:
     else:
         for problem in problems:
             typer.echo(problem)
-        told = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
-        typer.echo(told, err=bool(problems))
+        total = f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "everything agrees"
+        typer.echo(total, err=bool(problems))
     raise typer.Exit(6 if problems else 0)

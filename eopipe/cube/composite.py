@@ -99,7 +99,7 @@ def _median(
     values: NDArray[Any],
 ) -> None:
     scenes, bands, _, width = stack.shape
-    middle, other = np.empty(width, np.uint16), np.empty(width, np.uint16)
+    lower, upper = np.empty(width, np.uint16), np.empty(width, np.uint16)
     for b in range(bands):
         for s in range(scenes):
             for x in range(width):
@@ -111,10 +111,10 @@ def _median(
                 low[x] = min(two, one)
                 high[x] = max(one, two)
         if tables[0].size > 0:
-            _middles(rows, count, middle, other)
-            mean_of_two(middle, other, tables[0], tables[1])
+            _middles(rows, count, lower, upper)
+            mean_of_two(lower, upper, tables[0], tables[1])
             for x in range(width):
-                values[b, y, x] = middle[x] if count[x] else 0
+                values[b, y, x] = lower[x] if count[x] else 0
             continue
         for x in range(width):
             n = count[x]

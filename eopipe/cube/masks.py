@@ -2,11 +2,13 @@
 
 Sources: Sentinel-2 Level-2A Algorithm Overview (scene classification, 0 to 11); USGS Landsat
 Collection 2 Level-2 Science Product Guide, table 6-2 (QA_PIXEL); USGS Landsat Collection 1 Level-1
-Quality Assessment Band (BQA).
+Quality Assessment Band (BQA); HLS Product User Guide v2.0, table 9 (Fmask); Geoscience Australia, ARD collection 3
+(oa_fmask).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,8 @@ from numba import njit
 from eopipe.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from eopipe.spec import MaskSpec
@@ -39,18 +43,54 @@ BQA = {
 }  # fmt: skip
 """As QA_PIXEL, for Collection 1."""
 
+FMASK = {
+    "cirrus": (0, 1, 1), "cloud": (1, 1, 1), "adjacent": (2, 1, 1), "cloud_shadow": (3, 1, 1), "shadow": (3, 1, 1),
+    "snow": (4, 1, 1), "water": (5, 1, 1), "aerosol_high": (6, 2, 3), "fill": (0, 8, 255),
+}  # fmt: skip
+"""As QA_PIXEL, for HLS; 255 is fill."""
+
+OA_FMASK = {
+    "no_data": (0,), "clear": (1,), "cloud": (2,), "cloud_shadow": (3,), "shadow": (3,), "snow": (4,), "water": (5,),
+}  # fmt: skip
+"""Classes by name, of Geoscience Australia."""
+
 DEFAULTS = {
     "scl": ("saturated", "cloud_shadow", "cloud", "cirrus"),
     "qa_pixel": ("dilated_cloud", "cloud", "cloud_shadow", "cirrus"),
     "bqa": ("saturated", "cloud", "cloud_shadow", "cirrus"),
+    "fmask": ("cloud", "cloud_shadow"),
+    "oa_fmask": ("cloud", "cloud_shadow"),
 }
 """What is dropped where the spec does not say."""
 
+_CLASSES: Mapping[str, Mapping[str, tuple[int, ...]]] = {"scl": SCL, "oa_fmask": OA_FMASK}
+_FLAGS: Mapping[str, Mapping[str, tuple[int, int, int]]] = {"qa_pixel": QA_PIXEL, "bqa": BQA, "fmask": FMASK}
 _FILL, _DROP = 1, 2
 
 
-def mask_table(mask: MaskSpec) -> NDArray[np.uint8]:
+def describe(mask: MaskSpec) -> str:
+    """What a mask drops, for people: ``fmask bits 1, 3`` or ``scl classes 1, 3, 8, 9, 10``."""
+    names = mask.drop if mask.drop is not None else DEFAULTS[mask.band]
+    if mask.band in _CLASSES:
+        known = _CLASSES[mask.band]
+        numbers = {code for name in names for code in known.get(name, (int(name),) if name.isdigit() else ())}
+        return f"{mask.band} classes {', '.join(map(str, sorted(numbers)))}"
+    bits = {
+        bit
+        for name in names
+        for first, count, _ in [_FLAGS[mask.band].get(name, (0, 0, 0))]
+        for bit in range(first, first + count)
+    }
+    return f"{mask.band} bits {', '.join(map(str, sorted(bits)))}"
+
+
+@lru_cache(maxsize=64)
+def mask_table(mask: MaskSpec, fill: tuple[float, ...] = ()) -> NDArray[np.uint8]:
     """For each value of the mask: 0 keep, 1 fill (dropped, never dilated), 2 dropped.
+
+    Args:
+        mask: Which classes or flags are dropped.
+        fill: Values that a file declares to be no data, beside those of the kind of mask.
 
     Returns:
         uint8 of length 65536 (the mask is read as uint16).
@@ -58,28 +98,28 @@ def mask_table(mask: MaskSpec) -> NDArray[np.uint8]:
     Raises:
         SpecError: A class is unknown; the message lists those that exist.
     """
-    drop = mask.drop if mask.drop is not None else DEFAULTS[mask.band]
     values = np.arange(65536)
-    found = np.zeros(65536, np.uint8)
-    for name in drop:
-        found[_hit(mask.band, name, values)] = _DROP
-    found[_hit(mask.band, "no_data" if mask.band == "scl" else "fill", values)] = _FILL
-    return found
+    table = np.zeros(65536, np.uint8)
+    for name in mask.drop if mask.drop is not None else DEFAULTS[mask.band]:
+        table[_hit(mask.band, name, values)] = _DROP
+    table[_hit(mask.band, "no_data" if mask.band in _CLASSES else "fill", values)] = _FILL
+    for value in fill:
+        if 0 <= value < len(table) and float(value).is_integer():
+            table[int(value)] = _FILL
+    table.flags.writeable = False
+    return table
 
 
 def _hit(band: str, name: str, values: NDArray[np.int64]) -> NDArray[np.bool_]:
-    tables: dict[str, Any] = {"scl": SCL, "qa_pixel": QA_PIXEL, "bqa": BQA}
-    known = tables[band]
-    hit: NDArray[np.bool_]
-    if band == "scl" and name.isdigit() and int(name) <= 11:
-        hit = values == int(name)
-        return hit
-    if name not in known:
-        raise SpecError(f"source.mask.drop: {band} has no class {name!r}; it has {', '.join(known)}")
-    if band == "scl":
-        return np.isin(values, known[name])
-    first, bits, least = known[name]
-    hit = ((values >> first) & ((1 << bits) - 1)) >= least
+    classes, flags = _CLASSES.get(band), _FLAGS.get(band, {})
+    highest = max(code for codes in classes.values() for code in codes) if classes else -1
+    number = (int(name),) if name.isdigit() and int(name) <= highest else None
+    if number is None and name not in (classes or flags):
+        raise SpecError(f"source.mask.drop: {band} has no class {name!r}; it has {', '.join(classes or flags)}")
+    if classes:
+        return np.isin(values, number or classes[name])
+    first, bits, least = flags[name]
+    hit: NDArray[np.bool_] = ((values >> first) & ((1 << bits) - 1)) >= least
     return hit
 
 

@@ -1,14 +1,14 @@
-"""TileReader: one task's pixels from many scenes, the same whatever box they are asked in.
+"""TileReader: one task's pixels from many scenes, the same for any box that holds them.
 
 Every value is a function of the absolute pixel: coordinates hang on the cell (see
-:mod:`eopipe.cube.geometry`), resampling and composites are integer arithmetic, a mask is read
+:mod:`eopipe.cube.cell_coordinates`), resampling and composites are integer arithmetic, a mask is read
 with its own halo. So part of a cell may be read alone, and a tile's halo costs only its own
 pixels, not the cells around it.
 
 Order of work for a box: for each epoch, each file is opened once and read once per strip, as one
 window (which lets GDAL ask for neighbouring blocks in one request), by a small pool of threads; then
 the stack is composited. The rows of the last strip are kept, so that the overlap of two strips
-is never read twice.
+is read once.
 """
 
 from __future__ import annotations
@@ -20,22 +20,29 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from eopipe.cube.asset_choice import AssetChoice
+from eopipe.cube.asset_file import AssetFile, ReadStats, RetryPolicy
+from eopipe.cube.cell_coordinates import Geometry
 from eopipe.cube.composite import combine, scene_order
-from eopipe.cube.gdal import AssetFile, ReadStats, RetryPolicy
-from eopipe.cube.geometry import Geometry
 from eopipe.cube.masks import mask_table, passes
-from eopipe.cube.sampling import MOST_FULL, MOST_PIXELS, sample_bands, sample_mask
 from eopipe.cube.sar import decibels, modality_of
+from eopipe.cube.windows import MOST_FULL, MOST_PIXELS, sample_bands, sample_mask
 from eopipe.grid import PixelBox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from eopipe.cube.scenes import AssetRef, Scene
     from eopipe.grid import Grid
-    from eopipe.spec import MaskSpec, SarSpec
+    from eopipe.spec import MaskSpec, RadiometrySpec, SarSpec
+
+HELD_BYTES = 256 * 2**20
+"""Open files whose decoded blocks are more than this together are closed, the least recently used first."""
+
+USUAL_BLOCK = 8 * 2**20
+"""Bytes of a block (1024² x 4 bands of 16 bits) up to which a plan makes no special allowance."""
 
 STACK_BYTES = 256 * 2**20
 """A strip is composited in columns such that the stack of scenes stays below this."""
@@ -51,8 +58,11 @@ class ReadSettings:
         composite: How scenes become one picture.
         mask: Quality mask, or None.
         sar: What the spec says of SAR files, or None.
+        radiometry: What the spec says of the files' numbers, or None.
         sign: Signing hook; picklable.
         requester_pays: Whether reads may be charged.
+        assets: Band to the keys of assets that may hold it, as the spec says (``source.bands``).
+        alternate: Name of the alternate addresses that are read where assets have them.
         threads: Reader threads of one task.
         retry: Retry policy.
         stack_bytes: Bound on the stack of scenes in memory.
@@ -64,12 +74,20 @@ class ReadSettings:
     composite: Literal["first", "median", "least-cloudy"] = "median"
     mask: MaskSpec | None = None
     sar: SarSpec | None = None
+    radiometry: RadiometrySpec | None = None
     sign: Callable[[str], str] | None = None
     requester_pays: bool = False
+    assets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    alternate: str | None = None
     threads: int = 4
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     stack_bytes: int = STACK_BYTES
     max_open: int = 400
+
+    @property
+    def choice(self) -> AssetChoice:
+        """How assets and their addresses are chosen."""
+        return AssetChoice(self.assets, self.alternate, self.requester_pays)
 
     @property
     def modality(self) -> Literal["optical", "sar"]:
@@ -98,10 +116,10 @@ class Pixels:
 
     def for_kernel(self, modality: str) -> NDArray[np.float32]:
         """What a kernel receives: reflectance x 10000, or of SAR decibels; 0 where invalid, so heed ``valid``."""
-        seen = self.valid[:, None]
+        valid = self.valid[:, None]
         if modality == "sar":
-            return np.where(seen, decibels(self.values), np.float32(0))
-        return np.where(seen, self.values, 0).astype(np.float32)
+            return np.where(valid, decibels(self.values), np.float32(0))
+        return np.where(valid, self.values, 0).astype(np.float32)
 
     @classmethod
     def empty(cls, epochs: int, bands: int, shape: tuple[int, int]) -> Pixels:
@@ -119,7 +137,6 @@ def memory(
     bands: int,
     *,
     epochs: int = 1,
-    settings_bytes: int = STACK_BYTES,
     modality: str = "optical",
 ) -> int:
     """Peak bytes that reading strips of ``shape`` (halo included) takes, GDAL's cache aside.
@@ -129,18 +146,33 @@ def memory(
         scenes: Most scenes of an epoch over the tile.
         bands: Bands read.
         epochs: Epochs.
-        settings_bytes: ``ReadSettings.stack_bytes``.
         modality: Of SAR a window is float32, held beside its codes, and of full resolution on any grid.
     """
     pixels = shape[0] * shape[1]
     strip = epochs * pixels * (2 * bands + 2)
     column = shape[0] * min(shape[1], COLUMN) * scenes * (2 * bands + 1)
-    stack = min(pixels * scenes * (2 * bands + 1), max(settings_bytes, column))
-    # Three strips: the one in hand, the one kept for its overlap, and the one read ahead. Each of four threads
+    stack = min(pixels * scenes * (2 * bands + 1), max(STACK_BYTES, column))
+    # Three strips: the one being mapped, the last one for its overlap, and the one read ahead. Each of four threads
     # holds a window of a file, which is larger than the strip where the file is finer than the grid.
     source = min(4 * pixels, MOST_PIXELS)
     windows = 4 * (6 * max(source, MOST_FULL) if modality == "sar" else 2 * source)
     return 3 * strip + stack + windows
+
+
+def block_memory(block_bytes: int, files: int) -> int:
+    """Peak bytes of decoding large blocks, such as one strip of a whole file, beyond GDAL's cache.
+
+    Measured on files of one strip of 6000² x 4 bands: 2 x 288 MB a thread that reads, and 288 MB an open file. Blocks
+    of usual sizes are within what :func:`memory` allows a thread.
+
+    Args:
+        block_bytes: Of the largest block (:attr:`eopipe.cube.asset_file.Facts.block_bytes`).
+        files: Files of a tile.
+    """
+    if block_bytes <= USUAL_BLOCK:
+        return 0
+    threads = ReadSettings.threads
+    return min(threads, files) * 2 * block_bytes + min(max(files - threads, 0) * block_bytes, HELD_BYTES)
 
 
 COLUMN = 512
@@ -150,8 +182,8 @@ COLUMN = 512
 def columns(box: PixelBox, scenes: int, settings: ReadSettings) -> list[PixelBox]:
     """Columns of whole cells that a box is composited in, as wide as the bound on the stack allows."""
     height, width = box.shape
-    each = height * max(scenes, 1) * (2 * len(settings.bands) + 1)
-    step = max(COLUMN, settings.stack_bytes // max(each, 1) // COLUMN * COLUMN)
+    pixel_column = height * max(scenes, 1) * (2 * len(settings.bands) + 1)
+    step = max(COLUMN, settings.stack_bytes // max(pixel_column, 1) // COLUMN * COLUMN)
     if step >= width:
         return [box]
     edges = range(box.col0 // step * step, box.col1, step)
@@ -171,14 +203,15 @@ class TileReader:
         self._scenes = [list(epoch) for epoch in scenes]
         self._settings = settings
         self._geometry = Geometry(settings.grid)
-        self._table = mask_table(settings.mask) if settings.mask else None
+        if settings.mask:
+            mask_table(settings.mask)  # a wrong class is named before any file is opened
         self._closing = threading.Event()
         self._files: dict[str, AssetFile] = {}
         self._files_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(settings.threads, "read")
         self._ahead = ThreadPoolExecutor(1, "read-ahead")
         self._pending: tuple[PixelBox, Future[Pixels]] | None = None
-        self._kept: tuple[PixelBox, Pixels] | None = None
+        self._last: tuple[PixelBox, Pixels] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -187,17 +220,17 @@ class TileReader:
         self.close()
 
     def read(self, box: PixelBox) -> Pixels:
-        """Composited pixels of any box; rows that the box before held are taken from memory.
+        """Composited pixels of any box; rows that it shares with the box before are taken from memory.
 
         Raises:
             TileFault: A file could not be read after retries.
         """
         if self._pending is not None:
-            wanted, future = self._pending
+            ahead, future = self._pending
             self._pending = None
-            found = future.result()
-            if wanted == box:
-                return found
+            pixels = future.result()
+            if ahead == box:
+                return pixels
         return self._read(box)
 
     def prefetch(self, box: PixelBox) -> None:
@@ -216,47 +249,31 @@ class TileReader:
         self._pool.shutdown(wait=True, cancel_futures=True)
         for file in self._files.values():
             file.close()
-        self._kept = None
+        self._last = None
 
     def _read(self, box: PixelBox) -> Pixels:
-        kept = self._kept
-        shared = _shared_rows(kept[0], box) if kept else None
-        if kept is None or shared is None:
-            found = self._composite(box)
+        last_box, last = self._last or (PixelBox(0, 0, 0, 0), None)
+        shared = last_box & box
+        if last is None or shared.empty or box.col0 < last_box.col0 or last_box.col1 < box.col1:
+            pixels = self._composite(box)
         else:
-            found = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
-            _copy(found[shared.slices(box)], kept[1][shared.slices(kept[0])])
-            for rows in ((box.row0, shared.row0), (shared.row1, box.row1)):
-                part = PixelBox(rows[0], box.col0, rows[1], box.col1)
-                if not part.empty:
-                    _copy(found[part.slices(box)], self._composite(part))
-        self._kept = (box, found)
-        return found
+            pixels = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
+            _copy(pixels[shared.slices(box)], last[shared.slices(last_box)])
+            for row0, row1 in ((box.row0, shared.row0), (shared.row1, box.row1)):
+                rows = PixelBox(row0, box.col0, row1, box.col1)
+                if not rows.empty:
+                    _copy(pixels[rows.slices(box)], self._composite(rows))
+        self._last = (box, pixels)
+        return pixels
 
     def _composite(self, box: PixelBox) -> Pixels:
-        found = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
+        pixels = Pixels.empty(len(self._scenes), len(self._settings.bands), box.shape)
         for epoch, scenes in enumerate(self._scenes):
-            for part in columns(box, len(scenes), self._settings):
-                rows, cols = part.slices(box)
-                self._epoch(
-                    part,
-                    scenes,
-                    found.values[epoch, :, rows, cols],
-                    found.valid[epoch, rows, cols],
-                    found.observations[epoch, rows, cols],
-                )
-        return found
+            for column in columns(box, len(scenes), self._settings) if scenes else ():
+                self._composite_epoch(epoch, scenes, column, pixels[column.slices(box)])
+        return pixels
 
-    def _epoch(
-        self,
-        box: PixelBox,
-        scenes: Sequence[Scene],
-        values: NDArray[np.uint16],
-        valid: NDArray[np.bool_],
-        observations: NDArray[np.uint8],
-    ) -> None:
-        if not scenes:
-            return
+    def _composite_epoch(self, epoch: int, scenes: Sequence[Scene], box: PixelBox, out: Pixels) -> None:
         settings = self._settings
         stack = np.empty((len(scenes), len(settings.bands), *box.shape), np.uint16)
         passed = np.ones((len(scenes), *box.shape), np.bool_) if settings.mask else None
@@ -275,9 +292,9 @@ class TileReader:
             scene_order(scenes, settings.composite),
             median=settings.composite == "median",
             sar=settings.modality == "sar",
-            values=values,
-            valid=valid,
-            observations=observations,
+            values=out.values[epoch],
+            valid=out.valid[epoch],
+            observations=out.observations[epoch],
         )
 
     def _bands(self, scene: Scene, group: Sequence[int], box: PixelBox, out: NDArray[np.uint16]) -> None:
@@ -286,13 +303,12 @@ class TileReader:
             sample_bands(self._file(ref), ref, self._geometry, box, out[b])
 
     def _mask(self, ref: AssetRef, box: PixelBox, out: NDArray[np.bool_]) -> None:
-        mask, table = self._settings.mask, self._table
+        mask = self._settings.mask
         assert mask is not None
-        assert table is not None
         grown = box.pad(mask.dilate)
         codes, present = np.zeros(grown.shape, np.uint16), np.zeros(grown.shape, np.bool_)
-        sample_mask(self._file(ref), ref, self._geometry, grown, codes, present)
-        passes(codes, present, table, mask.dilate, out)
+        fill = sample_mask(self._file(ref), ref, self._geometry, grown, codes, present)
+        passes(codes, present, mask_table(mask, fill), mask.dilate, out)
 
     def _file(self, ref: AssetRef) -> AssetFile:
         settings = self._settings
@@ -310,9 +326,25 @@ class TileReader:
             self._files[ref.href] = file  # last in the dict: most recently used
             spare = [other for other in self._files.values() if other.is_open and other is not file]
             surplus = spare[: max(0, len(spare) + 1 - settings.max_open)]
+            heavy = _beyond(spare, HELD_BYTES)
         for other in surplus:
             other.close()
+        for other in heavy:
+            other.close_if_idle()
         return file
+
+
+def _beyond(files: Sequence[AssetFile], limit: int) -> list[AssetFile]:
+    """The files, least recently used first, without which the others hold no more bytes than the limit."""
+    sizes = [file.held_bytes for file in files]
+    excess, surplus = sum(sizes) - limit, []
+    for file, size in zip(files, sizes, strict=True):
+        if excess <= 0:
+            break
+        if size:
+            surplus.append(file)
+            excess -= size
+    return surplus
 
 
 def _finish(jobs: Sequence[Future[Any]]) -> None:
@@ -328,17 +360,7 @@ def _finish(jobs: Sequence[Future[Any]]) -> None:
                 job.exception()
 
 
-def _shared_rows(kept: PixelBox, box: PixelBox) -> PixelBox | None:
-    if not (kept.col0 <= box.col0 and box.col1 <= kept.col1):
-        return None
-    shared = kept & box
-    return None if shared.empty else shared
-
-
 def _copy(target: Pixels, source: Pixels) -> None:
     target.values[...] = source.values
     target.valid[...] = source.valid
     target.observations[...] = source.observations
-
-
-__all__ = ["Pixels", "ReadSettings", "ReadStats", "RetryPolicy", "TileReader", "memory"]

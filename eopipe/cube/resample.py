@@ -2,7 +2,7 @@
 
 A source coordinate is rounded to 1/1024 of a source pixel and the weights are integers,
 so that the sum of products does not depend on the order, the platform or the library.
-With :mod:`eopipe.cube.geometry` this makes a value a function of the absolute pixel
+With :mod:`eopipe.cube.cell_coordinates` this makes a value a function of the absolute pixel
 alone: boxes, tiles and workers cannot show.
 """
 

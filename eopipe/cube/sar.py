@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from eopipe.kernelinfo import Inputs
-    from eopipe.spec import SourceSpec
+    from eopipe.spec import RadiometrySpec, SourceSpec
 
 SAR_BANDS = ("vv", "vh", "hh", "hv")
 """Canonical SAR bands: transmitted and received polarisation."""
@@ -63,11 +63,10 @@ def modality_of(bands: Sequence[str]) -> Literal["optical", "sar"]:
     Raises:
         SpecError: Both kinds are among the bands; one reader composites one kind.
     """
-    sar = [band for band in bands if band in SAR_BANDS]
-    if sar and len(sar) < len(bands):
-        others = [band for band in bands if band not in SAR_BANDS]
+    sar, optical = ([band for band in bands if (band in SAR_BANDS) is radar] for radar in (True, False))
+    if sar and optical:
         raise SpecError(
-            f"bands {', '.join(sar)} are SAR and {', '.join(others)} are optical; read them as two cubes or two runs"
+            f"bands {', '.join(sar)} are SAR and {', '.join(optical)} are optical; read them as two cubes or two runs"
         )
     return "sar" if sar else "optical"
 
@@ -76,10 +75,12 @@ def check_source(inputs: Inputs, source: SourceSpec) -> None:
     """Refuse a source whose settings mean nothing for what the kernel reads.
 
     Raises:
-        SpecError: A cloud mask or a composite by cloud cover for SAR, or SAR settings for optical.
+        SpecError: A cloud mask or a composite by cloud cover for SAR, or SAR settings for optical; or a number for a
+            band that is not read.
     """
     if inputs.modality != modality_of(inputs.bands):
         raise SpecError(f"the kernel says it reads {inputs.modality}, and its bands are {', '.join(inputs.bands)}")
+    check_numbers(source.radiometry, inputs.bands)
     if inputs.modality == "sar":
         if source.mask is not None:
             raise SpecError(f"source.mask: {source.mask.band} is a mask of optical scenes; remove it to map from SAR")
@@ -91,18 +92,35 @@ def check_source(inputs: Inputs, source: SourceSpec) -> None:
         )
 
 
+def check_numbers(numbers: RadiometrySpec | None, bands: Sequence[str]) -> None:
+    """Refuse what the spec says of files' numbers where it has no effect: a misspelt band would be read as it was.
+
+    Raises:
+        SpecError: A band is not read, or a unit of reflectance is stated for SAR.
+    """
+    if numbers is None:
+        return
+    if (key := numbers.unread(bands)) is not None:
+        raise SpecError(f"source.{key}: this band is not read; the bands are {', '.join(bands)}")
+    if numbers.unit is not None and modality_of(bands) == "sar":
+        raise SpecError("source.unit: SAR is no reflectance; state source.sar: {unit: dB | power | amplitude}")
+
+
 def warnings_of(source: SourceSpec) -> list[str]:
     """What the spec's SAR settings mean for the map, one line each."""
     if source.sar is None or source.sar.unit != "amplitude" or source.sar.offset:
         return []
-    said = "source.sar says amplitude with no offset: pixels are 20 log10(DN), which is no calibrated backscatter"
-    return [f"{said}; set source.sar.offset (dB) where the provider states a constant, or take a calibrated product"]
+    warning = (
+        "source.sar says amplitude with no offset: pixels are 20 log10(DN), which is no calibrated backscatter; "
+        "set source.sar.offset (dB) where the provider states a constant, or take a calibrated product"
+    )
+    return [warning]
 
 
 def decibels(codes: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Decibels of codes, exact in float32; INVALID has no meaning here."""
-    found: NDArray[np.float32] = codes.astype(np.float32) / np.float32(STEPS) + np.float32(LOWEST)
-    return found
+    values: NDArray[np.float32] = codes.astype(np.float32) / np.float32(STEPS) + np.float32(LOWEST)
+    return values
 
 
 @lru_cache(maxsize=1)
@@ -121,10 +139,10 @@ def power_tables() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         edges.append(value / one)
         value = value * ratio >> _BITS
     powers.append(value / one)
-    found = np.array(powers), np.array(edges)
-    for array in found:
-        array.flags.writeable = False
-    return found
+    tables = np.array(powers), np.array(edges)
+    for table in tables:
+        table.flags.writeable = False
+    return tables
 
 
 def _half_step() -> int:
@@ -139,13 +157,13 @@ def _half_step() -> int:
 
 
 def _fixed_power(base: int, exponent: int) -> int:
-    found = 1 << _BITS
+    power = 1 << _BITS
     while exponent:
         if exponent & 1:
-            found = found * base >> _BITS
+            power = power * base >> _BITS
         base = base * base >> _BITS
         exponent >>= 1
-    return found
+    return power
 
 
 def _fixed_power_of_ten(decibel: int) -> int:
@@ -229,9 +247,11 @@ def encode(
     """
     out = np.empty(values.shape, np.uint16)
     # In the type of the file: -3.4e38 is stated as a decimal that float32 does not hold exactly.
-    wanted = math.nan if nodata is None else float(values.dtype.type(nodata)) if values.dtype.kind == "f" else nodata
+    if nodata is not None and values.dtype.kind == "f":
+        nodata = float(values.dtype.type(nodata))
+    missing = math.nan if nodata is None else float(nodata)
     shift = math.floor(decibels * STEPS + 0.5)
-    _encode(values, _KINDS[unit], float(scale), float(offset), shift, float(wanted), power_tables()[1], out)
+    _encode(values, _KINDS[unit], float(scale), float(offset), shift, missing, power_tables()[1], out)
     return out
 
 

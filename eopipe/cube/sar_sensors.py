@@ -1,4 +1,4 @@
-"""What a SAR file's numbers are: told by the spec, by the item, or by a table of collections; never by the numbers.
+"""What a SAR file's numbers are: as the spec, the item or a table of collections says; never guessed from them.
 
 Decibels, power and amplitude overlap (2.5 may be any of them), so an unknown file is refused with the key to set.
 Ground Range Detected products as ESA distributes them are refused too: their DN become sigma nought only with the
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eopipe.cube.sar import SAR_BANDS
 from eopipe.errors import ItemError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eopipe.cube.sar import Unit
+    from eopipe.cube.stated_numbers import StatedNumbers
     from eopipe.spec import SarSpec
 
 ASSETS: Mapping[str, tuple[str, ...]] = {
@@ -46,26 +47,18 @@ class SarSensor:
 
     Args:
         name: For messages.
-        collection: Matches the collection's id.
-        unit: What its numbers are; None where they must be told.
+        collection: Regular expression that the collection's id matches, in any case.
+        unit: What its numbers are; None where the spec must say it.
         decibels: Added in decibels.
-        why: Why its numbers must be told.
+        why: Why the spec must say it.
     """
 
     name: str
-    collection: re.Pattern[str]
+    collection: str
     unit: Unit | None
     decibels: float = 0.0
     why: str = "the item does not say whether its numbers are decibels, power or amplitude"
-
-    @property
-    def assets(self) -> Mapping[str, tuple[str, ...]]:
-        """Asset names of each band."""
-        return ASSETS
-
-
-def _sensor(name: str, collection: str, unit: Unit | None, **more: Any) -> SarSensor:
-    return SarSensor(name, re.compile(collection, re.IGNORECASE), unit, **more)
+    assets: ClassVar[Mapping[str, tuple[str, ...]]] = ASSETS
 
 
 _GRD_WHY = (
@@ -74,31 +67,30 @@ _GRD_WHY = (
 )
 
 SENSORS = (
-    _sensor("Sentinel-1 RTC", r"^sentinel-1-rtc$", "power"),
-    _sensor("OPERA RTC-S1", r"opera.*rtc", "power"),
-    _sensor("PALSAR mosaic", r"^alos-palsar-mosaic$", "amplitude", decibels=-83.0),
-    _sensor("Sentinel-1 GRD", r"^sentinel-?1-grd", None, why=_GRD_WHY),
+    SarSensor("Sentinel-1 RTC", r"^sentinel-1-rtc$", "power"),
+    SarSensor("OPERA RTC-S1", r"opera.*rtc", "power"),
+    SarSensor("PALSAR mosaic", r"^alos-palsar-mosaic$", "amplitude", decibels=-83.0),
+    SarSensor("Sentinel-1 GRD", r"^sentinel-?1-grd", None, why=_GRD_WHY),
 )
 """Families by collection id, the first that matches. A family that is missing needs ``source.sar``."""
 
-UNKNOWN = _sensor("unknown SAR collection", r"", None)
+UNKNOWN = SarSensor("unknown SAR collection", r"", None)
 
 
 def sar_sensor_of(item: Mapping[str, Any]) -> SarSensor:
     """The family of an item; UNKNOWN where no table has it."""
     name = str(item.get("collection") or item.get("properties", {}).get("collection") or "")
-    return next((sensor for sensor in SENSORS if sensor.collection.search(name)), UNKNOWN)
+    return next((sensor for sensor in SENSORS if re.search(sensor.collection, name, re.IGNORECASE)), UNKNOWN)
 
 
-def calibration(
-    item: Mapping[str, Any], asset: Mapping[str, Any], entry: Mapping[str, Any], sar: SarSpec | None
-) -> tuple[Unit, float]:
-    """Unit of an asset's numbers, and decibels to add: from the spec, the asset, or the table, in this order.
+def calibration(item: Mapping[str, Any], stated: StatedNumbers, sar: SarSpec | None) -> tuple[Unit, float]:
+    """Unit of an asset's numbers, and decibels to add.
+
+    From the spec, the asset, the Collection's ``item_assets``, or the table, in this order.
 
     Args:
         item: The item's JSON.
-        asset: The band's asset.
-        entry: The asset's entry for the band (``raster:bands`` or ``bands``).
+        stated: What asset and Collection state of the band.
         sar: What the spec says.
 
     Raises:
@@ -106,9 +98,9 @@ def calibration(
     """
     if sar is not None:
         return sar.unit, sar.offset
-    stated = _stated(entry, asset)
-    if stated is not None:
-        return stated, 0.0
+    known = [_UNITS[text] for text in (unit.replace("-", " ") for unit, _ in stated.units()) if text in _UNITS]
+    if known:
+        return known[0], 0.0
     sensor = sar_sensor_of(item)
     if sensor.unit is None:
         raise ItemError(
@@ -116,12 +108,3 @@ def calibration(
             "or say what your files hold: source.sar: {unit: dB | power | amplitude}"
         )
     return sensor.unit, sensor.decibels
-
-
-def _stated(entry: Mapping[str, Any], asset: Mapping[str, Any]) -> Literal["dB", "power", "amplitude"] | None:
-    for holder in (entry, asset):
-        for key in ("unit", "raster:unit"):
-            text = re.sub(r"[\s_-]+", " ", str(holder.get(key) or "")).strip().lower()
-            if text in _UNITS:
-                return _UNITS[text]
-    return None

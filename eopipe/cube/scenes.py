@@ -1,4 +1,4 @@
-"""Scenes: one STAC item reduced to what reading needs, and how items become scenes.
+"""Scenes: one STAC item reduced to what reading needs.
 
 A scene is a small picklable value. Its hrefs are unsigned: the signing hook runs on the
 worker, just before a file is opened, so that no message or record can hold a token.
@@ -6,15 +6,26 @@ worker, just before a file is opened, so that no message or record can hold a to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from eopipe.snapshot import Snapshot
-    from eopipe.spec import MaskSpec, SarSpec
+
+Origin = Literal["spec", "item", "collection", "flag", "baseline", "assumed", "table"]
+"""What states a number before the file is opened: the spec, the item's asset, the Collection's ``item_assets``,
+of Sentinel-2's offset the provider's flag, the processing baseline, or nothing (0 is assumed), or the table."""
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What states the numbers of a band; None where nothing does before its file is opened."""
+
+    scale: Origin | None = "spec"
+    offset: Origin | None = "spec"
+    nodata: Origin | None = "spec"
 
 
 @dataclass(frozen=True)
@@ -24,21 +35,33 @@ class AssetRef:
     Args:
         href: Unsigned address or path.
         band_index: Band of the file, from 1.
-        scale: Value = DN x scale + offset, in ``unit``; of no meaning for masks.
+        scale: Value = DN x scale + offset, in ``unit``; of no meaning for masks. None where only the file may state
+            it. What comes from the table gives way to the file's own tags (:mod:`eopipe.cube.file_radiometry`).
         offset: See ``scale``.
-        unit: ``reflectance``; or of SAR ``dB``, ``power`` or ``amplitude`` (:mod:`eopipe.cube.sar`).
+        unit: ``reflectance``; of a mask ``codes``; of SAR ``dB``, ``power`` or ``amplitude``.
         decibels: Of SAR: added in decibels, such as a calibration constant.
-        nodata: DN that means no data, tested before the offset; None takes the file's own.
+        nodata: DN that means no data, tested before the offset; the file's own counts beside it.
         file_size: Bytes, where the item states it.
         crs: As the item states it; the file's own georeferencing is what reading trusts.
         shape: Rows and columns, as stated.
         transform: First six affine coefficients, as stated.
-        requester_pays: Whether whoever reads is charged.
+        requester_pays: Whether the reader is charged.
+        origins: What states scale, offset and no-data.
+        table_nodata: No-data of the family's table, where the file's type cannot hold ``nodata``.
+        dtypes: Types of files that the table's scale is of; empty for any.
+        family: The family's name, for messages.
+        unit_stated: Whether spec, item or collection state a unit: then the file's own is of no account.
+        of_integers: The same band as it stands for integers, where a stated scale of 1 is none: software that makes
+            items writes GDAL's default, and no DN is a reflectance.
+        data_bands: Bands of the file that the asset names as data: none of them is an alpha band.
+        remarks: What was odd when the numbers were resolved, one line each.
+        alternates: Further addresses of the same file, and whether the reader is charged there; tried in this order
+            where the first cannot be read.
     """
 
     href: str
     band_index: int = 1
-    scale: float = 1e-4
+    scale: float | None = 1e-4
     offset: float = 0.0
     nodata: float | None = None
     file_size: int | None = None
@@ -46,8 +69,17 @@ class AssetRef:
     shape: tuple[int, int] | None = None
     transform: tuple[float, ...] | None = None
     requester_pays: bool = False
-    unit: Literal["reflectance", "dB", "power", "amplitude"] = "reflectance"
+    unit: Literal["reflectance", "codes", "dB", "power", "amplitude"] = "reflectance"
     decibels: float = 0.0
+    origins: Origins = Origins()
+    table_nodata: float | None = None
+    dtypes: tuple[str, ...] = ()
+    family: str = ""
+    unit_stated: bool = False
+    of_integers: AssetRef | None = None
+    data_bands: int = 0
+    remarks: tuple[str, ...] = ()
+    alternates: tuple[tuple[str, bool], ...] = ()
 
     @property
     def overviews(self) -> bool:
@@ -57,12 +89,11 @@ class AssetRef:
 
 @dataclass(frozen=True)
 class Scene:
-    """One item: the files of the bands asked for, by canonical name, and of the mask.
+    """One item: the files of its bands, by canonical name, and of the mask.
 
     Args:
         level: ``L1C``, ``L2A``, ``L2SP`` … or None where the item does not say.
         cloud_cover: Percent; None sorts last for ``least-cloudy``.
-        longitude: Of the footprint's middle, degrees: what solar time is reckoned from.
     """
 
     id: str
@@ -72,13 +103,6 @@ class Scene:
     bands: Mapping[str, AssetRef]
     mask: AssetRef | None = None
     cloud_cover: float | None = None
-    longitude: float = 0.0
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def solar_day(self) -> str:
-        """Date of the local mean solar time at the scene's own longitude, ``YYYY-MM-DD``."""
-        return solar_day(self.datetime, self.longitude)
 
 
 def solar_day(when: datetime, longitude: float) -> str:
@@ -86,53 +110,7 @@ def solar_day(when: datetime, longitude: float) -> str:
     return (when.astimezone(UTC) + timedelta(hours=longitude / 15.0)).date().isoformat()
 
 
-def scenes_from_items(
-    items: Sequence[Mapping[str, Any]],
-    bands: Sequence[str],
-    mask: MaskSpec | None = None,
-    sar: SarSpec | None = None,
-) -> list[Scene]:
-    """Resolve items to scenes, keeping their order.
-
-    Args:
-        items: The items' JSON.
-        bands: Canonical band names.
-        mask: Mask to resolve too.
-        sar: What the spec says of SAR files.
-
-    Raises:
-        ItemError: An item lacks a band or cannot be understood.
-    """
-    from eopipe.cube.sensors import resolve_scene  # noqa: PLC0415  (sensors builds on this module's values)
-
-    return [resolve_scene(item, bands, mask, sar=sar) for item in items]
-
-
-def scenes_by_epoch(
-    snapshot: Snapshot,
-    rows: Sequence[int],
-    epochs: Sequence[str],
-    bands: Sequence[str],
-    mask: MaskSpec | None = None,
-    sar: SarSpec | None = None,
-) -> list[list[Scene]]:
-    """The scenes of some rows of a snapshot, split by epoch, in scene order (datetime, id).
-
-    Args:
-        snapshot: The frozen items.
-        rows: Row numbers of its index, such as a query of its SceneIndex gives.
-        epochs: Epoch names in the spec's order.
-        bands: Canonical band names.
-        mask: Mask to resolve too.
-        sar: What the spec says of SAR files.
-
-    Returns:
-        One list an epoch; an epoch that no scene covers has an empty list.
-    """
-    wanted = [int(row) for row in rows]
-    index = snapshot.index.select(["epoch", "datetime", "id"]).take(wanted).to_pylist()
-    scenes = scenes_from_items(snapshot.items(wanted), bands, mask, sar)
-    found: list[list[tuple[Any, str, Scene]]] = [[] for _ in epochs]
-    for row, scene in zip(index, scenes, strict=True):
-        found[list(epochs).index(row["epoch"])].append((row["datetime"], row["id"], scene))
-    return [[scene for _, _, scene in sorted(group, key=lambda entry: entry[:2])] for group in found]
+def middle_longitude(west: float, east: float) -> float:
+    """Longitude halfway between two, in -180..180; west > east spans the antimeridian."""
+    middle = (west + east) / 2 if west <= east else (west + east + 360) / 2
+    return float((middle + 180) % 360 - 180)

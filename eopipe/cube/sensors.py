@@ -1,31 +1,36 @@
-"""Which asset of an item holds which band: one table a collection family.
+"""Families of optical collections: which asset holds which band, and what its numbers mean where nothing states it.
 
 Canonical names: coastal blue green red rededge1 rededge2 rededge3 nir nir08 nir09 swir16
-swir22; vv vh hh hv of SAR (:mod:`eopipe.cube.sar_sensors`); and the masks scl, qa_pixel, bqa. A band
+swir22; vv vh hh hv of SAR (:mod:`eopipe.cube.sar_sensors`); and the masks scl, qa_pixel, bqa, fmask, oa_fmask. A band
 is never found by its common name alone where that is ambiguous: ``rededge`` is B05, B06 and B07 of
 Sentinel-2, ``nir`` may be B08 or B8A.
+
+A platform alone makes no family of numbers: HLS and geomedians of Landsat scenes are no Landsat products. Such items
+lend the names of the platform's bands; item, collection, file or spec must state their numbers.
+
+Sources: Sentinel-2 Products Specification; USGS Landsat Collection 2 Level-2 Science Product Guide; USGS Landsat 8
+Data Users Handbook, 5.3 (Level-1 reflectance); HLS Product User Guide v2.0 (scale 0.0001, no data -9999, Fmask);
+Geoscience Australia, Analysis Ready Data collection 3 (nbart x 10000, no data -999); Digital Earth Africa,
+``s2_l2a`` and ``ls5_sr`` to ``ls9_sr`` (the numbers of the products that they copy).
 """
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
-from eopipe.cube.radiometry import sentinel2_offset, stated
-from eopipe.cube.sar import SAR_BANDS
-from eopipe.cube.sar_sensors import SarSensor, calibration, sar_sensor_of
-from eopipe.cube.scenes import AssetRef, Scene
-from eopipe.errors import ItemError
+from eopipe.errors import ITEM_REMEDY, ItemError
+from eopipe.moved import moved_function
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from eopipe.spec import MaskSpec, SarSpec
 
-Item = "Mapping[str, Any]"
+def __getattr__(name: str) -> Any:
+    return moved_function(__name__, name)
+
 
 BANDS = (
     "coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3",
@@ -33,15 +38,12 @@ BANDS = (
 )  # fmt: skip
 """Canonical reflectance bands, by wavelength."""
 
-MASKS = ("scl", "qa_pixel", "bqa")
+MASKS = ("scl", "qa_pixel", "bqa", "fmask", "oa_fmask")
 """Canonical mask bands."""
-
-PAYING_BUCKETS = frozenset({"usgs-landsat", "sentinel-s2-l1c", "sentinel-s2-l2a", "sentinel-s1-l1c", "naip-analytic",
-                            "naip-source", "naip-visualization", "sentinel-s2-l2a-zips"})  # fmt: skip
-"""Buckets that charge whoever reads from them, known by name."""
 
 _S2_CODES = dict(zip(BANDS, ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"),
                      strict=True))  # fmt: skip
+_WIDE = ("int16", "uint16", "int32", "uint32")
 
 
 @dataclass(frozen=True)
@@ -51,53 +53,94 @@ class Sensor:
     Args:
         name: For messages.
         assets: Canonical band to the names its asset may have, best first. ``image#2`` is band 2 of ``image``.
-        scale: Reflectance per DN where the item states none.
-        offset: Likewise.
-        nodata: DN of no data where the item states none.
-        offset_of: The family's own order of truth for the offset.
+        scale: Reflectance per DN where nothing states it; None: something must.
+        offset: Likewise, added after scaling.
+        nodata: DN of no data where neither spec nor item states it.
+        dtypes: Types of the files that scale and offset are of.
+        offset_by_baseline: Whether the offset hangs on Sentinel-2's processing baseline.
+        refusal: Why its numbers cannot become reflectance unless a scale is stated; empty where they can.
     """
 
     name: str
     assets: Mapping[str, tuple[str, ...]]
-    scale: float = 1e-4
+    scale: float | None = 1e-4
     offset: float = 0.0
     nodata: float | None = 0.0
-    offset_of: Callable[[Any, float | None], float] | None = None
+    dtypes: tuple[str, ...] = _WIDE
+    offset_by_baseline: bool = False
+    refusal: str = ""
 
 
 def _sentinel2() -> dict[str, tuple[str, ...]]:
     # The finest copy first: stactools items hold blue, blue_20m and blue_60m side by side.
     bands: dict[str, tuple[str, ...]] = {
-        band: (code, code.lower(), band, f"{band}_20m", f"{band}_60m", f"{band}-jp2")
+        band: (
+            *(code, code.lower(), band),
+            *(f"{code}_{res}m" for res in (10, 20, 60)),
+            *(f"{band}_20m", f"{band}_60m", f"{band}-jp2"),
+        )
         for band, code in _S2_CODES.items()
     }
-    bands["scl"] = ("SCL", "scl", "scl_60m", "scl-jp2")
+    bands["scl"] = ("SCL", "scl", "SCL_20m", "SCL_60m", "scl_60m", "scl-jp2")
     return bands
 
 
-def _landsat(numbers: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {
+def _landsat(numbers: Mapping[str, int], *, pixel_qa: bool = True) -> dict[str, tuple[str, ...]]:
+    bands: dict[str, tuple[str, ...]] = {
         band: (band, f"SR_B{n}", f"SR_B{n}.TIF", f"B{n}", f"B{n}.TIF", f"b{n}") for band, n in numbers.items()
     }
     masks: dict[str, tuple[str, ...]] = {
-        "qa_pixel": ("qa_pixel", "QA_PIXEL", "QA_PIXEL.TIF", "pixel_qa"),
+        # Collection 1 has a pixel_qa too, whose bits mean other things.
+        "qa_pixel": ("qa_pixel", "QA_PIXEL", "QA_PIXEL.TIF", *(("pixel_qa",) if pixel_qa else ())),
         "bqa": ("bqa", "BQA", "BQA.TIF", "qa_bqa"),
     }
-    return {**found, **masks}
+    return {**bands, **masks}
+
+
+def _hls(codes: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    bands: dict[str, tuple[str, ...]] = {band: (code, code.lower()) for band, code in codes.items()}
+    return {**bands, "fmask": ("Fmask", "fmask", "FMASK")}
 
 
 _OLI = {"coastal": 1, "blue": 2, "green": 3, "red": 4, "nir08": 5, "swir16": 6, "swir22": 7}
 _ETM = {"blue": 1, "green": 2, "red": 3, "nir08": 4, "swir16": 5, "swir22": 7}
 
-SENTINEL2 = Sensor("Sentinel-2", _sentinel2(), offset_of=sentinel2_offset)
-LANDSAT_OLI_C2 = Sensor("Landsat 8/9 Collection 2", _landsat(_OLI), scale=2.75e-5, offset=-0.2)
-LANDSAT_ETM_C2 = Sensor("Landsat 4/5/7 Collection 2", _landsat(_ETM), scale=2.75e-5, offset=-0.2)
-LANDSAT_OLI_C1 = Sensor("Landsat 8 Collection 1 level 1", _landsat(_OLI), scale=2e-5, offset=-0.1)
+SENTINEL2 = Sensor("Sentinel-2", _sentinel2(), offset_by_baseline=True)
+LANDSAT_OLI_C2 = Sensor(
+    "Landsat 8/9 Collection 2", _landsat(_OLI), scale=2.75e-5, offset=-0.2, dtypes=("uint16", "int32", "uint32")
+)
+LANDSAT_ETM_C2 = replace(LANDSAT_OLI_C2, name="Landsat 4/5/7 Collection 2", assets=_landsat(_ETM))
+LANDSAT_OLI_C1 = Sensor(
+    "Landsat 8 Collection 1 level 1",
+    _landsat(_OLI),
+    scale=2e-5,
+    offset=-0.1,
+    dtypes=("uint16", "int32", "uint32"),
+    refusal="its Level-1 numbers become reflectance by the sun's elevation (view:sun_elevation), which it lacks",
+)
+LANDSAT_OLI_C1_SR = Sensor("Landsat 8 Collection 1 level 2", _landsat(_OLI, pixel_qa=False), nodata=-9999.0)
+LANDSAT_ETM_C1_SR = replace(LANDSAT_OLI_C1_SR, name="Landsat 4/5/7 Collection 1 level 2",
+                            assets=_landsat(_ETM, pixel_qa=False))  # fmt: skip
+LANDSAT_LEVEL1 = Sensor(
+    "Landsat 1 to 7 level 1",
+    {band: (band,) for band in BANDS},
+    scale=None,
+    refusal="its numbers are Level-1 DN, whose coefficients stand in the scene's MTL file and not in the item",
+)
+HLS_L30 = Sensor(
+    "HLS L30",
+    _hls({"coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "nir08": "B05", "swir16": "B06",
+          "swir22": "B07"}),
+    nodata=-9999.0,
+    dtypes=("int16", "int32"),
+)  # fmt: skip
+HLS_S30 = replace(HLS_L30, name="HLS S30", assets=_hls(_S2_CODES))
 NAIP = Sensor(
     "NAIP",
     {"red": ("image#1",), "green": ("image#2",), "blue": ("image#3",), "nir": ("image#4",)},
     scale=1 / 255,
     nodata=None,
+    dtypes=("uint8",),
 )
 GA_ARD = Sensor(
     "Geoscience Australia ARD",
@@ -105,44 +148,67 @@ GA_ARD = Sensor(
         "coastal": ("nbart_coastal_aerosol",), "blue": ("nbart_blue",), "green": ("nbart_green",),
         "red": ("nbart_red",), "rededge1": ("nbart_red_edge_1",), "rededge2": ("nbart_red_edge_2",),
         "rededge3": ("nbart_red_edge_3",), "nir": ("nbart_nir_1",), "nir08": ("nbart_nir", "nbart_nir_2"),
-        "swir16": ("nbart_swir_1", "nbart_swir_2"), "swir22": ("nbart_swir_2", "nbart_swir_3"),
+        # Sentinel-2's short-wave bands are numbered 2 and 3, Landsat's 1 and 2.
+        "swir16": ("nbart_swir_1", "nbart_swir_2"), "swir22": ("nbart_swir_3", "nbart_swir_2"),
+        "oa_fmask": ("oa_fmask",),
     },
     nodata=-999.0,
+    dtypes=("int16", "int32"),
 )  # fmt: skip
+LANDSAT_OLI_OTHER = Sensor("Landsat 8/9, unknown product", _landsat(_OLI), scale=None, nodata=None)
+LANDSAT_ETM_OTHER = Sensor("Landsat, unknown product", _landsat(_ETM), scale=None, nodata=None)
+UNKNOWN = Sensor("unknown collection", {}, scale=None, nodata=None)
+
+_HLS = re.compile(r"hls(?:\d?[-_.]?)(?:v2[-_.]?)?([ls])30")
+_USGS = re.compile(r"landsat-(?:[a-z0-9]+-)?(?:c[12]|l1)|^ls[4-9]-s[rt]$")
+"""Collections of USGS products: ``landsat-c2l2-sr``, ``landsat-c2-l2``, ``landsat-8-l1-c1``, ``ls8_sr`` …"""
+
+_PRODUCT = re.compile(r"^l([cotem])0?([1-9])-(l[12][a-z]{2})-\d{6}-")
+"""Ids of USGS products: ``LC08_L2SP_028030_20200114_…``."""
 
 
 def sensor_of(item: Mapping[str, Any]) -> Sensor | None:
     """The family of an item, or None where no table knows it."""
     properties, assets = item.get("properties", {}), item.get("assets", {})
-    said = " ".join(
-        str(value or "")
-        for value in (
-            item.get("collection"), properties.get("platform"), properties.get("eo:platform"),
-            properties.get("constellation"), properties.get("naip:year") and "naip",
+    collection = _plain(item.get("collection") or properties.get("collection") or properties.get("odc:product"))
+    names = " ".join(
+        (
+            collection, _plain(properties.get("platform")), _plain(properties.get("eo:platform")),
+            _plain(properties.get("constellation")), "naip" if properties.get("naip:year") else "",
         )
-    ).lower().replace("_", "-")  # fmt: skip
+    )  # fmt: skip
+    hls = _HLS.search(collection) or _HLS.match(_plain(item.get("id")))
+    if hls:
+        return HLS_L30 if hls[1] == "l" else HLS_S30
     if any(name.startswith("nbart_") for name in assets):
         return GA_ARD
-    if "naip" in said:
+    if "naip" in names:
         return NAIP
-    if "sentinel-2" in said or "sentinel2" in said or "sentinel-s2" in said:
+    if "sentinel-2" in names or "sentinel2" in names or "sentinel-s2" in names or collection.startswith("s2-l"):
         return SENTINEL2
-    if "landsat" in said:
-        return _landsat_of(item, said)
+    if "landsat" in names or _PRODUCT.match(_plain(item.get("id"))) or _USGS.search(collection):
+        return _landsat_of(item, names, collection)
     return None
 
 
-def _landsat_of(item: Mapping[str, Any], said: str) -> Sensor:
-    properties = item.get("properties", {})
-    if any(f"landsat-{number}" in said for number in (4, 5, 7)) or str(item.get("id", ""))[:4] in {
-        "LE07", "LT05", "LT04",
-    }:  # fmt: skip
-        return LANDSAT_ETM_C2
-    collection = str(properties.get("landsat:collection_number", "")).lstrip("0")
-    level1 = str(properties.get("landsat:correction", item.get("id", ""))).upper()
-    if collection == "1" or "L1TP" in level1 or "L1GT" in level1:
-        return _top_of_atmosphere(properties)
-    return LANDSAT_OLI_C2
+def _landsat_of(item: Mapping[str, Any], names: str, collection: str) -> Sensor:
+    properties, identifier = item.get("properties", {}), _plain(item.get("id"))
+    product = _PRODUCT.match(identifier)
+    mission = product or re.search(r"landsat-?()([1-9])", names) or re.search(r"^ls()([4-9])", collection)
+    mss = "mss" in _plain(properties.get("instruments")) or (product is not None and product[1] == "m")
+    number = 1 if mss else int(mission[2]) if mission else 8
+    correction = _plain(properties.get("landsat:correction")) or (product[3] if product else "")
+    named = re.search(r"l1(?:tp|gt|gs)", identifier) or re.search(r"[-\d](l[12])(?![a-z\d])", collection)
+    level = (correction or (named[0].lstrip("-0123456789") if named else "l2"))[:2]
+    if not (correction or named or _USGS.search(collection)):
+        return LANDSAT_OLI_OTHER if number >= 8 else LANDSAT_ETM_OTHER
+    stated = str(properties.get("landsat:collection_number") or "").lstrip("0")
+    first = stated == "1" or (not stated and re.search(r"c1(?!\d)|-01-(?:t1|t2|rt)", f"{collection} {identifier}"))
+    if level == "l1":
+        return _top_of_atmosphere(properties) if number >= 8 else LANDSAT_LEVEL1
+    if first:
+        return LANDSAT_OLI_C1_SR if number >= 8 else LANDSAT_ETM_C1_SR
+    return LANDSAT_OLI_C2 if number >= 8 else LANDSAT_ETM_C2
 
 
 def _top_of_atmosphere(properties: Mapping[str, Any]) -> Sensor:
@@ -152,250 +218,12 @@ def _top_of_atmosphere(properties: Mapping[str, Any]) -> Sensor:
         return LANDSAT_OLI_C1
     sine = math.sin(math.radians(float(elevation)))
     if sine <= 0:
-        raise ItemError(f"view:sun_elevation is {elevation}; level 1 reflectance needs the sun above the horizon")
-    return replace(LANDSAT_OLI_C1, scale=float(f"{2e-5 / sine:.9g}"), offset=float(f"{-0.1 / sine:.9g}"))
-
-
-def resolve_scene(
-    item: Mapping[str, Any],
-    bands: Sequence[str],
-    mask: MaskSpec | None = None,
-    *,
-    sar: SarSpec | None = None,
-    requester_pays: bool = False,
-) -> Scene:
-    """Reduce a STAC item to a scene.
-
-    Args:
-        item: The item's JSON.
-        bands: Canonical band names (see ``BANDS`` and ``SAR_BANDS``).
-        mask: The mask to read with it.
-        sar: What the spec says of SAR files.
-        requester_pays: Whether a file that charges its reader may be preferred as it stands; otherwise
-            a free alternate is taken where the item offers one.
-
-    Raises:
-        ItemError: No asset holds a band (the message names the assets that exist), or nothing says what a SAR
-            file's numbers are (it names the spec's key).
-    """
-    try:
-        return _resolve(item, bands, mask, sar, requester_pays)
-    except ItemError as error:
-        if repr(item.get("id")) in str(error):
-            raise
-        raise ItemError(f"item {item.get('id')!r}: {error}") from None
-    except (TypeError, AttributeError, KeyError, ValueError) as error:
         raise ItemError(
-            f"item {item.get('id')!r} is malformed ({type(error).__name__}: {error}); correct it in the catalog"
-        ) from error
-
-
-def _resolve(
-    item: Mapping[str, Any], bands: Sequence[str], mask: MaskSpec | None, sar: SarSpec | None, requester_pays: bool
-) -> Scene:
-    sensor = sensor_of(item)
-    found = {
-        band: _sar_band(item, band, sar, requester_pays)
-        if band in SAR_BANDS
-        else _band(item, sensor, band, requester_pays)
-        for band in bands
-    }
-    properties = item.get("properties", {})
-    cloud = properties.get("eo:cloud_cover")
-    return Scene(
-        id=str(item["id"]),
-        collection=str(item.get("collection") or properties.get("collection") or ""),
-        datetime=_datetime(item),
-        level=level_of(item),
-        bands=found,
-        mask=_band(item, sensor, mask.band, requester_pays) if mask else None,
-        cloud_cover=None if cloud is None else float(cloud),
-        longitude=_longitude(item),
-    )
-
-
-def level_of(item: Mapping[str, Any]) -> str | None:
-    """Processing level, ``L1C``, ``L2A``, ``L2SP`` …; None where neither property nor name tells."""
-    properties = item.get("properties", {})
-    for key in ("processing:level", "s2:product_type", "landsat:correction"):
-        value = str(properties.get(key) or "").upper().removeprefix("S2MSI")
-        if value:
-            return value if value.startswith("L") else f"L{value}"
-    collection = " ".join(str(v or "") for v in (item.get("collection"), item.get("id"))).upper()
-    for level in ("L1C", "L2A", "L2SP", "L2SR", "L1TP", "L1GT"):
-        if level in collection:
-            return level
-    return None
-
-
-def _band(item: Mapping[str, Any], sensor: Sensor | None, band: str, requester_pays: bool) -> AssetRef:
-    return _asset(item, sensor, *_find(item, sensor, band), band, requester_pays)
-
-
-def _sar_band(item: Mapping[str, Any], band: str, sar: SarSpec | None, requester_pays: bool) -> AssetRef:
-    key, index = _find(item, sar_sensor_of(item), band)
-    asset = item["assets"][key]
-    entry = _raster_band(asset, index)
-    unit, decibels = calibration(item, asset, entry, sar)
-    scale, offset = stated(entry, asset, "scale"), stated(entry, asset, "offset")
-    return replace(
-        _place(item, asset, index, requester_pays),
-        nodata=stated(entry, asset, "nodata"),
-        scale=1.0 if scale is None else scale,
-        offset=0.0 if offset is None else offset,
-        unit=unit,
-        decibels=decibels,
-    )
-
-
-def _find(item: Mapping[str, Any], sensor: Sensor | SarSensor | None, band: str) -> tuple[str, int]:
-    """Asset and band of the file that holds a band."""
-    assets = item.get("assets", {})
-    for name in sensor.assets.get(band, ()) if sensor else ():
-        key, _, index = name.partition("#")
-        if key in assets:
-            return key, int(index or 1)
-    found = _by_band_name(assets, band)
-    if len(found) == 1:
-        return found[0]
-    kind = sensor.name if sensor else "unknown collection"
-    problem = f"has no asset for band {band!r}" if not found else f"has {len(found)} assets that call a band {band!r}"
-    raise ItemError(
-        f"item {item.get('id')!r} ({kind}) {problem}; its assets are {', '.join(map(str, assets)) or 'none'}"
-    )
-
-
-def _by_band_name(assets: Mapping[str, Any], band: str) -> list[tuple[str, int]]:
-    """Assets with a data band whose *name* is the canonical one; common names serve where they are unique."""
-    named, common = [], []
-    for key, asset in assets.items():
-        if set(asset.get("roles") or ()) & {"thumbnail", "overview", "visual", "metadata"}:
-            continue
-        for index, entry in enumerate(_bands(asset), start=1):
-            if str(entry.get("name", "")).lower() == band:
-                named.append((key, index))
-            if band in {entry.get("common_name"), entry.get("eo:common_name")}:
-                common.append((key, index))
-    return named or common
-
-
-def _bands(asset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    # Old items hold indices into a list of the properties here: they name nothing.
-    found = asset.get("bands") or asset.get("eo:bands") or []
-    return [entry if isinstance(entry, dict) else {} for entry in found]
-
-
-def _asset(
-    item: Mapping[str, Any], sensor: Sensor | None, key: str, index: int, band: str, requester_pays: bool
-) -> AssetRef:
-    asset = item["assets"][key]
-    entry = _raster_band(asset, index)
-    facts = sensor or Sensor("unknown", {}, scale=1e-4, nodata=None)
-    nodata = stated(entry, asset, "nodata")
-    ref = replace(
-        _place(item, asset, index, requester_pays),
-        nodata=facts.nodata if nodata is None and band not in MASKS else nodata,
-    )
-    if band in MASKS:
-        return ref
-    scale, offset = stated(entry, asset, "scale"), stated(entry, asset, "offset")
-    if facts.offset_of is not None:
-        offset = facts.offset_of(item, offset)
-    elif offset is None:
-        # A stated scale without an offset means none; only an item that states neither takes the table's.
-        offset = facts.offset if scale is None else 0.0
-    return replace(ref, scale=facts.scale if scale is None else scale, offset=offset)
-
-
-def _place(item: Mapping[str, Any], asset: Mapping[str, Any], index: int, requester_pays: bool) -> AssetRef:
-    """Where a band lies, and what the item says of the file; not yet what its numbers mean."""
-    properties = item.get("properties", {})
-    href, pays = _href(item, asset, requester_pays)
-    size = asset.get("file:size")
-    return AssetRef(
-        href=href,
-        band_index=index,
-        file_size=int(size) if size else None,
-        crs=_crs(asset, properties),
-        shape=_tuple(asset.get("proj:shape", properties.get("proj:shape")), int, 2),
-        transform=_tuple(asset.get("proj:transform", properties.get("proj:transform")), float, 6),
-        requester_pays=pays,
-    )
-
-
-def _raster_band(asset: Mapping[str, Any], index: int) -> Mapping[str, Any]:
-    for key in ("raster:bands", "bands"):
-        entries = asset.get(key) or []
-        if len(entries) >= index and isinstance(entries[index - 1], dict):
-            entry: Mapping[str, Any] = entries[index - 1]
-            said = any(word in name for name in entry for word in ("scale", "offset", "nodata", "unit"))
-            if key == "raster:bands" or said:
-                return entry
-    return {}
-
-
-def _href(item: Mapping[str, Any], asset: Mapping[str, Any], requester_pays: bool) -> tuple[str, bool]:
-    """Address to read, and whether reading it is charged; a free alternate wins unless charges were accepted."""
-    properties = item.get("properties", {})
-    outer = asset.get("storage:requester_pays", properties.get("storage:requester_pays"))
-    others = [entry for entry in (asset.get("alternate") or {}).values() if isinstance(entry, dict)]
-    choices = [(str(asset["href"]), outer)]
-    choices += [(str(o["href"]), o.get("storage:requester_pays", outer)) for o in others if o.get("href")]
-    judged = [(_absolute(item, href), _charged(href, flag)) for href, flag in choices]
-    if judged[0][1] and not requester_pays:
-        return next((choice for choice in judged if not choice[1]), judged[0])
-    return judged[0]
-
-
-def _charged(href: str, flag: object) -> bool:
-    url = urlsplit(href)
-    bucket = url.netloc if url.scheme == "s3" else url.netloc.partition(".s3")[0] if ".s3" in url.netloc else ""
-    if url.scheme != "s3" and not bucket:
-        return False
-    # The bucket's name outranks a flag: items copied to a free bucket keep the flag of their source, and
-    # Earth Search's -jp2 assets carry none although sentinel-s2-l2a charges.
-    return bucket in PAYING_BUCKETS or flag is True
-
-
-def _absolute(item: Mapping[str, Any], href: str) -> str:
-    if urlsplit(href).scheme or href.startswith("/"):
-        return href
-    base = next((link.get("href") for link in item.get("links", ()) if link.get("rel") == "self"), None)
-    if not base:
-        raise ItemError(
-            f"item {item.get('id')!r}: asset href {href!r} is relative and the item has no self link to resolve it by"
+            f"view:sun_elevation is {elevation}; level 1 reflectance needs the sun above the horizon; {ITEM_REMEDY}"
         )
-    return urljoin(str(base), href)
+    scale, offset = float(f"{2e-5 / sine:.9g}"), float(f"{-0.1 / sine:.9g}")
+    return replace(LANDSAT_OLI_C1, scale=scale, offset=offset, refusal="")
 
 
-def _crs(asset: Mapping[str, Any], properties: Mapping[str, Any]) -> str | None:
-    for holder in (asset, properties):
-        if holder.get("proj:code"):
-            return str(holder["proj:code"])
-        if holder.get("proj:epsg"):
-            return f"EPSG:{holder['proj:epsg']}"
-    return None
-
-
-def _tuple(value: Any, kind: Callable[[Any], Any], length: int) -> Any:
-    if not isinstance(value, list | tuple) or len(value) < length:
-        return None
-    return tuple(kind(entry) for entry in value[:length])
-
-
-def _datetime(item: Mapping[str, Any]) -> datetime:
-    properties = item.get("properties", {})
-    text = properties.get("datetime") or properties.get("start_datetime")
-    if not text:
-        raise ItemError(f"item {item.get('id')!r} has neither datetime nor start_datetime")
-    found = datetime.fromisoformat(str(text))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _longitude(item: Mapping[str, Any]) -> float:
-    bbox = item.get("bbox")
-    if not bbox:
-        return 0.0
-    west, east = (bbox[0], bbox[2]) if len(bbox) == 4 else (bbox[0], bbox[3])
-    middle = (west + east) / 2 if west <= east else (west + east + 360) / 2
-    return float((middle + 180) % 360 - 180)
+def _plain(value: object) -> str:
+    return str(value or "").lower().replace("_", "-")

@@ -1,4 +1,4 @@
-"""The demo from package to picture: collection, spec, run, and the map beside its scene."""
+"""The demo from package to picture: collection, spec, run, and the scene in true colour beside its map."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eopipe.area import Area, GridArea
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+
+from eopipe.area.on_grid import Area, GridArea
 from eopipe.demo.collection import COLLECTION, build
-from eopipe.demo.picture import true_colour
-from eopipe.demo.spec import spec_text
-from eopipe.demo.words import folder_name
-from eopipe.engine.again import complete
+from eopipe.demo.spec import folder_name, spec_text
+from eopipe.engine.finish.status import last_summary
 from eopipe.engine.run import execute
 from eopipe.errors import OutputError
-from eopipe.mosaic.quicklook import QuicklookInfo, quicklook
+from eopipe.mosaic.quicklook import PAPER, QuicklookInfo, quicklook
 from eopipe.mosaic.store import read_layout
 from eopipe.spec import load_spec
 from eopipe.storage import Storage
@@ -23,25 +26,33 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from eopipe.demo.scenes import Scene
+    from affine import Affine
+    from numpy.typing import NDArray
+
+    from eopipe.demo.scenes import DemoScene
     from eopipe.engine.display import Display
+    from eopipe.mosaic.layout import Layout
+    from eopipe.mosaic.quicklook_frame import View
     from eopipe.spec import RunSpec
 
 SCENE = "scene"
 """Folder of a scene's collection, beside specs and runs."""
 
+WHITE = 99.0
+"""Percentile of the brightest band that becomes white; the same white for all bands, so that colours stay true."""
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scene laid out, and the spec that maps it.
+    """A scene's collection and the spec that maps it.
 
     Args:
-        scene: Which.
-        folder: With everything of this scene.
-        name: Of the run: ``NAME.yaml`` makes ``NAME/`` and ``NAME.png``.
+        scene: The scene.
+        folder: Folder of everything of this scene.
+        name: Name of the run: ``NAME.yaml`` writes ``NAME/`` and ``NAME.png``.
     """
 
-    scene: Scene
+    scene: DemoScene
     folder: Path
     name: str
 
@@ -56,11 +67,11 @@ class Prepared:
         return self.folder / f"{self.name}.png"
 
 
-def prepare(scene: Scene, words: Mapping[str, list[str]], out: Path) -> Prepared:
-    """Write a scene's collection and the spec for these words; what is there already stays.
+def prepare(scene: DemoScene, words: Mapping[str, list[str]], out: Path) -> Prepared:
+    """Write a scene's collection and the spec for these words, unless they exist.
 
     Args:
-        scene: Which.
+        scene: The scene.
         words: Class names with their phrases.
         out: The demo's folder.
 
@@ -68,29 +79,29 @@ def prepare(scene: Scene, words: Mapping[str, list[str]], out: Path) -> Prepared
         SpecError: The package that carries the scene is missing.
         OutputError: The folder cannot be written.
     """
-    made = Prepared(scene, _writable(out) / scene.key, folder_name(words))
-    storage = Storage.open(str(made.folder))
+    prepared = Prepared(scene, _writable(out) / scene.key, folder_name(words))
+    storage = Storage.open(str(prepared.folder))
     build(scene, storage.child(SCENE))
     bbox = json.loads(storage.get(f"{SCENE}/{COLLECTION}"))["extent"]["spatial"]["bbox"][0]
-    storage.put(made.spec.name, spec_text(scene, bbox, words, made.name).encode())
-    return made
+    storage.put(prepared.spec.name, spec_text(scene, bbox, words, prepared.name).encode())
+    return prepared
 
 
-def run_demo(made: Prepared, display: Display) -> dict[str, Any]:
-    """Map a scene, or resume; a run that was drained has no picture yet.
+def run_demo(prepared: Prepared, display: Display) -> dict[str, Any]:
+    """Map a scene, or resume; a run that was stopped has no picture yet.
 
     Args:
-        made: The scene and its spec.
-        display: Told of everything.
+        prepared: The scene and its spec.
+        display: Shows the progress of the run.
 
     Returns:
         The run's summary with ``scene``, ``spec`` and ``picture``.
 
     Raises:
-        EopipeError: Everything a user can mend.
+        EopipeError: The run cannot be planned, or its output cannot be written.
     """
-    spec = load_spec(made.spec)
-    summary = complete(spec)
+    spec = load_spec(prepared.spec)
+    summary = last_summary(spec)
     if summary is None:
         summary = execute(spec, display=display)
     else:
@@ -98,18 +109,18 @@ def run_demo(made: Prepared, display: Display) -> dict[str, Any]:
         display.done(summary)
     drawn = summary.get("quicklook") is not None
     if drawn:
-        Storage.open(str(made.folder)).put(made.picture.name, _draw(made, spec))
+        Storage.open(str(prepared.folder)).put(prepared.picture.name, _draw(prepared, spec))
     return {
-        "scene": made.scene.key,
-        "place": made.scene.place,
-        "spec": str(made.spec),
-        "picture": str(made.picture) if drawn else None,
+        "scene": prepared.scene.key,
+        "place": prepared.scene.place,
+        "spec": str(prepared.spec),
+        "picture": str(prepared.picture) if drawn else None,
         **summary,
     }
 
 
-def _draw(made: Prepared, spec: RunSpec) -> bytes:
-    scene, storage = made.scene, Storage.open(str(made.folder / made.name))
+def _draw(prepared: Prepared, spec: RunSpec) -> bytes:
+    scene, storage = prepared.scene, Storage.open(str(prepared.folder / prepared.name))
     layout = read_layout(storage)
     assert not isinstance(spec.area, str), "the demo writes a box"
     info = QuicklookInfo(
@@ -118,14 +129,51 @@ def _draw(made: Prepared, spec: RunSpec) -> bytes:
         attribution=f"made with eopipe · {scene.credit}",
         extent=GridArea.project(Area.parse(spec.area), layout.grid).box,
     )
-    return quicklook(storage, layout, info, beside=lambda view: true_colour(scene, made.folder / SCENE, layout, view))
+    folder = prepared.folder / SCENE
+    return quicklook(storage, layout, info, beside=lambda view: true_colour(scene, folder, layout, view))
+
+
+def true_colour(scene: DemoScene, folder: Path, layout: Layout, view: View) -> NDArray[np.uint8]:
+    """The scene's pixels under a view of the map.
+
+    Args:
+        scene: The scene.
+        folder: Folder of its collection.
+        layout: Layout of the mosaic.
+        view: The window of the mosaic that is shown.
+
+    Returns:
+        ``[y, x, 3]``; the colour of the paper where the scene has no data.
+    """
+    transform = layout.transform(view.level)
+    transform *= transform.translation(view.col, view.row)
+    names = {band.common: f"{band.name}.tif" for band in scene.bands}
+    bands = [
+        _read(folder / names[colour], layout.grid.crs, transform, view.values.shape)
+        for colour in ("red", "green", "blue")
+    ]
+    values = np.stack([np.ma.getdata(band) for band in bands], axis=-1).astype(np.float32)
+    valid = ~np.any([np.ma.getmaskarray(band) for band in bands], axis=0)
+    white = float(np.percentile(values[valid], WHITE, axis=0).max()) if valid.any() else 1.0
+    colours = np.clip(values / max(white, 1.0) * 255, 0, 255).astype(np.uint8)
+    return np.where(valid[..., np.newaxis], colours, np.array(PAPER, np.uint8))
+
+
+def _read(path: Path, crs: str, transform: Affine, shape: tuple[int, ...]) -> Any:
+    with (
+        rasterio.open(path) as source,
+        WarpedVRT(
+            source, crs=crs, transform=transform, height=shape[0], width=shape[1], resampling=Resampling.bilinear
+        ) as warped,
+    ):
+        return warped.read(1, masked=True)
 
 
 def _writable(out: Path) -> Path:
     """The demo's folder, absolute.
 
     Raises:
-        OutputError: It cannot be made.
+        OutputError: It cannot be created.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)

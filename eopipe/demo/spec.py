@@ -1,26 +1,76 @@
-"""The demo's run spec: a file like those that people write, beside the collection that it reads."""
+"""The demo's words and its run spec: a file like those that people write, beside the collection that it reads."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from eopipe.errors import SpecError
+from eopipe.kernels.ovss.prompts import parse_prompts, parse_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.demo.scenes import Scene
+    from eopipe.demo.scenes import DemoScene
+
+DEFAULT = "forest; bare ground; cropland; grassland; water; houses"
+FURTHER = ("pine forest; red soil; river", "woodland; farm fields; buildings: village, road")
+"""Words that the demo proposes to try next, best first."""
 
 WORKERS = 2
 
+_LONGEST_NAME = 40
 
-def spec_text(scene: Scene, bbox: list[float], words: Mapping[str, list[str]], name: str) -> str:
-    """The spec as YAML; its paths are relative to its own folder.
+
+def read_words(text: str | None) -> dict[str, list[str]]:
+    """Classes with their phrases, in order.
 
     Args:
-        scene: What is mapped.
+        text: The words as ``--prompts`` has them; None: `DEFAULT`.
+
+    Raises:
+        SpecError: There is no class, an empty one or one twice, or commas stand where semicolons are meant.
+    """
+    text = DEFAULT if text is None else text
+    try:
+        classes = parse_text(text)
+        parse_prompts(classes)
+    except ValueError as error:
+        raise SpecError(f"--prompts: {error}") from None
+    if len(classes) == 1 and ":" not in text and "," in text:
+        name, phrases = next(iter(classes.items()))
+        raise SpecError(
+            f"--prompts: {name!r} may be {len(phrases)} classes or one; "
+            f"write '{'; '.join(phrases)}', or '{phrases[0]}: {', '.join(phrases)}' for synonyms"
+        )
+    return classes
+
+
+def proposal(text: str | None) -> str:
+    """Words to try after these."""
+    return next(words for words in FURTHER if text is None or read_words(words) != read_words(text))
+
+
+def folder_name(words: Mapping[str, list[str]]) -> str:
+    """The name of the run of these words: readable, and different for different words or another order."""
+    if words == read_words(None) and list(words) == list(read_words(None)):
+        return "default"
+    plain = re.sub(r"[^a-z0-9]+", "-", " ".join(words).lower()).strip("-")[:_LONGEST_NAME].rstrip("-")
+    tag = hashlib.sha256(json.dumps(list(words.items())).encode()).hexdigest()[:6]
+    return f"{plain}-{tag}" if plain else tag
+
+
+def spec_text(scene: DemoScene, bbox: list[float], words: Mapping[str, list[str]], name: str) -> str:
+    """The run spec as YAML; its paths are relative to its own folder.
+
+    Args:
+        scene: The scene to map.
         bbox: West, south, east, north of the area, degrees.
         words: Class names with their phrases.
         name: The output's folder, beside the spec.
@@ -37,7 +87,7 @@ def spec_text(scene: Scene, bbox: list[float], words: Mapping[str, list[str]], n
         "kernel": {
             "name": "ovss",
             "model": scene.model,
-            "prompts": {said: _flow(phrases) for said, phrases in words.items()},
+            "prompts": {label: _flow(phrases) for label, phrases in words.items()},
         },
         "output": _flow({"uri": name}),
         "cluster": _flow({"kind": "local", "workers": WORKERS}),
@@ -50,7 +100,7 @@ def spec_text(scene: Scene, bbox: list[float], words: Mapping[str, list[str]], n
 
 
 def _flow(value: Any) -> Any:
-    """A value on one line."""
-    found = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
-    found.fa.set_flow_style()
-    return found
+    """A mapping or a list that is written on one line."""
+    node = CommentedMap(value) if isinstance(value, dict) else CommentedSeq(value)
+    node.fa.set_flow_style()
+    return node

@@ -1,1 +1,1 @@
-"""The engine: plan, tile, run, ledger, cluster."""
+"""The engine: from a spec to a published map on a Dask cluster."""

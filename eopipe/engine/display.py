@@ -1,24 +1,22 @@
-"""Progress: a live display in a terminal, plain lines elsewhere, nothing where it is told to be quiet."""
+"""Progress: a live display in a terminal, plain lines elsewhere, nothing for programs."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from eopipe.engine import vocabulary
-from eopipe.engine.words import gib, hms, size, some
+from eopipe.engine.plan import preview
+from eopipe.text import hms, size, some
 
 if TYPE_CHECKING:
-    from eopipe.engine.plan import Plan
-    from eopipe.engine.statistics.task import BlockReport
-    from eopipe.engine.tile import TileReport
+    from eopipe.engine.plan.model import Plan
+    from eopipe.engine.work.task_shell import TaskReport
     from eopipe.snapshot import Snapshot
     from eopipe.stac.search import SearchReport
 
@@ -26,91 +24,58 @@ PLAIN_SECONDS = 10.0
 """Seconds between lines where there is no terminal."""
 
 TELL = 5
-"""Failed tiles of one reason that are told one by one."""
+"""Failed tiles of one reason that get a line each."""
 
 PHASES = {
     "load": "loading",
     "search": "searching",
     "open": "opening the other run",
-    "calibrate": "calibrating the kernel on this machine",
+    "calibrate": "calibrating a worker",
     "basis": "fitting the basis of the window features",
     "cluster": "starting the workers",
     "preflight": "trying every worker",
     "statistics": "measuring statistics of the wider area",
     "finish": "pyramid, STAC, quicklook",
 }
-"""What is said of each phase."""
+"""A line for each phase."""
 
 
-class Display(Protocol):
-    """Who is told how a run goes."""
+class Display:
+    """Shows how a run goes; this one shows nothing, for ``--json`` and for programs."""
 
     def phase(self, name: str) -> None:
         """A phase begins."""
-        ...
 
     def searching(self, items: int) -> None:
         """So many items have come."""
-        ...
 
-    def found(self, snapshot: Snapshot, report: SearchReport | None) -> None:
-        """The snapshot is there; without a report it was resumed."""
-        ...
+    def searched(self, snapshot: Snapshot, report: SearchReport | None) -> None:
+        """The snapshot is complete; without a report it was resumed."""
 
     def planned(self, plan: Plan) -> None:
         """The plan is made."""
-        ...
 
-    def block(self, report: BlockReport, ended: int, total: int) -> None:
+    def block(self, report: TaskReport, ended: int, total: int) -> None:
         """A block of statistics ended, as so many of all did by now."""
-        ...
 
     def start(self, *, total: int, left: int, plan: Plan, dashboard: str | None) -> None:
         """Tiles begin."""
-        ...
 
-    def tile(self, report: TileReport) -> None:
+    def tile(self, report: TaskReport) -> None:
         """A tile ended."""
-        ...
 
     def note(self, line: str) -> None:
-        """Something worth a line."""
-        ...
+        """A line beside, such as a warning."""
 
     def done(self, summary: dict[str, Any]) -> None:
         """The run ended."""
-        ...
+
+    def close(self) -> None:
+        """Leave the terminal as it was, also after an error."""
 
 
-class Quiet:
-    """Says nothing: for ``--json`` and for programs."""
-
-    def phase(self, name: str) -> None:
-        """Nothing."""
-
-    def searching(self, items: int) -> None:
-        """Nothing."""
-
-    def found(self, snapshot: Snapshot, report: SearchReport | None) -> None:
-        """Nothing."""
-
-    def planned(self, plan: Plan) -> None:
-        """Nothing."""
-
-    def block(self, report: BlockReport, ended: int, total: int) -> None:
-        """Nothing."""
-
-    def start(self, *, total: int, left: int, plan: Plan, dashboard: str | None) -> None:
-        """Nothing."""
-
-    def tile(self, report: TileReport) -> None:
-        """Nothing."""
-
-    def note(self, line: str) -> None:
-        """Nothing."""
-
-    def done(self, summary: dict[str, Any]) -> None:
-        """Nothing."""
+Quiet = Display
+"""Its name before 0.2."""
 
 
 class Rate:
@@ -129,15 +94,15 @@ class Rate:
 
     def line(self) -> str:
         """Such as ``48.2 km², 1,205 km²/h, 0:02:10 left, 1 failed``."""
-        here, spent = self.ended - self._before, self._last - self._start
+        count, spent = self.ended - self._before, self._last - self._start
         text = f"{self.ended * self._km2:,.1f} km²"
-        if here and spent > 0:
-            left = (self.total - self.ended) * spent / here - (time.monotonic() - self._last)
-            text += f", {here * self._km2 / spent * 3600:,.0f} km²/h, {hms(max(left, 0))} left"
+        if count and spent > 0:
+            left = (self.total - self.ended) * spent / count - (time.monotonic() - self._last)
+            text += f", {count * self._km2 / spent * 3600:,.0f} km²/h, {hms(max(left, 0))} left"
         return f"{text}, {self.failed} failed"
 
 
-class Terminal:
+class Terminal(Display):
     """Rich's live display where standard error is a terminal, else a plain line now and then."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -149,7 +114,7 @@ class Terminal:
         )
         self._task = self._bar.add_task("tiles", total=0, start=False)
         self._last = 0.0
-        self._told: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
 
     def phase(self, name: str) -> None:
         """One dim line a phase."""
@@ -162,7 +127,7 @@ class Terminal:
         if items and items % 1000 == 0:
             self._say(f"  {items:,} items", "dim")
 
-    def found(self, snapshot: Snapshot, report: SearchReport | None) -> None:
+    def searched(self, snapshot: Snapshot, report: SearchReport | None) -> None:
         """Items, duplicates and warnings."""
         count = snapshot.index.num_rows
         if report is None:
@@ -176,15 +141,11 @@ class Terminal:
         for line in plan_lines(plan):
             self._console.print(line, soft_wrap=True)
 
-    def block(self, report: BlockReport, ended: int, total: int) -> None:
+    def block(self, report: TaskReport, ended: int, total: int) -> None:
         """A line now and then; a failure by name, but not the same reason a thousand times."""
-        if report.status == "failed":
-            what = f"stage {report.stage}, block {report.block}"
-            self._tell_failure(f"statistics.{report.reason}", f"{what}: {report.detail}", "blocks")
-        for warning in report.warnings:
-            self._say(warning, "yellow")
-        if time.monotonic() - self._last > PLAIN_SECONDS or ended == total:
-            self._last = time.monotonic()
+        reason, detail = f"statistics.{report.reason}", f"{report.subject}: {report.detail}"
+        self._task_ended(report, reason, detail, "blocks")
+        if self._due(last=ended == total):
             self._say(f"{ended:,} of {some(total, 'block')} of statistics", "dim")
 
     def start(self, *, total: int, left: int, plan: Plan, dashboard: str | None) -> None:
@@ -200,27 +161,30 @@ class Terminal:
             self._live = Live(get_renderable=self._view, console=self._console, refresh_per_second=4)
             self._live.start()
 
-    def tile(self, report: TileReport) -> None:
+    def tile(self, report: TaskReport) -> None:
         """Move the bar; name a failure, but not the same reason a thousand times."""
-        failed = report.status == "failed"
-        self._rate.add(failed=failed)
+        self._rate.add(failed=report.status == "failed")
         self._bar.update(self._task, completed=self._rate.ended)
-        if failed:
-            self._tell_failure(report.reason, report.detail, "tiles")
-        for warning in report.warnings:
-            self._say(warning, "yellow")
-        if self._live is None and (
-            time.monotonic() - self._last > PLAIN_SECONDS or self._rate.ended == self._rate.total
-        ):
-            self._last = time.monotonic()
+        self._task_ended(report, report.reason, report.detail, "tiles")
+        if self._live is None and self._due(last=self._rate.ended == self._rate.total):
             self._say(f"{self._rate.ended:,} of {some(self._rate.total, 'tile')}, {self._rate.line()}")
 
-    def _tell_failure(self, reason: str, detail: str, what: str) -> None:
-        self._told[reason] += 1
-        if self._told[reason] <= TELL:
-            self._say(f"failed {reason}: {detail}", "red")
-        if self._told[reason] == TELL:
-            self._say(f"further {what} that fail with {reason} are only counted here", "red")
+    def _due(self, *, last: bool) -> bool:
+        """Whether it is time for a plain line."""
+        due = last or time.monotonic() - self._last > PLAIN_SECONDS
+        self._last = time.monotonic() if due else self._last
+        return due
+
+    def _task_ended(self, report: TaskReport, reason: str, detail: str, nouns: str) -> None:
+        """Lines on a task's failure and warnings."""
+        if report.status == "failed":
+            self._failures[reason] += 1
+            if self._failures[reason] <= TELL:
+                self._say(f"failed {reason}: {detail}", "red")
+            if self._failures[reason] == TELL:
+                self._say(f"further {nouns} that fail with {reason} are only counted here", "red")
+        for warning in report.warnings:
+            self._say(warning, "yellow")
 
     def note(self, line: str) -> None:
         """A line."""
@@ -251,31 +215,8 @@ class Terminal:
 
 def plan_lines(plan: Plan) -> list[Text]:
     """The plan for people."""
-    said = plan.summary()
-    memory = f" of {gib(said['worker_memory'])}" if said["worker_memory"] else ""
-    lacking = ", ".join(f"{count:,} lack {name}" for name, count in said["tiles_lacking"].items())
-    empty = f", {said['tiles_empty']:,} without a scene" if said["tiles_empty"] else ""
-    empty += f" ({lacking})" if lacking else ""
-    requests = f" in {said['requests']:,} requests" if said["requests"] else ""
-    tiles, scenes, tasks = (some(said[f"{word}s"], word) for word in ("tile", "scene", "task"))
-    workers = f"{some(said['workers'], 'worker')}, each at most {gib(said['worker_peak_bytes'])}{memory}"
-    lines = [
-        f"{tiles} of {said['tile']}² over {said['km2']:,.1f} km²{empty}; {scenes}",
-        f"reads {size(said['bytes_read'])}{requests}, writes about {size(said['bytes_written'])}",
-        f"{workers}; {tasks}",
-        f"about {hms(said['seconds'])} once the workers are there, on {said['device']}",
-    ]
-    if said["features_bytes"]:
-        kept, a_km2 = said["features_bytes"], said["features_bytes_per_km2"]
-        lines.insert(2, f"keeps about {size(kept)} of window features, {size(a_km2)} a km²")
-    if (measured := said["statistics"]) is not None:
-        blocks, cells = some(measured["blocks"], "block"), some(measured["cells"], "cell")
-        stages = ", ".join(measured["stages"])
-        lines.insert(
-            2, f"measures {stages} first: {blocks}, {cells}, {size(measured['bytes_read'])} of what it reads"
-        )
-    lines += vocabulary.lines(plan.words)
-    return [*map(Text, lines), *(Text(f"warning: {line}", style="yellow") for line in said["warnings"])]
+    warnings = (Text(f"warning: {line}", style="yellow") for line in plan.warnings)
+    return [*map(Text, preview.lines(plan)), *warnings]
 
 
 def summary_lines(summary: dict[str, Any]) -> list[Text]:
@@ -288,18 +229,18 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
     rate = f", {summary['km2_per_hour']:,.0f} km²/h" if summary["km2_per_hour"] else ""
     first = f"{counts or 'nothing'} of {some(summary['tiles'], 'tile')} in {hms(summary['seconds'])}{rate}"
     lines = [Text(first, style="bold")]
-    if (kept := summary.get("features")) is not None:
-        said = f"{size(kept['bytes'])}, {size(kept['bytes_per_km2'] or 0)} a km²"
-        lines.append(Text(f"kept features of {some(kept['windows'], 'window')}: {said}"))
-    if (scored := summary.get("rescored")) is not None:
-        spent, full = scored["kernel_seconds"], scored["kernel_seconds_of_full_run"]
+    if (features := summary.get("features")) is not None:
+        sizes = f"{size(features['bytes'])}, {size(features['bytes_per_km2'] or 0)} a km²"
+        lines.append(Text(f"kept features of {some(features['windows'], 'window')}: {sizes}"))
+    if (rescored := summary.get("rescored")) is not None:
+        spent, full = rescored["kernel_seconds"], rescored["kernel_seconds_of_full_run"]
         lines.append(Text(f"scored kept features in {spent:,.1f} s of work; encoding them took {full:,.1f} s"))
     if (objects := summary.get("objects")) is not None:
         lines.append(Text(f"found {some(objects, 'object')}"))
     if (cut := summary.get("rethresholded")) is not None:
         before = ", ".join(f"{name} {km2:,.2f} km²" for name, km2, _ in cut["classes_of_source"])
         lines.append(Text(f"cut at {cut['at']}; {cut['from']} has, on the same tiles, {before or 'nothing'}"))
-    classes = sorted(summary.get("classes", []), key=lambda found: -found[1])
+    classes = sorted(summary.get("classes", []), key=lambda row: -row[1])
     width = max((len(name) for name, _, _ in classes), default=0)
     lines += [Text(f"  {name:{width}} {share:7.1%} {km2:13,.2f} km²") for name, km2, share in classes]
     lines += [
@@ -314,8 +255,3 @@ def summary_lines(summary: dict[str, Any]) -> list[Text]:
     if summary["exit_status"]:
         lines.append(Text(f"run the same command again to resume (exit status {summary['exit_status']})"))
     return lines
-
-
-def choose_display(*, quiet: bool) -> Terminal | Quiet:
-    """The display for this process."""
-    return Quiet() if quiet else Terminal(Console(stderr=True, highlight=False, file=sys.stderr))

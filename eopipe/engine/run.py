@@ -17,27 +17,22 @@ import psutil
 from dask.system import CPU_COUNT
 from dask.utils import parse_bytes
 
-from eopipe.engine import folder, frozen
-from eopipe.engine.basis import choose_basis, wants_basis
-from eopipe.engine.calibrate import Calibration, calibrate_on_worker
+from eopipe import run_folder
 from eopipe.engine.cluster import open_cluster, wait_for_workers
 from eopipe.engine.cluster.resources import memory_a_worker
-from eopipe.engine.context import ContextPlugin, RunContext
-from eopipe.engine.cut_plan import plan_cut, weigh
-from eopipe.engine.driver import Stop, catching_signals, drive
-from eopipe.engine.features import stand_in
-from eopipe.engine.finish import finish
-from eopipe.engine.job import THREADS
-from eopipe.engine.lease import Lease
-from eopipe.engine.ledger import Ledger
-from eopipe.engine.memory import GDAL_CACHE
-from eopipe.engine.opened import Opened, freeze, open_run, read_settings
-from eopipe.engine.plan import Plan, Workers, make_plan
-from eopipe.engine.precision import freeze_precision
-from eopipe.engine.preflight import preflight
-from eopipe.engine.products import cog_info, feature_layout, mosaic_layout
-from eopipe.engine.statistics.driving import measure
-from eopipe.engine.tiles import PlannedTile
+from eopipe.engine.finish.finish import finish
+from eopipe.engine.output import run_json
+from eopipe.engine.output.lease import Lease
+from eopipe.engine.output.ledger import Ledger
+from eopipe.engine.plan.layouts import cog_info, feature_layout, mosaic_layout
+from eopipe.engine.plan.model import Workers
+from eopipe.engine.plan.open import freeze, freeze_precision, open_run
+from eopipe.engine.plan.preview import PlannedRun
+from eopipe.engine.work.calibrate import calibrate_in_process, calibrate_on_worker
+from eopipe.engine.work.driver import Stop, TaskLoop, catching_signals
+from eopipe.engine.work.feature_basis import choose_basis, wants_basis
+from eopipe.engine.work.preflight import preflight, require_package
+from eopipe.engine.work.worker_state import ContextPlugin, RunContext
 from eopipe.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -45,9 +40,9 @@ if TYPE_CHECKING:
 
     from eopipe.engine.cluster import ClusterHandle
     from eopipe.engine.display import Display
-    from eopipe.engine.statistics.task import BlockReport
-    from eopipe.engine.tile import TileReport
-    from eopipe.engine.tiles import PlannedTile
+    from eopipe.engine.plan.model import Calibration, Plan
+    from eopipe.engine.plan.open import Opened
+    from eopipe.engine.work.task_shell import TaskReport
     from eopipe.spec import RunSpec
 
 
@@ -57,31 +52,21 @@ WORKER_SECONDS = 300.0
 
 @dataclass
 class Session:
-    """What one start of a run did; becomes ``sessions/<time>.json`` and the summary."""
+    """Figures of one start of a run; become ``sessions/<time>.json`` and the summary."""
 
     started: datetime
-    counts: Counter[str] = field(default_factory=Counter)
+    tiles: Counter[str] = field(default_factory=Counter)
+    blocks: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
     bytes_read: int = 0
     retries: int = 0
-    blocks: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     elapsed: float = 0.0
 
-    def add(self, report: TileReport) -> None:
-        """Count a tile."""
-        self.counts[report.status] += 1
-        if report.reason:
-            self.reasons[report.reason] += 1
-        self._add(report)
-
-    def add_block(self, report: BlockReport) -> None:
-        """Count a block of statistics; where it failed, its tiles will say so."""
-        self.blocks[report.status] += 1
-        self._add(report)
-
-    def _add(self, report: TileReport | BlockReport) -> None:
+    def add(self, report: TaskReport, counts: Counter[str]) -> None:
+        """Count a tile or a block."""
+        counts[report.status] += 1
         self.seconds.update(report.seconds)
         self.bytes_read += report.bytes_read
         self.retries += report.retries
@@ -89,27 +74,29 @@ class Session:
 
 
 def local_workers(spec: RunSpec) -> Workers:
-    """What the plan assumes of the cluster before there is one: this machine, divided."""
+    """What a plan assumes of the cluster before there is one: this machine, divided."""
     cluster = spec.cluster
     count = (cluster.workers if cluster else None) or CPU_COUNT
     memory = cluster.memory if cluster else None
     return Workers(count=count, memory=int(parse_bytes(memory)) if memory else memory_a_worker(count))
 
 
-def plan_run(opened: Opened, *, workers: Workers, calibration: Calibration) -> Plan:
-    """Plan an opened run; nothing is written."""
-    if opened.scored is not None:
-        return plan_cut(opened, workers=workers, calibration=calibration)
-    return make_plan(
-        opened.job,
-        opened.snapshot,
-        workers=workers,
-        calibration=calibration,
-        read=read_settings(opened.job),
-        tile=opened.tile,
-        warnings=opened.warnings,
-        features=opened.features,
-    )
+def plan_spec(spec: RunSpec, *, now: datetime, allow_empty: bool = False, strict: bool = False) -> PlannedRun:
+    """Plan a run on this machine, calibrated in a process of its own; nothing is written.
+
+    Args:
+        spec: What to do.
+        now: Time that relative dates are measured from.
+        allow_empty: Whether a search without a match is fine.
+        strict: Whether prompts outside the kernel's vocabulary are refused.
+
+    Raises:
+        EopipeError: As of :func:`execute`.
+    """
+    opened = open_run(spec, now=now, allow_empty=allow_empty, strict=strict)
+    opened, calibration = freeze_precision(opened, partial(calibrate_in_process, opened.source))
+    plan = opened.plan(workers=local_workers(spec), calibration=calibration)
+    return PlannedRun(opened.job, plan, opened.storage.url())
 
 
 def execute(
@@ -126,18 +113,18 @@ def execute(
 
     Args:
         spec: What to do.
-        now: What relative dates are measured from; the present where None.
+        now: Time that relative dates are measured from; the present where None.
         allow_empty: Whether a search without a match is fine.
-        strict: Whether words that the kernel was not taught are refused.
-        display: Told of everything.
-        calibration: Known already; measured where None.
-        opening: Opens the output; :func:`eopipe.engine.opened.open_run` where None.
+        strict: Whether prompts outside the kernel's vocabulary are refused.
+        display: Shows progress.
+        calibration: Figures of a worker, if known already; measured where None.
+        opening: Opens the output; :func:`eopipe.engine.plan.open.open_run` where None.
 
     Returns:
         The summary, with ``exit_status``: 0, 3 where tiles failed, 130 or 143 where it was drained.
 
     Raises:
-        EopipeError: Everything a user can mend, with its exit status.
+        EopipeError: Whatever a user can correct, with its exit status.
     """
     moment = now or datetime.now(UTC).replace(microsecond=0)
     stop = Stop()
@@ -149,31 +136,25 @@ def execute(
         display.phase(phase)
         opened = opening()
         lease = stack.enter_context(Lease(opened.storage))
-        if opened.before is None and frozen.load(opened.storage) is not None:
+        if opened.before is None and run_json.load(opened.storage) is not None:
             opened = opening()  # another run froze it meanwhile
-        display.found(opened.snapshot, opened.found)
+        display.searched(opened.snapshot, opened.report)
         display.phase("cluster")
         cluster = stack.enter_context(open_cluster(spec.cluster))
         wait_for_workers(cluster.client, cluster.workers or 1, WORKER_SECONDS)
+        require_package(cluster.client, opened.job.spec.kernel.name)
         if calibration is None:
-            opened, calibration = _calibrate(opened, cluster, display)
-        plan = plan_run(opened, workers=workers_of(cluster), calibration=calibration)
+            display.phase("calibrate")
+            opened, calibration = freeze_precision(
+                opened, partial(calibrate_on_worker, cluster.client, opened.source)
+            )
+        plan, basis = opened.plan(workers=workers_of(cluster), calibration=calibration), None
         display.planned(plan)
-        if wants_basis(opened):
+        if opened.before is None and wants_basis(opened.job.kernel.info):
             display.phase("basis")
-            plan, basis = choose_basis(opened, plan, cluster.client)
-            freeze(opened, plan, basis)
-        else:
-            freeze(opened, plan)
+            plan, basis = choose_basis(opened.job, opened.snapshot, plan, cluster.client)
+        freeze(opened, plan, basis)
         return _map(opened, plan, cluster, display=display, stop=stop, check_lease=lease.check)
-
-
-def _calibrate(opened: Opened, cluster: ClusterHandle, display: Display) -> tuple[Opened, Calibration]:
-    """What a worker weighs and how fast it is, and the precision that follows; of no kernel, what it weighs."""
-    if opened.scored is not None:
-        return opened, weigh(cluster.client, opened.job.kernel.info)
-    display.phase("calibrate")
-    return freeze_precision(opened, partial(calibrate_on_worker, cluster.client, features=stand_in(opened.kept)))
 
 
 def _map(
@@ -185,59 +166,40 @@ def _map(
     stop: Stop,
     check_lease: Callable[[], None],
 ) -> dict[str, Any]:
-    session = Session(started=datetime.now(UTC))
-    ledger = Ledger(opened.storage)
-    done = ledger.done()
-    left = tuple(tile for tile in plan.tiles if tile.key not in done)
-    context = make_context(opened, plan, left, ledger)
-    client = cluster.client
+    """Statistics, tiles, and what is made of all tiles; returns the summary."""
+    session, client = Session(started=datetime.now(UTC)), cluster.client
+    context = make_context(opened, plan)
     plugin = ContextPlugin(context)
     client.register_plugin(plugin)
     try:
         display.phase("preflight")
         session.notes.extend(preflight(client, context, plan))
+        loop = TaskLoop(client, context, display, stop, check_lease, cluster.stop_now)
         begun = time.monotonic()
         with stop.while_tiles_run():
-            _measure(context, session, cluster, display=display, stop=stop, check_lease=check_lease)
-            display.start(total=len(plan.tiles), left=len(left), plan=plan, dashboard=cluster.dashboard)
-            for report in drive(
-                client, context, watcher=display, stop=stop, check_lease=check_lease, stop_now=cluster.stop_now
-            ):
-                session.add(report)
+            if context.statistics is not None:
+                display.phase("statistics")
+            for report in loop.blocks():
+                session.add(report, session.blocks)
+            display.start(total=len(plan.tiles), left=len(context.tiles), plan=plan, dashboard=cluster.dashboard)
+            for report in loop.tiles():
+                session.add(report, session.tiles)
+                session.reasons.update([report.reason] if report.reason else [])
         session.elapsed = time.monotonic() - begun
         display.phase("finish")
         products = finish(opened, plan, client=client, drained=stop.count > 0)
     finally:
         client.unregister_worker_plugin(plugin.name)
     summary = _summary(opened, plan, session, products=products, cluster=cluster, stop=stop)
-    opened.storage.put(folder.session(session.started), json.dumps(summary, indent=1).encode())
+    opened.storage.put(run_folder.session(session.started), json.dumps(summary, indent=1).encode())
     display.done(summary)
     return summary
 
 
-def _measure(
-    context: RunContext,
-    session: Session,
-    cluster: ClusterHandle,
-    *,
-    display: Display,
-    stop: Stop,
-    check_lease: Callable[[], None],
-) -> None:
-    """The statistics that the tiles need, where the kernel declares any."""
-    if context.statistics is None:
-        return
-    display.phase("statistics")
-    for report in measure(
-        cluster.client, context, watcher=display, stop=stop, check_lease=check_lease, stop_now=cluster.stop_now
-    ):
-        session.add_block(report)
-
-
-def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledger: Ledger) -> RunContext:
-    """What the workers are told."""
-    job = opened.job
-    attempts = Counter(failure.key for failure in ledger.failures())
+def make_context(opened: Opened, plan: Plan) -> RunContext:
+    """What the workers must know: the tiles that the ledger does not hold yet, and how to make them."""
+    job, ledger = opened.job, Ledger(opened.storage)
+    done = ledger.done()
     return RunContext(
         run_id=os.urandom(6).hex(),
         storage=opened.storage,
@@ -245,16 +207,13 @@ def make_context(opened: Opened, plan: Plan, left: tuple[PlannedTile, ...], ledg
         layout=mosaic_layout(job, plan.tile),
         region=job.region,
         kernel=job.kernel,
-        read=read_settings(job),
+        read=job.read,
+        source=opened.source,
         cog=cog_info(job) if job.spec.output.cog else None,
-        tiles=left,
-        attempts=dict(attempts),
-        threads=THREADS,
-        gdal_cache=GDAL_CACHE,
+        tiles=tuple(tile for tile in plan.tiles if tile.key not in done),
+        attempts=ledger.attempts(),
         features=feature_layout(job, plan.tile),
-        kept=opened.kept,
         statistics=plan.statistics.plan if plan.statistics is not None else None,
-        scored=opened.scored,
     )
 
 
@@ -264,18 +223,11 @@ def workers_of(cluster: ClusterHandle) -> Workers:
     Raises:
         ClusterError: It has none.
     """
-    found = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
-    if not found:
+    workers = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
+    if not workers:
         raise ClusterError("the cluster has no worker; start one, or set cluster.workers")
-    limits = [worker["memory_limit"] // worker["nthreads"] for worker in found if worker["memory_limit"]]
-    return Workers(count=sum(worker["nthreads"] for worker in found), memory=min(limits) if limits else None)
-
-
-def _blocks(plan: Plan, session: Session) -> dict[str, int]:
-    """Blocks of statistics: all, and what this session did of them."""
-    assert plan.statistics is not None
-    counts = session.blocks
-    return {"blocks": plan.statistics.plan.blocks, "measured": counts["done"], "failed": counts["failed"]}
+    limits = [worker["memory_limit"] // worker["nthreads"] for worker in workers if worker["memory_limit"]]
+    return Workers(count=sum(worker["nthreads"] for worker in workers), memory=min(limits) if limits else None)
 
 
 def _summary(
@@ -284,8 +236,12 @@ def _summary(
     counts = products.pop("counts")
     drained = stop.count > 0 and counts.get("not_run", 0) > 0
     status = 128 + (stop.signum or 0) if drained else 3 if counts.get("failed") else 0
-    mapped = session.counts["done"] + session.counts["masked"] + session.counts["empty"]
+    mapped = session.tiles["done"] + session.tiles["masked"] + session.tiles["empty"]
     km2 = plan.km2 * mapped / max(len(plan.tiles), 1)
+    statistics = {}
+    if plan.statistics is not None:
+        measured, failed = session.blocks["done"], session.blocks["failed"]
+        statistics = {"statistics": {"blocks": plan.statistics.plan.blocks, "measured": measured, "failed": failed}}
     return {
         "exit_status": status,
         "output": opened.storage.url(),
@@ -297,7 +253,7 @@ def _summary(
         "seconds_by_stage": {stage: round(spent, 2) for stage, spent in session.seconds.items()},
         "bytes_read": session.bytes_read,
         "retries": session.retries,
-        **({"statistics": _blocks(plan, session)} if plan.statistics is not None else {}),
+        **statistics,
         "failed_reasons": dict(session.reasons),
         "session": {
             "started": session.started.isoformat(),

@@ -1,5 +1,5 @@
-"""How good a model is on a labelled set, by the protocol that its papers used, beside the figure they published.
+"""How good a model is on a labelled set, by the protocol of its papers, beside the figure they published.
 
-`metrics` counts, `labels` and `dataset` read the truth, `cards` say what a data set is and how it is run,
-`published` what others got, `protocol` prepares pictures, `run` goes through a set and can be stopped and resumed.
+`cards` describe data sets and their published figures, `dataset`, `read_images` and `labels` read them, `preprocess`
+and `model` predict, `run` goes through a set, `results_folder` stores counts and maps, `metrics` and `report` sum up.
 """

@@ -1,45 +1,57 @@
-"""What a benchmark data set is, and how its papers run it: one frozen card a set."""
+"""Benchmark sets of labelled images: one frozen card a set, and the figures that were published on it.
+
+Cards and figures ship as TOML files; a user's own card is a TOML file with the same keys.
+"""
 
 from __future__ import annotations
 
+import math
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from eopipe.errors import SpecError
 from eopipe.evaluation.labels import LabelRule
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 Side = Annotated[int, Field(ge=1)]
 Channel = Annotated[int, Field(ge=0, le=255)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+CardType = TypeVar("CardType")
+
+COMPARED = ("model", "attention", "upsampler", "bias", "resize")
+"""Settings by which the rows of the published tables differ."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class DatasetCard:
     """A labelled data set and the settings its published figures were made with (arXiv 2410.01768, 2508.18067).
 
     Attributes:
-        name: What ``eopipe eval`` calls it.
-        title: What people call it, with the split.
+        name: Name on the command line.
+        title: Usual name, with the split.
         classes: Classes between ``|``, synonyms between ``,``; the order is the class number.
         threshold: A pixel whose best class has a lower score becomes ``background``.
-        background: That class's number.
-        metric: What is published: the mean over all classes, or the second class's IoU.
+        background: Number of that class.
+        metric: Published metric: the mean over all classes, or the IoU of the second class.
         modality: ``optical`` or ``sar``.
-        column: The set's column in the published tables; None: no figure is known.
+        column: Column of the set in the published tables; None: no figure is known.
         bias: Lambda of the global bias alleviation.
         resize: Long side of the picture that the model sees, pixels.
         crop: Side of a window in that picture; 0: the whole picture at once.
         stride: Distance of windows.
-        attention: Of the image tower's last blocks.
-        last_layers: How many of them.
+        attention: Attention of the image tower's last blocks.
+        last_layers: Number of these blocks.
         upsampler: From patches to pixels.
-        model: As ``eopipe models`` lists it.
+        model: Name in ``eopipe models``.
         reduce_zero: See `LabelRule`.
         binarise: See `LabelRule`.
         colours: Rows of red, green, blue, class (255: not judged).
@@ -47,12 +59,12 @@ class Card:
         patch_stride: Distance of pieces; the last ones are shifted back inside.
         patch_pad: Whether an image smaller than a piece is padded, black, without truth.
         image_names: Names of images without suffix, ``*`` standing for what image and label share; tried in order.
-        label_names: Likewise of labels.
-        skip: Names that are neither.
-        images: How many (after cutting) the published figure was measured on; None: not stated.
-        gsd: Metres, as its authors say; empty: not stated.
-        licence: Its terms, in short.
-        note: What else must be known.
+        label_names: The same of labels.
+        skip: Names of files that are neither.
+        images: Number of images (after cutting) behind the published figure; None: not stated.
+        gsd: Ground sampling distance in metres, as the authors state it; empty: not stated.
+        licence: Terms, in short.
+        note: Shown with every result.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -99,23 +111,18 @@ class Card:
 
     @property
     def synonyms(self) -> tuple[tuple[str, ...], ...]:
-        """What each class is asked for by."""
+        """The phrases of each class."""
         return parse_classes(self.classes)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The classes, each by its first word."""
+        """The classes, each by its first phrase."""
         return tuple(words[0] for words in self.synonyms)
 
     def label_rule(self, *, ignore_unknown: bool = False) -> LabelRule:
-        """How its label files are read."""
-        return LabelRule(
-            classes=len(self.names),
-            reduce_zero=self.reduce_zero,
-            binarise=self.binarise,
-            colours={(red, green, blue): number for red, green, blue, number in self.colours},
-            ignore_unknown=ignore_unknown,
-        )
+        """The rule by which its label files are read."""
+        colours = {(red, green, blue): number for red, green, blue, number in self.colours}
+        return LabelRule(len(self.names), self.reduce_zero, self.binarise, colours, ignore_unknown)
 
 
 def parse_classes(text: str) -> tuple[tuple[str, ...], ...]:
@@ -124,51 +131,143 @@ def parse_classes(text: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(word.strip() for word in line.split(",")) for line in lines if line.strip())
 
 
-def find_card(name: str) -> Card:
-    """A shipped card by name, or a user's by the path of a TOML file with the same keys.
+def find_card(name: str) -> DatasetCard:
+    """A shipped card by name, or a user's by the path of its TOML file.
 
     Raises:
         SpecError: No such card, or the file is none.
     """
-    if name.endswith(".toml"):
-        return _read(Path(name))
-    try:
-        return cards()[name]
-    except KeyError:
-        raise SpecError(
-            f"no card {name!r}; there are {', '.join(cards())}; or give the path of a card of your own, FILE.toml"
-        ) from None
+    return look_up(name, cards(), _ADAPTER, kind="card")
 
 
 @lru_cache(maxsize=1)
-def cards() -> dict[str, Card]:
+def cards() -> dict[str, DatasetCard]:
     """The shipped cards by name, in the papers' order."""
-    text = resources.files("eopipe.evaluation").joinpath("data/cards.toml").read_text(encoding="utf-8")
-    tables = tomllib.loads(text)
+    tables = shipped_tables("cards.toml")
     radar = {**tables["defaults"], **{key: value for key, value in tables["sar"].items() if key != "card"}}
     rows = [(tables["defaults"], row) for row in tables["card"]] + [(radar, row) for row in tables["sar"]["card"]]
     raw: dict[str, dict[str, Any]] = {}
     for defaults, row in rows:
         start = raw[row["like"]] if "like" in row else defaults
         raw[row["name"]] = {**start, **{key: value for key, value in row.items() if key != "like"}}
-    return {name: _card(row) for name, row in raw.items()}
+    return {name: _ADAPTER.validate_python(row) for name, row in raw.items()}
 
 
-def _read(path: Path) -> Card:
+def look_up(name: str, shipped: Mapping[str, CardType], adapter: TypeAdapter[CardType], *, kind: str) -> CardType:
+    """A shipped card by name, or a user's by the path of its TOML file.
+
+    Args:
+        name: A key of ``shipped``, or a path that ends with ``.toml``.
+        shipped: The shipped cards by name.
+        adapter: Validates the keys of a file.
+        kind: Word for such a card in messages.
+
+    Raises:
+        SpecError: No such card; or the file does not exist, is no TOML, or has a wrong key or value.
+    """
+    if not name.endswith(".toml"):
+        if name in shipped:
+            return shipped[name]
+        raise SpecError(f"no {kind} {name!r}; there are {', '.join(shipped)}; or give your own card, FILE.toml")
     try:
-        return _card(tomllib.loads(path.read_text(encoding="utf-8")))
+        return adapter.validate_python(tomllib.loads(Path(name).read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise SpecError(f"card {path} does not exist; give the path of a TOML file, or a name of --list") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise SpecError(f"card {path} cannot be read ({error}); mend it") from None
+        raise SpecError(f"card {name} does not exist; give the path of a TOML file, or a name of --list") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "card"
-        raise SpecError(f"card {path}: {where}: {first['msg']}; see the keys in docs/EVALUATION.md") from None
+        key = ".".join(map(str, first["loc"])) or "card"
+        raise SpecError(f"card {name}: {key}: {first['msg']}; see the keys in docs/EVALUATION.md") from None
+    except (ValueError, OSError) as error:  # of TOML, of UTF-8, of the disk
+        raise SpecError(f"card {name} cannot be read ({error}); correct the file") from None
 
 
-def _card(row: dict[str, Any]) -> Card:
-    return _ADAPTER.validate_python(row)
+def shipped_tables(file: str) -> dict[str, Any]:
+    """A TOML file of this package's ``data``."""
+    return tomllib.loads(resources.files("eopipe.evaluation").joinpath("data", file).read_text(encoding="utf-8"))
 
 
-_ADAPTER = TypeAdapter(Card)
+def printed_cells(file: str, *headings: str) -> Iterator[tuple[dict[str, Any], str, tuple[str, ...], Any]]:
+    """The cells of the published tables in a shipped file.
+
+    Args:
+        file: Name in this package's ``data``.
+        headings: Keys of a table under which its columns' headings stand, such as ``columns``.
+
+    Yields:
+        The table, the method of the row, the column's headings, and what is printed.
+    """
+    for table in shipped_tables(file)["table"]:
+        columns = [*zip(*(table[key] for key in headings), strict=True)]
+        for method, row in table["rows"].items():
+            for column, cell in zip(columns, row, strict=True):
+                yield table, method, column, cell
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published number.
+
+    Args:
+        method: The row.
+        percent: mIoU, or IoU of class 1, as printed.
+        table: Title of the table.
+        encoder: The image tower of the table.
+        settings: Settings that a comparable run has; empty: no run is comparable.
+        note: Remark on the table.
+    """
+
+    method: str
+    percent: float
+    table: str
+    encoder: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {name: getattr(self, name) for name in ("method", "percent", "encoder", "table", "note")}
+
+
+def figures(card: DatasetCard) -> list[Figure]:
+    """Everything published on a card's data set, table by table."""
+    return [figure for column, figure in _published() if column == card.column]
+
+
+def comparable(card: DatasetCard, settings: Mapping[str, Any]) -> Figure | None:
+    """The published figure that was made with the settings of a run.
+
+    Args:
+        card: The data set.
+        settings: Settings of the run, by the names in `COMPARED` at least.
+
+    Returns:
+        The first row with these settings, or None.
+    """
+    for figure in figures(card):
+        required = {"model": figure.encoder, "resize": card.resize, **figure.settings}
+        required = {key: getattr(card, key) if value == "card" else value for key, value in required.items()}
+        if figure.settings and all(_equal(settings[key], value) for key, value in required.items()):
+            return figure
+    return None
+
+
+def main_figure(card: DatasetCard) -> Figure | None:
+    """The published figure of the card's own settings."""
+    return comparable(card, {key: getattr(card, key) for key in COMPARED})
+
+
+def _equal(first: Any, second: Any) -> bool:
+    return first == second if isinstance(first, str) else math.isclose(first, second, abs_tol=1e-9)
+
+
+@lru_cache(maxsize=1)
+def _published() -> list[tuple[str, Figure]]:
+    return [
+        (column, Figure(method, cell, table["title"], table["encoder"],
+                        table.get("settings", {}).get(method, {}), table.get("note", "")))
+        for table, method, (column,), cell in printed_cells("published.toml", "columns")
+        if not math.isnan(cell)
+    ]  # fmt: skip
+
+
+_ADAPTER = TypeAdapter(DatasetCard)

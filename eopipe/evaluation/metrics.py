@@ -1,4 +1,4 @@
-"""What a set of predictions is worth: confusion counts that add up, and the figures read from them."""
+"""Confusion counts of predictions, which add up over a set, and the metrics derived from them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 IGNORE = 255
-"""A truth that is not judged, and a prediction that was not made."""
+"""Code of a truth that is not judged, and of a missing prediction."""
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Pixels by truth and prediction. Adding is associative and commutative, so sets merge in any order.
+    """Pixels by truth and prediction. Addition is associative and commutative, so sets merge in any order.
 
-    The figures are those of mmsegmentation's ``IoUMetric``: intersections and unions are summed over the whole set
-    before any division, pixels whose truth is 255 count nowhere, and a mean over classes leaves out classes that have
-    no pixel in truth or prediction (their figure is nan).
+    The metrics are those of mmsegmentation's ``IoUMetric``: intersections and unions are summed over the whole set
+    before any division, pixels whose truth is 255 are left out, and a mean over classes leaves out classes that have
+    no pixel in truth or prediction (their value is nan).
 
     Args:
         counts: int64 ``[K, K]``; the row is the truth, the column the prediction.
-        missed: int64 ``[K]``; pixels of each true class for which there is no prediction. They are errors.
+        missed: int64 ``[K]``; pixels of each true class without a prediction. They count as errors.
         ignored: Pixels whose truth is 255.
     """
 
@@ -36,7 +36,7 @@ class Confusion:
 
     @classmethod
     def empty(cls, classes: int) -> Confusion:
-        """Nothing seen yet."""
+        """Counts of no pixel."""
         return cls(np.zeros((classes, classes), np.int64), np.zeros(classes, np.int64))
 
     @classmethod
@@ -44,19 +44,19 @@ class Confusion:
         """Count one map.
 
         Args:
-            truth: Integers of any shape, 0 … ``classes - 1``, or 255 for what is not judged.
-            prediction: Integers of that shape, 0 … ``classes - 1``, or 255 where nothing was predicted.
-            classes: How many there are, at most 255.
+            truth: Integers of any shape, 0 … ``classes - 1``, or 255 where not judged.
+            prediction: Integers of that shape, 0 … ``classes - 1``, or 255 where missing.
+            classes: Number of classes, at most 255.
 
         Raises:
             ValueError: The shapes differ, or a value is neither a class nor 255.
         """
-        true, said = np.asarray(truth), np.asarray(prediction)
-        if true.shape != said.shape:
-            raise ValueError(f"truth {true.shape} and prediction {said.shape} differ in shape")
+        true, predicted = np.asarray(truth), np.asarray(prediction)
+        if true.shape != predicted.shape:
+            raise ValueError(f"truth {true.shape} and prediction {predicted.shape} differ in shape")
         judged = true != IGNORE
-        true, said = _codes(true[judged], classes, "truth"), _codes(said[judged], classes, "prediction")
-        pairs = np.bincount(true * (classes + 1) + said, minlength=classes * (classes + 1))
+        true, predicted = _codes(true[judged], classes, "truth"), _codes(predicted[judged], classes, "prediction")
+        pairs = np.bincount(true * (classes + 1) + predicted, minlength=classes * (classes + 1))
         table = pairs.reshape(classes, classes + 1).astype(np.int64)
         return cls(table[:, :classes].copy(), table[:, classes].copy(), int(judged.size - true.size))
 
@@ -64,16 +64,13 @@ class Confusion:
         return Confusion(self.counts + other.counts, self.missed + other.missed, self.ignored + other.ignored)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Confusion):
-            return NotImplemented
-        same = np.array_equal(self.counts, other.counts) and np.array_equal(self.missed, other.missed)
-        return same and self.ignored == other.ignored
+        return isinstance(other, Confusion) and self.as_json() == other.as_json()
 
     __hash__ = None  # type: ignore[assignment]  # arrays are not hashable
 
     @property
     def pixels(self) -> int:
-        """Pixels that were judged."""
+        """Judged pixels."""
         return int(self.counts.sum() + self.missed.sum())
 
     @property
@@ -88,32 +85,34 @@ class Confusion:
 
     @property
     def hits(self) -> NDArray[np.int64]:
-        """Pixels of each class on which both agree, ``[K]``."""
+        """Correctly predicted pixels of each class, ``[K]``."""
         return np.asarray(self.counts.diagonal())
 
     @property
     def iou(self) -> NDArray[np.float64]:
-        """Intersection over union of each class, ``[K]``; nan for a class that is nowhere."""
+        """Intersection over union of each class, ``[K]``; nan for a class without a pixel in truth and prediction."""
         return _ratio(self.hits, self.truth + self.predicted - self.hits)
 
     @property
     def mean_iou(self) -> float:
-        """Mean of `iou` over the classes that are somewhere; nan for an empty set."""
-        return _mean(self.iou)
+        """Mean of `iou` over the classes with a pixel in truth or prediction; nan for an empty set."""
+        iou = self.iou
+        defined = iou[~np.isnan(iou)]
+        return float(defined.mean()) if defined.size else float("nan")
 
     @property
     def accuracy(self) -> float:
-        """Share of judged pixels that are right; nan for an empty set."""
+        """Share of judged pixels that are predicted correctly; nan for an empty set."""
         return float(_ratio(self.hits.sum(), self.pixels))
 
     @property
     def recall(self) -> NDArray[np.float64]:
-        """Share of each class's true pixels that were found, ``[K]``."""
+        """Share of each class's true pixels that are predicted as such, ``[K]``."""
         return _ratio(self.hits, self.truth)
 
     @property
     def precision(self) -> NDArray[np.float64]:
-        """Share of each class's predicted pixels that are right, ``[K]``."""
+        """Share of each class's predicted pixels that are correct, ``[K]``."""
         return _ratio(self.hits, self.predicted)
 
     @property
@@ -137,35 +136,31 @@ class Confusion:
         """The inverse of `as_json`.
 
         Raises:
-            ValueError: The document is none of ours.
+            ValueError: The document was not written by `as_json`.
         """
         try:
-            found = cls.empty(int(document["classes"]))
+            result = cls.empty(int(document["classes"]))
             for row, column, pixels in document["pairs"]:
-                found.counts[row, column] = pixels
+                result.counts[row, column] = pixels
             if document["missed"]:
-                found.missed[:] = document["missed"]
-            return cls(found.counts, found.missed, int(document["ignored"]))
+                result.missed[:] = document["missed"]
+            return cls(result.counts, result.missed, int(document["ignored"]))
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"no confusion counts: {error!r}") from None
 
 
-def _codes(values: NDArray[Any], classes: int, what: str) -> NDArray[np.int64]:
+def _codes(values: NDArray[Any], classes: int, name: str) -> NDArray[np.int64]:
     """Values as row or column numbers; 255 is the column after the last class."""
     codes = values.astype(np.int64)
     codes[values == IGNORE] = classes
     if codes.size and (codes.min() < 0 or codes.max() > classes):
         strange = np.unique(codes[(codes < 0) | (codes > classes)])[:5].tolist()
-        raise ValueError(f"{what} holds {strange}, and classes are 0 to {classes - 1}")
+        raise ValueError(f"{name} holds {strange}, and classes are 0 to {classes - 1}")
     return codes
 
 
-def _ratio(part: Any, whole: Any) -> NDArray[np.float64]:
-    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    found: NDArray[np.float64] = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-    return found
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+def _ratio(numerator: Any, denominator: Any) -> NDArray[np.float64]:
+    numerator, denominator = np.asarray(numerator, np.float64), np.asarray(denominator, np.float64)
+    undefined = np.full(numerator.shape, np.nan)
+    ratio: NDArray[np.float64] = np.divide(numerator, denominator, out=undefined, where=denominator > 0)
+    return ratio

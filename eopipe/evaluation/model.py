@@ -1,4 +1,4 @@
-"""The model that is judged: open-vocabulary segmentation with a card's settings, or with others that are given."""
+"""Open-vocabulary segmentation of 8-bit pictures, with the settings of a card or with options of the user."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from pydantic import ValidationError
 
 from eopipe.errors import SpecError
-from eopipe.evaluation.cards import parse_classes
-from eopipe.evaluation.protocol import benchmark_input, demo_input
-from eopipe.kernels.ovss.assemble import classify
+from eopipe.evaluation.cards import COMPARED, parse_classes
+from eopipe.evaluation.preprocess import benchmark_input, demo_input
+from eopipe.kernels.ovss.class_scores import classify
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.segmentor import segment_image
 
 if TYPE_CHECKING:
@@ -23,66 +23,62 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.evaluation.cards import Card
+    from eopipe.evaluation.cards import DatasetCard
 
 ROWS = 512
-"""Of a large picture that are decided at once."""
+"""Rows of a large picture that are classified at once."""
 
 DECIDING = (
     "name", "classes", "background", "crop", "stride", "reduce_zero", "binarise", "colours", "patch", "patch_stride",
     "patch_pad",
 )  # fmt: skip
-"""What of a card decides how an image is judged, beside what options repeat; its titles and terms may be mended."""
+"""Fields of a card that decide how an image is judged and that the options do not hold."""
 
 SHARED = ("model", "attention", "last_layers", "upsampler", "bias", "threshold")
 """Options of the kernel that a card sets."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a run does with a card.
+class EvaluationPlan:
+    """The settings of an evaluation on a card's data set.
 
     Args:
         card: The data set.
-        options: The kernel's, as a spec would give them.
-        resize: Long side of the picture that the model sees.
-        preprocess: See `eopipe.evaluation.protocol`.
+        options: OvssOptions of the ``ovss`` kernel.
+        resize: Long side of the picture that the model sees, pixels.
+        preprocess: See `eopipe.evaluation.preprocess`.
     """
 
-    card: Card
-    options: Options
+    card: DatasetCard
+    options: OvssOptions
     resize: int
     preprocess: Literal["benchmark", "demo"]
 
     def compared(self) -> dict[str, Any]:
-        """What published figures are told apart by."""
-        chosen = self.options
-        return {
-            "model": chosen.model,
-            "attention": chosen.attention,
-            "last_layers": chosen.last_layers,
-            "upsampler": chosen.upsampler,
-            "bias": chosen.bias,
-            "resize": self.resize,
-        }
+        """The settings by which published figures differ."""
+        return {name: self.resize if name == "resize" else getattr(self.options, name) for name in COMPARED}
 
     def differences(self) -> list[str]:
-        """What is not as the card has it, such as ``attention ClearCLIP (card: SegEarth)``."""
-        pairs = [(name, getattr(self.options, name), getattr(self.card, name)) for name in SHARED]
-        pairs += [
+        """Settings that are not the card's, such as ``attention ClearCLIP (card: SegEarth)``."""
+        settings = [(name, getattr(self.options, name), getattr(self.card, name)) for name in SHARED]
+        settings += [
             ("resize", self.resize, self.card.resize),
             ("preprocess", self.preprocess, "benchmark"),
-            ("scale", self.options.scale, Options.model_fields["scale"].default),
+            ("scale", self.options.scale, OvssOptions.model_fields["scale"].default),
             ("templates", self.options.templates, "imagenet"),
             ("ignore-residual", self.options.ignore_residual, True),
         ]
-        told = [f"{name.replace('_', '-')} {ours} (card: {theirs})" for name, ours, theirs in pairs if ours != theirs]
+        texts = [
+            f"{name.replace('_', '-')} {value} (card: {default})"
+            for name, value, default in settings
+            if value != default
+        ]
         if self.options.vocabulary.synonyms != self.card.synonyms:
-            told.append("prompts of your own")
-        return told
+            texts.append("prompts of your own")
+        return texts
 
     def identity(self) -> dict[str, Any]:
-        """All that decides a prediction and how it is judged, as plain JSON."""
+        """Everything that decides a prediction and how it is judged, as plain JSON."""
         return {
             "card": {name: value for name, value in asdict(self.card).items() if name in DECIDING},
             "options": self.options.complete(),
@@ -91,48 +87,52 @@ class Plan:
         }
 
 
-def make_plan(card: Card, *, given: Mapping[str, Any], prompts: Path | None, resize: int | None, demo: bool) -> Plan:
-    """A card's settings with what a user gives instead.
+def make_plan(
+    card: DatasetCard, overrides: Mapping[str, Any], *, prompts: Path | None, resize: int | None, demo: bool
+) -> EvaluationPlan:
+    """A card's settings, with options of the user in their place.
 
     Args:
         card: The data set.
-        given: Kernel options by name; None means the card's.
+        overrides: Kernel options by name; None means the card's.
         prompts: A class file: a line a class, synonyms between commas; None: the card's words.
         resize: Long side; None: the card's.
-        demo: Whether pictures are prepared as the authors' demonstration does.
+        demo: Whether pictures are prepared as in the authors' demonstration.
 
     Raises:
         SpecError: An option has a bad value, or the class file does not fit the card.
     """
     words = _words(card, prompts)
     options = {name: getattr(card, name) for name in SHARED}
-    options |= {name: value for name, value in given.items() if value is not None}
+    options |= {name: value for name, value in overrides.items() if value is not None}
     named = tuple((group[0], group) for group in words)
     if options.get("precision") == "auto":
         raise SpecError("--precision auto is measured for runs on a cluster; choose float32 or bfloat16")
     try:
-        made = Options(**options, prompts=named, background=named[card.background][0])
+        validated = OvssOptions(**options, prompts=named, background=named[card.background][0])
     except ValidationError as error:
         first = error.errors()[0]
-        where = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
-        said = str(first["msg"]).removeprefix("Value error, ")
-        raise SpecError(f"{where}: {first.get('input')!r} is not valid: {said}") from None
-    return Plan(card, made, resize or card.resize, "demo" if demo else "benchmark")
+        option = "--" + ".".join(map(str, first["loc"])).replace("_", "-")
+        problem = str(first["msg"]).removeprefix("Value error, ")
+        raise SpecError(f"{option}: {first.get('input')!r} is not valid: {problem}") from None
+    return EvaluationPlan(card, validated, resize or card.resize, "demo" if demo else "benchmark")
 
 
-class Ovss:
-    """Open-vocabulary segmentation by the published protocol; files are found and checked when it is made.
+class OvssPredictor:
+    """Open-vocabulary segmentation by the published protocol (arXiv 2410.01768, 2508.18067).
+
+    Weights are looked up, checked and loaded when it is created.
 
     Args:
-        plan: What to run.
+        plan: The settings.
         device: ``cpu`` or ``cuda``.
-        threads: For the upsampler, on a CPU.
+        threads: Threads of the upsampler on a CPU.
 
     Raises:
         WeightsError: Weights are missing, wrong or unsafe; the message says which file goes where.
     """
 
-    def __init__(self, plan: Plan, *, device: str, threads: int) -> None:
+    def __init__(self, plan: EvaluationPlan, *, device: str, threads: int) -> None:
         assert plan.options.precision != "auto", "refused by make_plan"
         model = OvssModel.resolve(plan.options)
         self._plan, self._device = plan, device
@@ -165,7 +165,7 @@ class Ovss:
         return np.asarray(torch.cat(labels).to("cpu", torch.uint8))
 
 
-def _words(card: Card, prompts: Path | None) -> tuple[tuple[str, ...], ...]:
+def _words(card: DatasetCard, prompts: Path | None) -> tuple[tuple[str, ...], ...]:
     if prompts is None:
         return card.synonyms
     try:

@@ -83,11 +83,6 @@ class Vectors:
             x = b.fadd(x, b.shuffle_vector(x, undefined, order))
         return b.extract_element(x, ir.Constant(ir.IntType(32), 0))
 
-    def clamp(self, x: Any, low: float, high: float) -> Any:
-        b = self.builder
-        x = b.select(b.fcmp_ordered("<", x, self.constant(high)), x, self.constant(high))
-        return b.select(b.fcmp_ordered(">", x, self.constant(low)), x, self.constant(low))
-
     def exp(self, x: Any) -> Any:
         """Exponential of x within the range of float32's exponents."""
         b = self.builder
@@ -120,12 +115,6 @@ class Vectors:
         erf = b.fdiv(numerator, self.polynomial(square, ERF_DENOMINATOR))
         return b.fmul(x, b.fadd(erf, self.constant(0.5)))
 
-    def mish(self, x: Any) -> Any:
-        b = self.builder
-        e = self.exp(self.clamp(x, -80.0, 20.0))
-        n = self.fma(e, e, b.fadd(e, e))
-        return b.fdiv(b.fmul(x, n), b.fadd(n, self.constant(2.0)))
-
 
 class Loop:
     """One counted IR loop, ``for i in range(count)`` with ``count`` ≥ 1, carrying values from turn to turn."""
@@ -147,10 +136,10 @@ class Loop:
         """End the turn with the values to carry; the builder then stands after the loop."""
         b = self.builder
         following = b.add(self.index, ir.Constant(self.count.type, 1))
-        here = b.block
-        self.index.add_incoming(following, here)
+        block = b.block
+        self.index.add_incoming(following, block)
         for phi, value in zip(self.carried, carried, strict=True):
-            phi.add_incoming(value, here)
+            phi.add_incoming(value, block)
         after = b.append_basic_block("after")
         b.cbranch(b.icmp_signed("<", following, self.count), self.body, after)
         b.position_at_end(after)

@@ -1,4 +1,4 @@
-"""Reading checkpoints without running what may be in them.
+"""Reading checkpoints without running code that may be in them.
 
 A pickle can run any code when it is read. So: safetensors, or PyTorch files read with ``weights_only=True``. A
 TorchScript archive is a program, and is refused by its members before anything in it is read.
@@ -10,12 +10,12 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from eopipe.errors import WeightsError
+from eopipe.errors import WeightsError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ _PARALLEL = "module."
 def open_checkpoint(path: Path, *, instead: str = "a safetensors file of the same weights") -> Mapping[str, Tensor]:
     """Open a checkpoint's tensors by name.
 
-    The tensors of a safetensors file are read when they are asked for; those of a PyTorch file lie in the file until
+    The tensors of a safetensors file are read when they are used; those of a PyTorch file lie in the file until
     they are used. A ``state_dict`` within (PyTorch Lightning, open_clip's training) is taken out, and ``module.``
     before every name (data-parallel training) is taken off.
 
@@ -48,20 +48,20 @@ def open_checkpoint(path: Path, *, instead: str = "a safetensors file of the sam
         return _open_safetensors(path)
     if _is_torchscript(path):
         raise WeightsError(f"weights {path} are a TorchScript archive, a program and no weights: use {instead}")
-    found = _read_pickle(path)
-    while isinstance(found, dict) and isinstance(found.get(_WRAPPED), Mapping):
-        found = found[_WRAPPED]
-    if not isinstance(found, Mapping):
-        raise WeightsError(f"weights {path} hold a {type(found).__name__}, no tensors by name; use a state dict")
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    content = _read_pickle(path)
+    while isinstance(content, dict) and isinstance(content.get(_WRAPPED), Mapping):
+        content = content[_WRAPPED]
+    if not isinstance(content, Mapping):
+        raise WeightsError(f"weights {path} hold a {type(content).__name__}, no tensors by name; use a state dict")
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, torch.Tensor)}
     if not tensors:
-        keys = ", ".join(map(str, list(found)[:5])) or "nothing"
+        keys = ", ".join(map(str, list(content)[:5])) or "nothing"
         raise WeightsError(f"weights {path} hold no tensors by name but {keys}; use a state dict")
     return _without_prefix(tensors)
 
 
 class _Safetensors(Mapping[str, "Tensor"]):
-    """A safetensors file, each tensor read when asked for."""
+    """A safetensors file, each tensor read at its use."""
 
     def __init__(self, path: Path, file: Any) -> None:
         self._path, self._file = path, file
@@ -104,15 +104,32 @@ def _read_pickle(path: Path) -> Any:
             warnings.simplefilter("ignore", UserWarning)  # of a pickle protocol that is refused or read all the same
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"a {named[1]}" if named else "objects"
+        match = re.search(r"GLOBAL (\S+)", str(error))
+        kind = f"a {match[1]}" if match else "objects"
         raise WeightsError(
-            f"weights {path} hold {what} beside tensors, or are no PyTorch file; reading such objects can run code, "
+            f"weights {path} hold {kind} beside tensors, or are no PyTorch file; reading such objects can run code, "
             f"so they are refused: use a safetensors file, or save the state dict alone"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise WeightsError(f"weights {path} are damaged or no PyTorch file ({said}); get the file again") from error
+        reason = one_line(error, 200)
+        raise WeightsError(f"weights {path} are damaged or no PyTorch file ({reason}); get the file again") from error
+
+
+def misfits(expected: Mapping[str, Sequence[int]], tensors: Mapping[str, Tensor]) -> str:
+    """The first tensor that is missing, misshapen or unknown, and how many more are; empty where all fit.
+
+    Args:
+        expected: Shapes by name.
+        tensors: By name.
+    """
+    faults = [
+        f"{name} is {tuple(tensors[name].shape) if name in tensors else 'missing'}, not {tuple(shape)}"
+        for name, shape in expected.items()
+        if name not in tensors or tuple(tensors[name].shape) != tuple(shape)
+    ]
+    faults += [f"{name} is unknown" for name in tensors if name not in expected]
+    more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return f"{faults[0]}{more}" if faults else ""
 
 
 def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,13 +1,13 @@
-"""Every model that a spec can name, with all that must travel with its weights."""
+"""Every model that a spec can name, of eopipe and of other packages, with all that must travel with its weights."""
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from eopipe.errors import WeightsError
+from eopipe.errors import PluginError, WeightsError
 from eopipe.models.clip.entries import CLIP_ENTRIES
-from eopipe.models.entry import (
+from eopipe.models.foundation.entries import FOUNDATION_ENTRIES
+from eopipe.models.registry_entry import (
     NO_LICENCE,
     ClassifierEntry,
     ClipEntry,
@@ -16,11 +16,8 @@ from eopipe.models.entry import (
     ModelEntry,
     UpsamplerEntry,
 )
-from eopipe.models.foundation.entries import FOUNDATION_ENTRIES
 from eopipe.models.weights import WeightsEntry, find, where
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from eopipe.plugins import Table
 
 NINE_BANDS = ("blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "swir16", "swir22")
 """Canonical names of Dynamic World's bands, in its order."""
@@ -33,15 +30,7 @@ DYNAMIC_WORLD = ClassifierEntry(
     bands=("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B11", "B12"),
     gsd=10.0,
     classes=(
-        "water",
-        "trees",
-        "grass",
-        "flooded_vegetation",
-        "crops",
-        "shrub_and_scrub",
-        "built",
-        "bare",
-        "snow_and_ice",
+        "water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub", "built", "bare", "snow_and_ice",
     ),
     licence="Apache-2.0",
     weights=WeightsEntry(
@@ -54,29 +43,16 @@ DYNAMIC_WORLD = ClassifierEntry(
     ),
     normalisation="x = ln(0.005*DN + 1); x = (x - mean)/std; x = 1/(1 + exp(1 - 5*x)); DN = reflectance*10000",
     mean=(
-        1.7417268007636313,
-        1.7261204997060209,
-        1.6798346251414997,
-        1.7734969472909623,
-        2.289154079164943,
-        2.382939712192371,
-        2.3828939530384052,
-        2.1952484264967844,
-        1.554812948247501,
+        1.7417268007636313, 1.7261204997060209, 1.6798346251414997, 1.7734969472909623, 2.289154079164943,
+        2.382939712192371, 2.3828939530384052, 2.1952484264967844, 1.554812948247501,
     ),
     std=(
-        2.023298706048351,
-        2.038905204308012,
-        2.179592821212937,
-        2.2890068333026603,
-        2.6171674549378166,
-        2.773418590375327,
-        2.7578332604178284,
-        2.789092484314204,
-        2.4140534947492487,
+        2.023298706048351, 2.038905204308012, 2.179592821212937, 2.2890068333026603, 2.6171674549378166,
+        2.773418590375327, 2.7578332604178284, 2.789092484314204, 2.4140534947492487,
     ),
     citation="Brown et al. 2022, Dynamic World, near real-time global land cover at 10 m, Sci. Data 9:251",
-)
+)  # fmt: skip
+
 
 ANYUP = UpsamplerEntry(
     name="anyup",
@@ -136,7 +112,7 @@ JBU_ONE = UpsamplerEntry(
 
 def _mini(name: str, bands: tuple[str, ...], *, file: str, sha256: str | None, size: int | None) -> DenseEntry:
     """An entry of the project's own model: normalised as its teacher, band by band."""
-    places = [NINE_BANDS.index(band) for band in bands]
+    columns = [NINE_BANDS.index(band) for band in bands]
     return DenseEntry(
         name=name,
         family="pixel-text",
@@ -155,8 +131,8 @@ def _mini(name: str, bands: tuple[str, ...], *, file: str, sha256: str | None, s
         gsd=(7.0, 14.0),
         concepts=DYNAMIC_WORLD.classes,
         text="all-MiniLM-L6-v2",
-        mean=tuple(DYNAMIC_WORLD.mean[place] for place in places),
-        std=tuple(DYNAMIC_WORLD.std[place] for place in places),
+        mean=tuple(DYNAMIC_WORLD.mean[column] for column in columns),
+        std=tuple(DYNAMIC_WORLD.std[column] for column in columns),
         sharpness=3.0,
         card="mini/README.md",
     )
@@ -178,13 +154,42 @@ def mini_entry(bands: tuple[str, ...]) -> DenseEntry:
     return _mini(f"mini of {', '.join(bands)}", bands, file="in-training.safetensors", sha256=None, size=None)
 
 
-MODELS: Mapping[str, ModelEntry] = MappingProxyType(
+def _checked(name: str, offered: object) -> ModelEntry:
+    """What an entry point holds, as an entry.
+
+    Raises:
+        TypeError: It is no model of that name.
+    """
+    if not isinstance(offered, ModelEntry):
+        raise TypeError(f"is no model: it holds a {type(offered).__name__}, not a ModelEntry")
+    if offered.name != name:
+        raise TypeError(f"is another model: it calls itself {offered.name!r}")
+    return offered
+
+
+MODELS: Table[ModelEntry] = Table(
+    "model",
+    "eopipe.models",
     {
         entry.name: entry
         for entry in (DYNAMIC_WORLD, MINI, *CLIP_ENTRIES, ANYUP, JBU_STACK, JBU_ONE, *FOUNDATION_ENTRIES)
-    }
+    },
+    _checked,
 )
 """Every model by name."""
+
+
+def register_model(entry: ModelEntry) -> None:
+    """Let specs name a model in this process; a package does it for all of them by an entry point.
+
+    Args:
+        entry: The model; the same name again replaces what was registered before.
+
+    Raises:
+        PluginError: The name is eopipe's own, or another package's.
+        TypeError: It is no entry.
+    """
+    MODELS.register(_checked(getattr(entry, "name", ""), entry).name, entry)
 
 
 def get_model(name: str) -> ModelEntry:
@@ -195,20 +200,30 @@ def get_model(name: str) -> ModelEntry:
 
     Raises:
         WeightsError: No such model; the message lists those there are.
+        PluginError: The package that offers it cannot be used.
     """
-    try:
-        return MODELS[name]
-    except KeyError:
-        raise WeightsError(f"no model {name!r}; there are: {', '.join(sorted(MODELS))}") from None
+    entry = MODELS.get(name)
+    if entry is None:
+        raise WeightsError(f"no model {name!r}; there are: {', '.join(sorted(MODELS))}")
+    return entry
 
 
 def listing() -> list[dict[str, Any]]:
-    """Every model for people and ``--json``: what it is, its licence, whether it is here, how to get it."""
-    return [_row(entry) for entry in MODELS.values()]
+    """Every model for people and ``--json``: what it is, its licence, whether it is here, how to get it.
+
+    A model whose package cannot be used has ``name``, ``package`` and ``error`` only.
+    """
+    rows = []
+    for name in MODELS:
+        try:
+            rows.append({**_row(MODELS[name]), "package": MODELS.source(name)})
+        except PluginError as error:
+            rows.append({"name": name, "package": MODELS.source(name), "error": str(error)})
+    return rows
 
 
 def _row(entry: ModelEntry) -> dict[str, Any]:
-    path = find(entry.weights)
+    path, weights = find(entry.weights), entry.weights
     row: dict[str, Any] = {
         "name": entry.name,
         "family": entry.family,
@@ -216,41 +231,39 @@ def _row(entry: ModelEntry) -> dict[str, Any]:
         "licence": entry.licence,
         "here": path is not None,
         "path": None if path is None else str(path),
-        "file": entry.weights.file,
-        "sha256": entry.weights.sha256,
-        "hub": entry.weights.hub,
-        "origin": entry.weights.origin,
+        **{key: getattr(weights, key) for key in ("file", "sha256", "hub", "origin")},
         "get": _how_to_get(entry),
         "citation": entry.citation,
     }
-    if isinstance(entry, ClassifierEntry):
-        row |= {"gsd": entry.gsd, "bands": list(entry.bands), "classes": list(entry.classes)}
-    elif isinstance(entry, DenseEntry):
-        row |= {"gsd": list(entry.gsd), "bands": list(entry.bands), "concepts": list(entry.concepts)}
-        row |= {"text": entry.text, "card": entry.card}
-    elif isinstance(entry, ClipEntry):
-        attention = entry.attention
-        row |= {"modality": entry.modality, "architecture": entry.architecture, "gelu": entry.gelu}
-        row |= {"patch": entry.patch, "gsd": list(entry.gsd), "mean": list(entry.mean), "std": list(entry.std)}
-        row |= {"attention": attention.kind, "last_layers": attention.last}
-    elif isinstance(entry, UpsamplerEntry):
-        row |= {"channels": entry.channels, "factor": entry.factor}
-    elif isinstance(entry, FoundationEntry):
-        row |= {"kinds": list(entry.kinds), "model_type": entry.model_type, "patch": entry.patch}
-        row |= {"width": entry.width, "mean": list(entry.mean), "std": list(entry.std)}
+    for kind, keys in _LISTED.items():
+        if isinstance(entry, kind):
+            values = {key: getattr(entry, key) for key in keys}
+            row |= {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    if isinstance(entry, ClipEntry):
+        row |= {"attention": entry.attention.kind, "last_layers": entry.attention.last}
     return row
+
+
+_LISTED: dict[type[ModelEntry], tuple[str, ...]] = {
+    ClassifierEntry: ("gsd", "bands", "classes"),
+    DenseEntry: ("gsd", "bands", "concepts", "text", "card"),
+    ClipEntry: ("modality", "architecture", "gelu", "patch", "gsd", "mean", "std"),
+    UpsamplerEntry: ("channels", "factor"),
+    FoundationEntry: ("kinds", "model_type", "patch", "width", "mean", "std"),
+}
+"""Attributes of each kind of model that a listing has."""
 
 
 def _how_to_get(entry: ModelEntry) -> str:
     weights = entry.weights
-    what = f"the folder {weights.hub}" if isinstance(entry, FoundationEntry) else weights.file
-    by_hand = f"put {what} into {where()}; from {weights.origin}"
+    files = f"the folder {weights.hub}" if isinstance(entry, FoundationEntry) else weights.file
+    by_hand = f"put {files} into {where()}; from {weights.origin}"
     return f"fetched at the first use, or {by_hand}" if weights.hub else by_hand
 
 
 OTHERS = (
     "hub: fetched from huggingface.co at the first use; or put its file, as --json names it, into $EOPIPE_WEIGHTS.",
     "Also: hf-hub:ORG/NAME, local-dir:FOLDER, any ARCHITECTURE/TAG of open_clip, or an ARCHITECTURE of it",
-    "with kernel.checkpoint: FILE. What is here is named by --json too, with its sha256 where one is stated.",
+    "with kernel.checkpoint: FILE. --json lists the files of this machine too, with the sha256 that is stated.",
 )
 """What a listing adds for people: where files go, and what else can be named."""

@@ -1,9 +1,9 @@
-"""Where weights come from, and that they are the ones meant.
+"""Where weights come from, and the check of their sha256.
 
-A file is looked for in the folder that ``EOPIPE_WEIGHTS`` names, then among the files that ship with the package or
+A file is searched in the folder that ``EOPIPE_WEIGHTS`` names, then among the files that ship with the package or
 with another that is installed, then in the Hugging Face cache; only then is it fetched from the hub, once. Where an
-entry states a sha256, the file's must be that: weights decide every byte of a map, and their sha256 is part of the
-tile recipe, so a different file is refused, never warned about.
+entry states a sha256, the file must have it: weights decide every byte of a map, and their sha256 is part of the tile
+recipe, so a different file is refused, and no warning will do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eopipe.errors import WeightsError
+from eopipe.errors import WeightsError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VARIABLE = "EOPIPE_WEIGHTS"
+
+HUB, FOLDER = "hf-hub:", "local-dir:"
+"""What a model's name begins with that is a repository on the hub, or a folder of the user's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class WeightsEntry:
         licence: SPDX identifier, or what the authors say.
         origin: Where it comes from and what was done to it, for people.
         hub: Repository on huggingface.co that has the file, or None.
-        others: Files that will do instead, in the same form as ``file``, second choice first.
+        others: Files that may take its place, in the same form as ``file``, second choice first.
         package: Another installable package that has the file, as ``IMPORT_NAME/PATH``; it is never imported.
     """
 
@@ -62,12 +65,32 @@ class WeightsEntry:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that will do, best first."""
+        """Every file that may be used, best first."""
         return (self.file, *self.others)
 
 
+def hub_weights(name: str, hub: str, licence: str, file: str, *others: str) -> WeightsEntry:
+    """The weights of a repository on the hub.
+
+    Args:
+        name: What they are, for people.
+        hub: ``OWNER/NAME``.
+        licence: As its authors state it.
+        file: Name in the repository.
+        *others: Names in it of files that may take its place.
+    """
+    return WeightsEntry(
+        name=name,
+        file=f"{hub}/{file}",
+        others=tuple(f"{hub}/{other}" for other in others),
+        licence=licence,
+        origin=f"huggingface.co/{hub}",
+        hub=hub,
+    )
+
+
 def locate(entry: WeightsEntry) -> Path:
-    """Find a file of weights, fetch it if it is nowhere here, and check its sha256 if one is stated.
+    """Find a file of weights, fetch it if it is not on this machine, and check its sha256 if one is stated.
 
     Args:
         entry: Which file.
@@ -76,7 +99,7 @@ def locate(entry: WeightsEntry) -> Path:
         The path of the file. A file is hashed once a process, as long as its size and time stay.
 
     Raises:
-        WeightsError: The file is nowhere and cannot be fetched, or it is not the one meant.
+        WeightsError: The file is not on this machine and cannot be fetched, or has another sha256.
     """
     path = find(entry) or _fetch(entry)
     check(path, entry.sha256, f"{entry.name} (from {entry.origin})")
@@ -90,16 +113,16 @@ def find(entry: WeightsEntry) -> Path | None:
         entry: Which file.
 
     Raises:
-        WeightsError: The user's folder is none.
+        WeightsError: The user's folder does not exist.
     """
-    return next(_places(entry, users_folder()), None)
+    return next(_candidates(entry, users_folder()), None)
 
 
 def users_folder() -> Path | None:
     """The folder of the user's weights, or None where ``EOPIPE_WEIGHTS`` names none.
 
     Raises:
-        WeightsError: It is none.
+        WeightsError: It does not exist.
     """
     folder = _folder()
     if folder is not None and not folder.is_dir():
@@ -113,21 +136,21 @@ def check(path: Path, sha256: str | None, meant: str) -> None:
     Args:
         path: The file.
         sha256: What it must have, or None.
-        meant: What the file is meant to be, for people.
+        meant: What the file should be, for people.
 
     Raises:
         WeightsError: It has another.
     """
-    found = sha256_of(path)
-    if sha256 is not None and found != sha256:
+    actual = sha256_of(path)
+    if sha256 is not None and actual != sha256:
         raise WeightsError(
-            f"weights {path} are not {meant}: expected sha256 {sha256}, found {found}; replace the file, "
+            f"weights {path} are not {meant}: expected sha256 {sha256}, found {actual}; replace the file, "
             f"or correct the sha256 if it is yours"
         )
     stated = path.resolve().name  # the hub's cache names a large file by its sha256
-    if path.is_symlink() and re.fullmatch("[0-9a-f]{64}", stated) and stated != found:
+    if path.is_symlink() and re.fullmatch("[0-9a-f]{64}", stated) and stated != actual:
         raise WeightsError(
-            f"weights {path} are damaged: the hub said sha256 {stated}, found {found}; delete the file"
+            f"weights {path} are damaged: the hub said sha256 {stated}, found {actual}; delete the file"
         )
 
 
@@ -135,6 +158,15 @@ def sha256_of(path: Path) -> str:
     """The sha256 of a file; hashed once a process, as long as its size and time stay."""
     status = path.stat()
     return _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+def file_sha256(entry: WeightsEntry) -> dict[str, str]:
+    """File and sha256 of weights, for a tile recipe.
+
+    Raises:
+        WeightsError: As `locate`.
+    """
+    return {entry.file: sha256_of(locate(entry))}
 
 
 def load_arrays(entry: WeightsEntry) -> dict[str, NDArray[np.float32]]:
@@ -167,7 +199,7 @@ def _folder() -> Path | None:
     return Path(value).expanduser() if value else None
 
 
-def _places(entry: WeightsEntry, folder: Path | None) -> Iterator[Path]:
+def _candidates(entry: WeightsEntry, folder: Path | None) -> Iterator[Path]:
     packaged = Path(str(resources.files("eopipe.models"))) / "data"
     for root in (folder, packaged):
         if root is not None:
@@ -183,8 +215,8 @@ def _places(entry: WeightsEntry, folder: Path | None) -> Iterator[Path]:
                 yield Path(cached)
 
 
-def _installed(place: str) -> Iterator[Path]:
-    name, _, within = place.partition("/")
+def _installed(file: str) -> Iterator[Path]:
+    name, _, within = file.partition("/")
     spec = find_spec(name)
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         path = Path(folder) / within
@@ -202,30 +234,41 @@ def _fetch(entry: WeightsEntry) -> Path:
     remedy = f"put {entry.file} into {where()} ({stated}from {entry.origin})"
     if entry.hub is None:
         raise WeightsError(f"weights {entry.name} not found: {remedy}")
-    from huggingface_hub import hf_hub_download  # noqa: PLC0415
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415
-
-    said = "no such file there"
-    for name in entry.files:
-        try:
-            with quiet_hub():
-                return Path(hf_hub_download(entry.hub, _within(entry.hub, name)))
-        except LocalEntryNotFoundError:
-            said = "no connection, or HF_HUB_OFFLINE is set"
-            break
-        except EntryNotFoundError:
-            continue
-        except Exception as error:  # noqa: BLE001  (the hub's HTTP library raises its own kinds)
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            break
+    reason = "no such file there"
+    try:
+        for name in entry.files:
+            if (path := fetch_from_hub(entry.hub, _within(entry.hub, name))) is not None:
+                return path
+    except ConnectionError as error:
+        reason = str(error)
     raise WeightsError(
-        f"weights {entry.name} are not here and huggingface.co/{entry.hub} gives none ({said}): {remedy}"
+        f"weights {entry.name} are not here and huggingface.co/{entry.hub} gives none ({reason}): {remedy}"
     )
 
 
+def fetch_from_hub(hub: str, file: str, *, revision: str | None = None) -> Path | None:
+    """A file of a repository on the hub, which keeps it in its cache; None: the hub has no such file.
+
+    Raises:
+        ConnectionError: The file cannot be fetched; why, in one line.
+    """
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415  (most runs need no hub)
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        with _quiet_hub():
+            return Path(hf_hub_download(hub, file, revision=revision))
+    except LocalEntryNotFoundError:
+        raise ConnectionError("no connection, or HF_HUB_OFFLINE is set") from None
+    except EntryNotFoundError:
+        return None
+    except Exception as error:  # the hub's HTTP library raises its own kinds
+        raise ConnectionError(one_line(f"{type(error).__name__}: {error}", 200)) from error
+
+
 @contextmanager
-def quiet_hub() -> Iterator[None]:
-    """The hub's library logs each attempt; what came of them is told in one line."""
+def _quiet_hub() -> Iterator[None]:
+    """The hub's library logs each attempt; an error tells the outcome in one line."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -241,7 +284,7 @@ def _within(hub: str, file: str) -> str:
 
 @lru_cache(maxsize=64)
 def _sha256(path: Path, size: int, time_ns: int) -> str:
-    """Hash a file; size and time are there to be part of the cache's key."""
+    """Hash a file; size and time are parameters so that they are part of the cache's key."""
     del size, time_ns
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

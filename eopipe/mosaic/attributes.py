@@ -7,6 +7,7 @@ deliberately no CF ``_FillValue`` or ``valid_range``: xarray would turn labels i
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pyproj import CRS
@@ -51,7 +52,7 @@ def root_attributes(layout: Layout) -> dict[str, Any]:
         },
         "tile_origin": [bounds.row0, bounds.col0],
         "tile_size": layout.tile,
-        "eopipe:layout": layout.to_json(),
+        "eopipe:layout": asdict(layout),
     }
 
 

@@ -11,7 +11,6 @@ analyses may use is the mosaic's, where ties are defined.
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,8 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as rasterio_copy
+
+from eopipe.run_folder import OutputFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +63,7 @@ class CogInfo:
 
 def write_cog(
     storage: Storage, *, path: str, geobox: GeoBox, arrays: Mapping[str, NDArray[Any]], info: CogInfo
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, OutputFile]:
     """Write a tile's COGs.
 
     Args:
@@ -73,7 +74,7 @@ def write_cog(
         info: What to say of them.
 
     Returns:
-        Array name to ``path``, ``size`` (bytes) and ``sha256`` of its file; the same bytes for the same arrays.
+        Array name to its file; the same bytes for the same arrays.
 
     Raises:
         OutputError: Denied, full or unreachable.
@@ -84,7 +85,7 @@ def write_cog(
         target = path if spec.name == main else f"{path.removesuffix('.tif')}-{spec.name}.tif"
         data = encode_cog(arrays[spec.name], spec, geobox, info)
         storage.put(target, data)
-        written[spec.name] = {"path": target, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        written[spec.name] = OutputFile.of(target, data)
     return written
 
 

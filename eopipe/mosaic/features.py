@@ -1,4 +1,4 @@
-"""``features.zarr``: the window features that a run keeps, indexed by window, so that other words need no encoder.
+"""``features.zarr``: the window features that a run stores, by window, so that other prompts need no encoder.
 
 **One chunk, one file a window.** Windows overlap and their stride (112) divides no tile, so a chunk of several
 windows would lie in several tiles, and two tasks would write one file, which loses data. A file a window has one
@@ -10,27 +10,26 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from itertools import pairwise
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
-from eopipe.errors import DamageError, OutputError, TileFault
+from eopipe.errors import DamageError, OutputError, TileFault, one_line
 from eopipe.grid import PixelBox, Tile
-from eopipe.mosaic.basis import STORED, Basis
+from eopipe.mosaic.pca import STORED, Basis
+from eopipe.mosaic.store import stored_layout
+from eopipe.run_folder import FEATURES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from eopipe.kernelinfo import KernelInfo
     from eopipe.storage import Storage
-
-FEATURES = "features.zarr"
-"""The store's folder in a run's folder."""
 
 Index = tuple[int, int]
 """Row and column of a window on the lattice of the stride."""
@@ -41,7 +40,7 @@ _CODEC = ZstdCodec(level=1)  # halves of CLIP's features hardly shrink: 4 % here
 
 @dataclass(frozen=True)
 class FeatureLayout:
-    """Where windows lie, and what is kept of each; everything else follows.
+    """The lattice of windows, and the shape of their features; everything else follows.
 
     Args:
         size: Side of a window, kernel pixels.
@@ -50,7 +49,7 @@ class FeatureLayout:
         tiles: Bounding box of the run's tiles, in tile indices.
         tokens: Rows of a window's features.
         channels: Columns, as the kernel makes them.
-        reduced: Columns that are kept where a basis reduces them, else None.
+        reduced: Columns that are stored where a basis reduces them, else None.
     """
 
     size: int
@@ -63,12 +62,10 @@ class FeatureLayout:
 
     @classmethod
     def of(cls, info: KernelInfo, tile: int, tiles: PixelBox) -> FeatureLayout:
-        """For a kernel that keeps features, and tiles of a side in grid pixels."""
-        kept = info.features
-        assert kept is not None
-        window = info.window
-        side = tile * info.factor
-        return cls(window.size, window.stride, side, tiles, kept.tokens, kept.channels, kept.reduced)
+        """For a kernel that stores features, and tiles of a side in grid pixels."""
+        window, spec = info.window, info.features
+        assert spec is not None
+        return cls(window.size, window.stride, tile * info.factor, tiles, spec.tokens, spec.channels, spec.reduced)
 
     @property
     def columns(self) -> int:
@@ -78,9 +75,7 @@ class FeatureLayout:
     @property
     def windows(self) -> PixelBox:
         """Indices of all windows that touch a tile: what the array covers."""
-        box = self.tiles
-        side = self.tile
-        return self.touching(PixelBox(box.row0 * side, box.col0 * side, box.row1 * side, box.col1 * side))
+        return self.touching(self.tiles.scale(self.tile))
 
     def touching(self, box: PixelBox) -> PixelBox:
         """Indices of the windows that touch a box of kernel pixels."""
@@ -90,7 +85,7 @@ class FeatureLayout:
         )
 
     def owner(self, index: Index, tiles: Collection[Tile]) -> Tile | None:
-        """Which of these tiles writes a window: that of its origin, else the first that it touches; None of them.
+        """The tile that writes a window: that of its origin, else the first that it touches; None where none does.
 
         Args:
             index: The window.
@@ -103,7 +98,7 @@ class FeatureLayout:
                     return tile
         return None
 
-    def own(self, tile: Tile, tiles: Collection[Tile]) -> Iterator[Index]:
+    def windows_of(self, tile: Tile, tiles: Collection[Tile]) -> Iterator[Index]:
         """The windows that a tile writes, row by row."""
         box = self.touching(tile.box(self.tile))
         for row in range(box.row0, box.row1):
@@ -117,12 +112,8 @@ class FeatureLayout:
         return f"{FEATURES}/{_ARRAY}/c/{row}/{col}/0/0"
 
     def place(self, index: Index) -> Index:
-        """A window's place in the array."""
+        """A window's position in the array."""
         return index[0] - self.windows.row0, index[1] - self.windows.col0
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, for the store's attributes."""
-        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FeatureLayout:
@@ -137,7 +128,7 @@ def create(storage: Storage, layout: FeatureLayout, basis: Basis | None, attrs: 
         storage: The run's folder.
         layout: Of the store.
         basis: Where the layout is reduced.
-        attrs: The run's own attributes, such as its kernel and grid.
+        attrs: The run's attributes, such as its kernel and grid.
     """
     rows, cols = layout.windows.shape
     with storage.guard(FEATURES):
@@ -163,8 +154,8 @@ def create(storage: Storage, layout: FeatureLayout, basis: Basis | None, attrs: 
                 root.create_array(name, data=values, dimension_names=axes[name], overwrite=True)
         for path in storage.list(FEATURES):
             storage.flush(path)
-        own = {"eopipe:layout": layout.to_json(), "eopipe:basis": basis.identity if basis else None}
-        root.attrs.put({**attrs, **own})
+        identity = basis.identity if basis else None
+        root.attrs.put({**attrs, "eopipe:layout": asdict(layout), "eopipe:basis": identity})
     storage.flush(f"{FEATURES}/zarr.json")
 
 
@@ -174,14 +165,10 @@ def read_layout(storage: Storage) -> FeatureLayout:
     Raises:
         OutputError: There are none.
     """
-    with storage.guard(FEATURES):
-        try:
-            found: Any = zarr.open_group(storage.zarr_store(FEATURES), mode="r").attrs.get("eopipe:layout")
-        except FileNotFoundError:
-            found = None
-    if found is None:
+    document = stored_layout(storage, FEATURES)
+    if document is None:
         raise OutputError(f"{storage.url()} keeps no window features; run it with kernel.features: keep")
-    return FeatureLayout.from_json(found)
+    return FeatureLayout.from_json(document)
 
 
 class FeatureStore:
@@ -204,28 +191,28 @@ class FeatureStore:
             self.basis = _read_basis(root, storage.url(FEATURES)) if layout.reduced is not None else None
 
     def write(self, windows: Mapping[Index, NDArray[np.float32]]) -> dict[Index, str]:
-        """Write windows, and make them last; returns the sha256 of what is stored of each.
+        """Write windows durably; returns the sha256 of each one's stored array.
 
         Args:
-            windows: ``[token, channel]`` each; all of them the caller's own.
+            windows: ``[token, channel]`` each; the caller is the writer of all of them.
 
         Raises:
             OutputError: Denied, full or unreachable.
             TileFault: A value that 16 bits cannot hold.
         """
         sums: dict[Index, str] = {}
-        for run in _runs(sorted(windows)):
-            values = np.stack([self._stored(windows[index]) for index in run])
-            (row, first), last = self.layout.place(run[0]), self.layout.place(run[-1])[1]
-            with self._storage.guard(self.layout.path(run[0])):
+        for neighbours in _neighbours(sorted(windows)):
+            values = np.stack([self._rounded(windows[index]) for index in neighbours])
+            (row, first), last = self.layout.place(neighbours[0]), self.layout.place(neighbours[-1])[1]
+            with self._storage.guard(self.layout.path(neighbours[0])):
                 self._array[row, first : last + 1] = values
-            for index, stored in zip(run, values, strict=True):
+            for index, stored in zip(neighbours, values, strict=True):
                 self._storage.flush(self.layout.path(index))
                 sums[index] = hashlib.sha256(stored.tobytes()).hexdigest()
         return sums
 
     def stored(self, index: Index) -> NDArray[np.float16] | None:
-        """What is stored of a window; None where it has no file.
+        """A window's stored array; None where it has no file.
 
         Raises:
             OutputError: The folder cannot be read.
@@ -234,7 +221,7 @@ class FeatureStore:
         return self.stored_row(index, 1).get(index)
 
     def stored_row(self, first: Index, count: int) -> dict[Index, NDArray[np.float16]]:
-        """What is stored of some windows of a row, read side by side; those without a file are left out.
+        """The stored arrays of some windows of a row, read together; those without a file are left out.
 
         Raises:
             OutputError: The folder cannot be read.
@@ -244,25 +231,25 @@ class FeatureStore:
         where = self.layout.path(first)
         with self._storage.guard(where):
             try:
-                found: NDArray[np.float16] = np.asarray(self._array[row, col : col + count])
+                arrays: NDArray[np.float16] = np.asarray(self._array[row, col : col + count])
             except (ValueError, RuntimeError) as error:
-                said = " ".join(str(error).split())[:120]
-                raise DamageError(f"{self._storage.url(where)} or a neighbour cannot be decoded ({said})") from error
-        return {(first[0], first[1] + n): kept for n, kept in enumerate(found) if not np.isnan(kept[0, 0])}
+                cause = one_line(error, 120)
+                raise DamageError(f"{self._storage.url(where)} or a neighbour cannot be decoded ({cause})") from error
+        return {(first[0], first[1] + n): array for n, array in enumerate(arrays) if not np.isnan(array[0, 0])}
 
     def restored(self, stored: NDArray[np.float16]) -> NDArray[np.float32]:
-        """A window's features ``[token, channel]``, from what is stored of them."""
+        """A window's features ``[token, channel]``, from its stored array."""
         values = stored.astype(np.float32)
         return self.basis.restore(values) if self.basis is not None else values
 
     def digests(self, tile: Tile, tiles: Collection[Tile]) -> dict[Index, str]:
         """Sha256 of each window of a tile's own that has a file."""
-        found = {index: self.stored(index) for index in self.layout.own(tile, tiles)}
+        arrays = {index: self.stored(index) for index in self.layout.windows_of(tile, tiles)}
         return {
-            index: hashlib.sha256(kept.tobytes()).hexdigest() for index, kept in found.items() if kept is not None
+            index: hashlib.sha256(array.tobytes()).hexdigest() for index, array in arrays.items() if array is not None
         }
 
-    def _stored(self, features: NDArray[np.float32]) -> NDArray[np.float16]:
+    def _rounded(self, features: NDArray[np.float32]) -> NDArray[np.float16]:
         values = self.basis.reduce(features) if self.basis is not None else features
         with np.errstate(over="ignore"):
             stored = values.astype(STORED)
@@ -272,35 +259,22 @@ class FeatureStore:
 
 
 def tile_checksum(digests: Mapping[Index, str]) -> str:
-    """Sha256 over a tile's windows and theirs: the same whatever order they were written in."""
-    text = "\n".join(f"{row},{col}:{found}" for (row, col), found in sorted(digests.items()))
+    """Sha256 over a tile's windows and their sha256: the same whatever order they were written in."""
+    text = "\n".join(f"{row},{col}:{digest}" for (row, col), digest in sorted(digests.items()))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _runs(indices: Iterable[Index]) -> list[list[Index]]:
-    """Neighbours in a row of windows; zarr writes their files side by side."""
-    found: list[list[Index]] = []
-    ordered = list(indices)
-    for before, index in pairwise([None, *ordered]):
-        assert index is not None
-        if before is not None and index == (before[0], before[1] + 1):
-            found[-1].append(index)
-        else:
-            found.append([index])
-    return found
+def _neighbours(indices: Sequence[Index]) -> list[list[Index]]:
+    """Sorted indices as runs of neighbours in a row of windows; zarr writes their files together."""
+    runs = groupby(enumerate(indices), key=lambda pair: (pair[1][0], pair[1][1] - pair[0]))
+    return [[index for _, index in run] for _, run in runs]
 
 
 def _read_basis(root: zarr.Group, where: str) -> Basis:
     attrs: Any = root[_ARRAY].attrs
     mean, components = (np.asarray(root[name][...]) for name in ("mean", "basis"))  # type: ignore[index]
-    basis = Basis(
-        mean,
-        components,
-        attrs["variance_kept"],
-        attrs["mean_cosine_error"],
-        attrs["max_cosine_error"],
-        attrs["sampled_tokens"],
-    )
+    loss = ("variance_kept", "mean_cosine_error", "max_cosine_error", "sampled_tokens")
+    basis = Basis(mean, components, *(attrs[name] for name in loss))
     if basis.identity != root.attrs["eopipe:basis"]:
         raise DamageError(f"{where}: the basis is not the one that its features were made with; restore it")
     return basis

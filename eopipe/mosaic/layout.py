@@ -1,4 +1,4 @@
-"""Where everything sits in the mosaic: levels, shards and tiles, as integers (DESIGN §5).
+"""The mosaic's geometry: levels, shards and tiles, as integers.
 
 Group ``k`` holds the mosaic reduced ``2**k`` times. While a tile still has 256 pixels or more a side at a level
 (an *own* level), its shard there is the tile, and the tile's task writes it. Coarser levels have shards of
@@ -8,7 +8,7 @@ one shard lose data.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from affine import Affine
@@ -35,7 +35,7 @@ SMALLEST_LEVEL = 512
 
 @dataclass(frozen=True)
 class Layout:
-    """The mosaic's place and arrays; everything else follows.
+    """The mosaic's position and arrays; everything else follows.
 
     Args:
         grid: The lattice.
@@ -84,8 +84,7 @@ class Layout:
     @property
     def box(self) -> PixelBox:
         """The mosaic's pixels on the lattice."""
-        bounds, side = self.tile_bounds, self.tile
-        return PixelBox(bounds.row0 * side, bounds.col0 * side, bounds.row1 * side, bounds.col1 * side)
+        return self.tile_bounds.scale(self.tile)
 
     def shape(self, level: int) -> tuple[int, int]:
         """Rows and columns of a level; a last odd row or column makes a pixel of its own above."""
@@ -148,10 +147,6 @@ class Layout:
         """The path of a shard's file below the mosaic's root."""
         plane = "0/" if self.spec(name).bands else ""
         return f"{level}/{name}/c/{plane}{index[0]}/{index[1]}"
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values, for the store's attributes."""
-        return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Layout:

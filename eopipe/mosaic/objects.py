@@ -1,8 +1,8 @@
-"""Vectors of a kernel that finds objects, as GeoParquet: what is told of each, and how a file holds it.
+"""Vectors of a kernel that finds objects, as GeoParquet: the columns, and how a file holds them.
 
-A tile's file holds the objects that are the tile's own, in the order of their places. An object's **place** is its
-first pixel in row order that the area holds: no two tiles share one, so the ``id`` that is made of it names an object
-whatever the tiles. Objects with one place are told apart by what they are.
+A tile's file holds the objects that belong to the tile, in the order of their places. An object's **place** is its
+first pixel in row order that the area holds: no two tiles share one, so the ``id``, which is made of it, names an
+object whatever the tiles. Objects with the same place are numbered, in the order of their pixels and values.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import shapely
 from pyproj import CRS
 
-from eopipe.mosaic.areas import pixel_m2
+from eopipe.mosaic.class_areas import pixel_m2
 from eopipe.mosaic.polygons import chunks
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from eopipe.grid import Grid
     from eopipe.kernelinfo import ObjectColumn, ObjectSpec
-    from eopipe.kernels.found import FoundObjects
+    from eopipe.kernels.objects import FoundObjects
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 _BBOX = pa.struct([(side, pa.float64()) for side in SIDES])
@@ -42,7 +42,7 @@ _ID = re.compile(r"^r(-?\d+)c(-?\d+)(?:n(\d+))?$")
 
 @dataclass(frozen=True)
 class ObjectLayout:
-    """What a file of objects holds.
+    """Columns and grid of a file of objects.
 
     Args:
         spec: The kernel's.
@@ -58,21 +58,12 @@ class ObjectLayout:
 
         ``id``; ``geometry``, WKB in the grid's CRS; ``pixels``; ``area_m2``, on the ellipsoid; the kernel's columns,
         codes of a class table as names, null where it has none; ``seam``, whether the object reached the edge of what
-        its window decides; and ``bbox``, by which a reader finds a place without reading all.
+        its window decides; and ``bbox``, by which a reader finds a region without reading all.
         """
-        kinds = {column.name: _kind(column) for column in self.spec.columns}
         fields = [("id", pa.string()), ("geometry", pa.binary()), ("pixels", pa.int64()), ("area_m2", pa.float64())]
-        fields += [
-            *kinds.items(),
-            ("seam", pa.bool_()),
-            ("bbox", _BBOX),
-        ]
-        said = {column.name: column.long_name for column in self.spec.columns if column.long_name}
-        schema = pa.schema(fields, metadata={"geo": json.dumps(self._geo)})
-        for name, words in said.items():
-            at = schema.get_field_index(name)
-            schema = schema.set(at, schema.field(at).with_metadata({"long_name": words}))
-        return schema
+        fields += [pa.field(column.name, _kind(column), metadata=_described(column)) for column in self.spec.columns]
+        fields += [("seam", pa.bool_()), ("bbox", _BBOX)]
+        return pa.schema(fields, metadata={"geo": json.dumps(self._geo)})
 
     @property
     def _geo(self) -> dict[str, Any]:
@@ -87,29 +78,29 @@ class ObjectLayout:
         return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
-def table_of(found: FoundObjects, places: NDArray[np.int64], layout: ObjectLayout) -> pa.Table:
+def table_of(objects: FoundObjects, places: NDArray[np.int64], layout: ObjectLayout) -> pa.Table:
     """Objects as a table, by place.
 
     Args:
-        found: All that have any of these places.
-        places: int64 ``[N, 2]``: row and column of each one's first pixel that the area holds.
+        objects: All that have any of these places.
+        places: int64 ``[N, 2]``: row and column of each object's first pixel that the area holds.
         layout: Of the file.
     """
-    order, numbers = _ordered(found, places)
-    pixels, areas = _sizes(found, layout.grid)
-    geometry, bbox = _drawn(found, layout.grid)
+    order, numbers = _ordered(objects, places)
+    pixels, areas = _sizes(objects, layout.grid)
+    geometry, bbox = _drawn(objects, layout.grid)
     columns: dict[str, Any] = {
         "id": [
             identifier(row, col, number) for (row, col), number in zip(places[order].tolist(), numbers, strict=True)
         ],
         "geometry": geometry.take(pa.array(order)),
         "pixels": pixels[order],
-        "area_m2": pa.array(areas[order], from_pandas=True),  # null where the CRS places nothing on Earth
-        "seam": found.seam[order],
+        "area_m2": pa.array(areas[order], from_pandas=True),  # null where the CRS has no place on Earth
+        "seam": objects.seam[order],
         "bbox": bbox.take(pa.array(order)),
     }
     for column in layout.spec.columns:
-        columns[column.name] = _told(column, found.columns[column.name][order])
+        columns[column.name] = _values(column, objects.columns[column.name][order])
     return pa.table({name: columns[name] for name in layout.schema.names}, schema=layout.schema)
 
 
@@ -143,12 +134,11 @@ def places_of(identifiers: Sequence[str]) -> NDArray[np.int64]:
     Raises:
         ValueError: One is no ``id``.
     """
-    found = [_ID.match(identifier) for identifier in identifiers]
-    if None in found:
-        raise ValueError(f"{identifiers[found.index(None)]!r} is no id of an object")
-    return np.array([[int(part or 0) for part in match.groups()] for match in found if match], np.int64).reshape(
-        -1, 3
-    )
+    matches = [_ID.match(identifier) for identifier in identifiers]
+    if None in matches:
+        raise ValueError(f"{identifiers[matches.index(None)]!r} is no id of an object")
+    numbers = [[int(number or 0) for number in match.groups()] for match in matches if match]
+    return np.array(numbers, np.int64).reshape(-1, 3)
 
 
 def bounds_of(table: pa.Table) -> NDArray[np.float64]:
@@ -163,10 +153,10 @@ def bbox_array(bounds: NDArray[np.float64]) -> pa.StructArray:
     return pa.StructArray.from_arrays([pa.array(np.ascontiguousarray(side)) for side in bounds.T], list(SIDES))
 
 
-def _drawn(found: FoundObjects, grid: Grid) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
-    """WKB and covering, as the objects come."""
+def _drawn(objects: FoundObjects, grid: Grid) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """WKB and covering, in the order of the objects."""
     shapes, boxes = [], []
-    for some in chunks(found.runs, found.offsets, grid):
+    for some in chunks(objects.runs, objects.offsets, grid):
         shapes.append(pa.array(shapely.to_wkb(some, byte_order=1), pa.binary()))
         boxes.append(bbox_array(shapely.bounds(some)))
     return pa.chunked_array(shapes, pa.binary()), pa.chunked_array(boxes, _BBOX)
@@ -176,7 +166,11 @@ def _kind(column: ObjectColumn) -> pa.DataType:
     return pa.string() if column.classes else pa.from_numpy_dtype(np.dtype(column.dtype))
 
 
-def _told(column: ObjectColumn, values: NDArray[Any]) -> pa.Array:
+def _described(column: ObjectColumn) -> dict[str, str] | None:
+    return {"long_name": column.long_name} if column.long_name else None
+
+
+def _values(column: ObjectColumn, values: NDArray[Any]) -> pa.Array:
     """Values as the file has them: names for codes, null where there is none."""
     if not column.classes:
         return pa.array(values.astype(column.dtype, copy=False))
@@ -184,29 +178,29 @@ def _told(column: ObjectColumn, values: NDArray[Any]) -> pa.Array:
     return pa.array([names.get(code) for code in values.tolist()], pa.string())
 
 
-def _ordered(found: FoundObjects, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
+def _ordered(objects: FoundObjects, places: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
     """Objects by place; those of one place by their pixels and values, so that each has its number in any run."""
     order = np.lexsort((places[:, 1], places[:, 0]))
     same = np.concatenate([[False], (np.diff(places[order], axis=0) == 0).all(axis=1)])
     numbers = [0] * len(order)
     for at in np.flatnonzero(same & ~np.append(same[1:], False)).tolist():  # the last of each group of several
         first = at - int(np.argmin(same[at::-1]))
-        group = sorted(order[first : at + 1].tolist(), key=lambda index: _content(found, index))
+        group = sorted(order[first : at + 1].tolist(), key=lambda index: _content(objects, index))
         order[first : at + 1], numbers[first : at + 1] = group, range(len(group))
     return order, numbers
 
 
-def _content(found: FoundObjects, index: int) -> tuple[Any, ...]:
-    runs = found.runs[found.offsets[index] : found.offsets[index + 1]]
-    values = [found.columns[name][index].tobytes() for name in sorted(found.columns)]
-    return (runs.tolist(), bool(found.seam[index]), values)
+def _content(objects: FoundObjects, index: int) -> tuple[Any, ...]:
+    runs = objects.runs[objects.offsets[index] : objects.offsets[index + 1]]
+    values = [objects.columns[name][index].tobytes() for name in sorted(objects.columns)]
+    return (runs.tolist(), bool(objects.seam[index]), values)
 
 
-def _sizes(found: FoundObjects, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _sizes(objects: FoundObjects, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Pixels, and square metres: a pixel's ground area in the object's middle, as often."""
-    row, start, stop = found.runs.T
+    row, start, stop = objects.runs.T
     length = stop - start
-    begin = found.offsets[:-1]
+    begin = objects.offsets[:-1]
     if not len(begin):
         return np.zeros(0, np.int64), np.zeros(0)
     pixels = np.add.reduceat(length, begin)

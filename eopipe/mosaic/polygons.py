@@ -32,7 +32,7 @@ def polygons(runs: NDArray[np.int64], offsets: NDArray[np.int64], grid: Grid) ->
     """Objects as polygons in the grid's CRS.
 
     Args:
-        runs: ``[R, 3]``, as in :class:`eopipe.kernels.found.FoundObjects`.
+        runs: ``[R, 3]``, as in :class:`eopipe.kernels.objects.FoundObjects`.
         offsets: ``[N + 1]``, likewise.
         grid: Whose pixels they are.
 
@@ -49,8 +49,8 @@ def chunks(runs: NDArray[np.int64], offsets: NDArray[np.int64], grid: Grid) -> I
     while first < count:
         last = int(np.searchsorted(offsets, offsets[first] + _CHUNK, side="right")) - 1
         last = max(last, first + 1)
-        part = slice(int(offsets[first]), int(offsets[last]))
-        yield _draw(runs[part], offsets[first : last + 1] - offsets[first], grid.resolution)
+        rows = slice(int(offsets[first]), int(offsets[last]))
+        yield _draw(runs[rows], offsets[first : last + 1] - offsets[first], grid.resolution)
         first = last
 
 
@@ -76,10 +76,8 @@ def united(runs: NDArray[np.int64], owner: NDArray[np.int64]) -> tuple[NDArray[n
     order = np.lexsort((runs[:, 1], runs[:, 0], owner))
     runs, owner = runs[order], owner[order]
     line = np.concatenate([[0], np.cumsum((np.diff(owner) != 0) | (np.diff(runs[:, 0]) != 0))])
-    base, width = (
-        runs[:, 1].min(),
-        int(np.ptp(runs[:, 1:])) + 2,
-    )  # one number for a place on a line, and a gap after it
+    # one number for a position on a line, and a gap after it
+    base, width = runs[:, 1].min(), int(np.ptp(runs[:, 1:])) + 2
     begin, end = line * width + runs[:, 1] - base, line * width + runs[:, 2] - base
     reach = np.maximum.accumulate(end)
     new = np.concatenate([[True], begin[1:] > reach[:-1]])
@@ -157,8 +155,8 @@ def _linked(
     meet = (at[odd] == at[odd + 1]) & (line[odd] == line[odd + 1]) & (part[run[odd]] == part[run[odd + 1]])
     left = odd[meet]
     order[left], order[left + 1] = order[left + 1], order[left]
-    here, there = order[0::2], order[1::2]
-    arriving, departing = np.where(departs[here], there, here), np.where(departs[here], here, there)
+    first, second = order[0::2], order[1::2]
+    arriving, departing = np.where(departs[first], second, first), np.where(departs[first], first, second)
     follows, straight = np.empty(2 * count, np.int64), np.empty(2 * count, bool)
     follows[edge[arriving]] = edge[departing]
     straight[edge[arriving]] = at[0::2] == at[1::2]
@@ -169,16 +167,16 @@ def _rings(
     follows: NDArray[np.int64], straight: NDArray[np.bool_], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The edges after which the boundary turns, ring after ring; how many of each ring; and each ring's first run."""
-    after, onward, seen = follows.tolist(), straight.tolist(), bytearray(len(follows))
+    after, onward, visited = follows.tolist(), straight.tolist(), bytearray(len(follows))
     turns: list[int] = []
     ends, first = [0], []
     for edge in range(count):  # every ring has a left edge
-        if seen[edge]:
+        if visited[edge]:
             continue
         first.append(edge)
         at = edge
-        while not seen[at]:
-            seen[at] = 1
+        while not visited[at]:
+            visited[at] = 1
             if not onward[at]:
                 turns.append(at)
             at = after[at]
@@ -197,8 +195,7 @@ def _corners(
     count = len(runs)
 
     def column(edges: NDArray[np.int64]) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = runs[edges % count, np.where(edges < count, 1, 2)]
-        return found
+        return np.asarray(runs[edges % count, np.where(edges < count, 1, 2)])
 
     line = runs[turns % count, 0] + (turns < count)
     corners = np.empty((len(turns), 2, 2))
@@ -219,5 +216,4 @@ def _counted(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[NDArray[n
 
 def _within(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """0, 1, … within each group of these lengths."""
-    found: NDArray[np.int64] = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return found
+    return np.asarray(np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths))

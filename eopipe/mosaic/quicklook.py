@@ -1,4 +1,4 @@
-"""The map as a picture that explains itself: title, legend with shares and areas, scale bar, north, source.
+"""The map as a picture: title, legend with shares and areas, scale bar, north, source.
 
 It is drawn from the level of the pyramid that fills the page, so any size of mosaic takes the same time. Four
 things that are not classes look different from each other: outside (paper), no valid observation (grey), a
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from eopipe.mosaic.areas import class_areas, map_spec
+from eopipe.mosaic.class_areas import class_areas, map_spec
 from eopipe.mosaic.cog import rgb
-from eopipe.mosaic.frame import View, look, metres_across, place_names
+from eopipe.mosaic.quicklook_frame import View, look, metres_across, place_names
 from eopipe.mosaic.store import STATUS, MosaicWriter, read_status
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from eopipe.grid import PixelBox
     from eopipe.kernelinfo import ArraySpec
-    from eopipe.mosaic.areas import ClassArea
+    from eopipe.mosaic.class_areas import ClassArea
     from eopipe.mosaic.layout import Layout
     from eopipe.storage import Storage
 
@@ -42,14 +42,13 @@ _WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.tt
 
 @dataclass(frozen=True)
 class QuicklookInfo:
-    """What the picture says beside the map.
+    """Texts of the picture, and what it shows.
 
     Args:
         title: Usually the run's name.
         subtitle: Dates and source, such as ``2025-05-01/2025-09-30 · sentinel-2-l2a``.
         attribution: The data's credit line.
         histogram: Pixels by code at full resolution (the ledger's sum); estimated from the pyramid where None.
-        array: Which array; the first with classes where None.
         extent: Pixels to show; where None, the tiles that were or should have been mapped.
     """
 
@@ -57,7 +56,6 @@ class QuicklookInfo:
     subtitle: str = ""
     attribution: str = ""
     histogram: Mapping[int, int] | None = None
-    array: str | None = None
     extent: PixelBox | None = None
 
 
@@ -73,7 +71,7 @@ def quicklook(
     Args:
         storage: The run's folder; its pyramid and ``tile_status`` are complete.
         layout: The mosaic's.
-        info: Words.
+        info: Texts.
         beside: Makes another picture of what the map shows, ``[y, x, 3]`` over the view's pixels; it stands left of
             the map.
 
@@ -83,19 +81,19 @@ def quicklook(
     Raises:
         OutputError: The folder cannot be read.
     """
-    spec = map_spec(layout, info.array)
+    spec = map_spec(layout)
     statuses = read_status(storage)
     view = look(MosaicWriter(storage, layout), spec, statuses, info.extent)
     picture = _map(view, spec)
-    others = [other for other in layout.arrays if other.classes and other.name != spec.name]
-    areas = class_areas(storage, layout, array=spec.name, histogram=info.histogram)
+    others = [array for array in layout.arrays if array.classes and array.name != spec.name]
+    areas = class_areas(storage, layout, histogram=info.histogram)
     page = _Page(picture.size, info, columns=1 + len(others) + (beside is not None))
     if beside is not None:
         scene = Image.fromarray(beside(view)).resize(picture.size, Image.Resampling.BICUBIC)
         page.draw_beside(scene, "the scene in true colour")
-    for other in others:
-        seen = _map(look(MosaicWriter(storage, layout), other, statuses, info.extent), other)
-        page.draw_beside(seen.resize(picture.size, Image.Resampling.NEAREST), other.long_name or other.name)
+    for array in others:
+        image = _map(look(MosaicWriter(storage, layout), array, statuses, info.extent), array)
+        page.draw_beside(image.resize(picture.size, Image.Resampling.NEAREST), array.long_name or array.name)
     page.draw_map(picture, view, layout)
     y = page.draw_legend(spec, areas, statuses, unseen=bool((view.values == spec.nodata).any()))
     page.draw_keys(others, y)
@@ -169,21 +167,21 @@ class _Page:
     def draw_legend(
         self, spec: ArraySpec, areas: list[ClassArea], statuses: NDArray[np.uint8], *, unseen: bool
     ) -> int:
-        """The map's classes and what else can be seen in it; where the next legend may begin."""
+        """The map's classes and its other marks; returns where the next legend may begin."""
         left, y = self._legend_left, self._top + 8
         self._text((left, y), _fit(spec.long_name or spec.name, 18, _LEGEND - 146), 18)
         self._text((left + _LEGEND - 96, y + 2), "share", 14, SOFT, right=True)
         self._text((left + _LEGEND - 7, y + 2), "km", 14, SOFT, right=True)
         self._text((left + _LEGEND, y), "2", 10, SOFT, right=True)  # the bundled font has no superscript
         y += 36
-        found = sorted((area for area in areas if area.pixels), key=lambda area: -area.pixels)
-        for area in found[:_MOST_CLASSES]:
+        largest = sorted((area for area in areas if area.pixels), key=lambda area: -area.pixels)
+        for area in largest[:_MOST_CLASSES]:
             self._box(left, y, rgb(area.colour))
             self._text((left + 36, y), _fit(area.name, 16, 170), 16)
             self._text((left + _LEGEND - 96, y), _percent(area.share), 16, right=True)
             self._text((left + _LEGEND, y), _km2(area.km2), 16, right=True)
             y += 28
-        rest = found[_MOST_CLASSES:]
+        rest = largest[_MOST_CLASSES:]
         if rest:
             share, km2 = sum(area.share for area in rest), sum(area.km2 for area in rest)
             self._text((left + 36, y), f"{len(rest)} more", 16, SOFT)
@@ -195,8 +193,8 @@ class _Page:
     def draw_keys(self, others: list[ArraySpec], y: int) -> None:
         """Classes and colours of the other maps; maps with the same classes share a key."""
         left = self._legend_left
-        for classes in dict.fromkeys(other.classes for other in others):
-            names = [other.long_name or other.name for other in others if other.classes == classes]
+        for classes in dict.fromkeys(array.classes for array in others):
+            names = [array.long_name or array.name for array in others if array.classes == classes]
             self._text((left, y + 12), _fit(", ".join(names), 16, _LEGEND), 16)
             y += 44
             for entry in classes[:_MOST_CLASSES]:
@@ -246,8 +244,8 @@ class _Page:
         *,
         right: bool = False,
     ) -> None:
-        said, font = _lettering(size, words)
-        self._pen.text(at, said, fill=colour, font=font, anchor="ra" if right else "la")
+        text, font = _lettering(size, words)
+        self._pen.text(at, text, fill=colour, font=font, anchor="ra" if right else "la")
 
     def png(self) -> bytes:
         out = io.BytesIO()
@@ -263,9 +261,9 @@ def _lettering(size: int, words: str) -> tuple[str, ImageFont.FreeTypeFont | Ima
         with suppress(OSError):
             return words, ImageFont.truetype(name, size)
     plain = unicodedata.normalize("NFKD", words.replace("\u2013", "-").replace("\u2014", "-"))
-    kept = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    said = "".join(letter if letter in _BUNDLED or 32 <= ord(letter) < 127 else "?" for letter in kept)
-    return said, ImageFont.load_default(size=size)
+    bare = (letter for letter in plain if not unicodedata.combining(letter))
+    text = "".join(letter if letter in _BUNDLED or 32 <= ord(letter) < 127 else "?" for letter in bare)
+    return text, ImageFont.load_default(size=size)
 
 
 def _fit(words: str, size: int, width: int) -> str:

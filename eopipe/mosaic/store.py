@@ -1,4 +1,4 @@
-"""The sharded Zarr v3 store that a run fills: one shard a tile, one writer a shard (DESIGN §5).
+"""The sharded Zarr v3 store that a run fills: one shard a tile, one writer a shard.
 
 A writer hands over whole tiles, so a write that does not cover whole shards cannot be expressed. Zarr then
 writes each shard as one file, without reading it first.
@@ -16,10 +16,11 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.storage import WrapperStore
 
-from eopipe.errors import DamageError, OutputError, PlanError
+from eopipe.errors import DamageError, OutputError, PlanError, one_line
 from eopipe.mosaic import attributes
 from eopipe.mosaic.layout import Layout
 from eopipe.mosaic.pyramid import reduce
+from eopipe.run_folder import MOSAIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,23 +31,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer, BufferPrototype
 
     from eopipe.grid import Tile
-    from eopipe.kernelinfo import ArraySpec
     from eopipe.storage import Storage
 
-__all__ = [
-    "MOSAIC",
-    "STATUS",
-    "Layout",
-    "MosaicWriter",
-    "checksum",
-    "create",
-    "read_layout",
-    "read_status",
-    "write_status",
-]
-
-MOSAIC = "mosaic.zarr"
-"""The store's folder in a run's folder."""
 
 STATUS = {"not run": 0, "done": 1, "empty": 2, "masked": 3, "failed": 4, "outside": 5}
 """Codes of the array ``tile_status``, one pixel a tile, in the store's root."""
@@ -64,14 +50,14 @@ def create(storage: Storage, layout: Layout, attrs: Mapping[str, Any]) -> None:
     Args:
         storage: The run's folder; the store is made in its ``mosaic.zarr``.
         layout: What to make.
-        attrs: The run's own attributes for the root and each level, such as title, kernel and licence.
+        attrs: The run's attributes for the root and each level, such as title, kernel and licence.
 
     Raises:
         OutputError: The folder holds a mosaic of another layout.
     """
-    found = _stored(storage)
-    if found is not None:
-        if Layout.from_json(found) != layout:
+    document = stored_layout(storage, MOSAIC)
+    if document is not None:
+        if Layout.from_json(document) != layout:
             raise OutputError(
                 f"{storage.url(MOSAIC)} holds a mosaic of another area, grid or set of arrays;"
                 " choose another output.uri",
@@ -84,7 +70,7 @@ def create(storage: Storage, layout: Layout, attrs: Mapping[str, Any]) -> None:
             _create_level(root, layout, level, attrs)
         _create_status(root, layout)
         if storage.local_path(MOSAIC) is not None:
-            for path in storage.list(MOSAIC):  # onto the disk before the root says that they are there
+            for path in storage.list(MOSAIC):  # onto the disk before the root lists them
                 storage.flush(path)
         root.attrs.put({**attrs, **attributes.root_attributes(layout)})
     storage.flush(f"{MOSAIC}/zarr.json")
@@ -96,10 +82,20 @@ def read_layout(storage: Storage) -> Layout:
     Raises:
         OutputError: There is no mosaic.
     """
-    found = _stored(storage)
-    if found is None:
+    document = stored_layout(storage, MOSAIC)
+    if document is None:
         raise OutputError(f"{storage.url(MOSAIC)} is no eopipe mosaic; give the folder of a run")
-    return Layout.from_json(found)
+    return Layout.from_json(document)
+
+
+def stored_layout(storage: Storage, folder: str) -> dict[str, Any] | None:
+    """The layout in the attributes of a Zarr folder of a run; None where there is no such folder."""
+    with storage.guard(folder):
+        try:
+            document: Any = zarr.open_group(storage.zarr_store(folder), mode="r").attrs.get("eopipe:layout")
+        except FileNotFoundError:
+            return None
+    return dict(document) if document is not None else None
 
 
 def checksum(array: NDArray[Any]) -> str:
@@ -130,7 +126,7 @@ class MosaicWriter:
         self._writers: dict[tuple[int, str], Any] = {}
 
     def write(self, tile: Tile, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
-        """Write a tile at full resolution and at its own levels of the pyramid, and make it last.
+        """Write a tile durably, at full resolution and at its own levels of the pyramid.
 
         Args:
             tile: Which.
@@ -163,7 +159,7 @@ class MosaicWriter:
             ValueError: The values do not cover the whole shard.
         """
         region = self.region(level, index)
-        expected = tuple(part.stop - part.start for part in region)
+        expected = tuple(side.stop - side.start for side in region)
         if values.shape[-2:] != expected:
             raise ValueError(f"{name}/{level}: {values.shape[-2:]} does not cover the shard {index} of {expected}")
         self._write_shard(level, name, index, values)
@@ -191,10 +187,10 @@ class MosaicWriter:
 
         Raises:
             OutputError: The folder cannot be read.
-            DamageError: A shard is there, and is not what a writer left.
+            DamageError: A shard exists and is damaged.
         """
-        place = f"{MOSAIC}/{level}/{name}"
-        with self._storage.guard(place):
+        path = f"{MOSAIC}/{level}/{name}"
+        with self._storage.guard(path):
             array = self._array(level, name)
             try:
                 return np.asarray(array[..., rows, cols])
@@ -202,9 +198,8 @@ class MosaicWriter:
                 if "os error" in str(error):
                     raise
                 where = f"rows {rows.start}:{rows.stop}, columns {cols.start}:{cols.stop}"
-                said = " ".join(str(error).split())[:120]
                 raise DamageError(
-                    f"{self._storage.url(place)} {where}: a shard cannot be decoded ({said});"
+                    f"{self._storage.url(path)} {where}: a shard cannot be decoded ({one_line(error, 120)});"
                     " remove its tile's ledger record and run again"
                 ) from error
 
@@ -223,9 +218,9 @@ class MosaicWriter:
     def _array(self, level: int, name: str, *, writing: bool = False) -> Any:
         opened, store = (self._writers, self._sink) if writing else (self._readers, self._store)
         if (level, name) not in opened:
-            # zarr's settings are the process's: only touched where another pipeline is asked for
-            other = {"codec_pipeline.path": _ZARRS} if self._pipeline == "zarrs" else {}
-            with zarr.config.set(other):
+            # zarr's settings are the process's: only changed where another pipeline is set
+            settings = {"codec_pipeline.path": _ZARRS} if self._pipeline == "zarrs" else {}
+            with zarr.config.set(settings):
                 opened[level, name] = zarr.open_array(store, path=f"{level}/{name}", mode="r+")
         return opened[level, name]
 
@@ -234,7 +229,7 @@ class MosaicWriter:
         if names != set(arrays):
             raise ValueError(f"a tile has the arrays {sorted(names)}; got {sorted(arrays)}")
         for spec in self.layout.arrays:
-            shape, values = _tile_shape(self.layout, spec), arrays[spec.name]
+            shape, values = (*spec.planes, self.layout.tile, self.layout.tile), arrays[spec.name]
             if values.shape != shape or values.dtype != np.dtype(spec.dtype):
                 raise ValueError(f"{spec.name} is {values.dtype}{values.shape}; a tile has {spec.dtype}{shape}")
 
@@ -255,7 +250,7 @@ def write_status(storage: Storage, layout: Layout, statuses: Mapping[Tile, str])
 
 
 def read_status(storage: Storage) -> NDArray[np.uint8]:
-    """``tile_status`` as it was last written: ``[tile row, tile column]``, codes of :data:`STATUS`."""
+    """``tile_status`` as last written: ``[tile row, tile column]``, codes of :data:`STATUS`."""
     with storage.guard(f"{MOSAIC}/tile_status"):
         return np.asarray(zarr.open_array(storage.zarr_store(MOSAIC), path="tile_status", mode="r")[:])
 
@@ -270,21 +265,12 @@ class _Sink(WrapperStore[Any]):
         return None if "/c/" in key else await super().get(key, prototype, byte_range)
 
 
-def _stored(storage: Storage) -> Mapping[str, Any] | None:
-    with storage.guard(MOSAIC):
-        try:
-            found: Any = zarr.open_group(storage.zarr_store(MOSAIC), mode="r").attrs.get("eopipe:layout")
-        except FileNotFoundError:
-            return None
-    return dict(found) if found is not None else None
-
-
 def _create_level(root: zarr.Group, layout: Layout, level: int, attrs: Mapping[str, Any]) -> None:
-    own = {**attrs, **attributes.group_attributes(layout, level)}
-    group = root.create_group(str(level), attributes=own, overwrite=True)
+    group_attributes = {**attrs, **attributes.group_attributes(layout, level)}
+    group = root.create_group(str(level), attributes=group_attributes, overwrite=True)
     side, chunk = layout.shard(level), layout.chunk(level)
     for spec in layout.arrays:
-        planes = (len(spec.bands),) if spec.bands else ()
+        planes = spec.planes
         group.create_array(
             spec.name,
             shape=(*planes, *layout.shape(level)),
@@ -314,8 +300,8 @@ def _create_axes(group: zarr.Group, layout: Layout, transform: Affine, shape: tu
             overwrite=True,
         )
         array[:] = start + (np.arange(size) + 0.5) * step
-    found = attributes.spatial_ref_attributes(layout, transform)
-    group.create_array("spatial_ref", shape=(), dtype="int64", attributes=found, overwrite=True)
+    mapping = attributes.spatial_ref_attributes(layout, transform)
+    group.create_array("spatial_ref", shape=(), dtype="int64", attributes=mapping, overwrite=True)
 
 
 def _create_status(root: zarr.Group, layout: Layout) -> None:
@@ -334,16 +320,12 @@ def _create_status(root: zarr.Group, layout: Layout) -> None:
     _create_axes(root, layout, layout.transform_by(layout.tile), shape)
 
 
-def _tile_shape(layout: Layout, spec: ArraySpec) -> tuple[int, ...]:
-    return (*((len(spec.bands),) if spec.bands else ()), layout.tile, layout.tile)
-
-
 def _name(name: str, level: int) -> str:
     return f"{name}/{level}" if level else name
 
 
-def _pipeline(asked: str | None, *, local: bool) -> str:
-    name = asked or os.environ.get("EOPIPE_CODEC_PIPELINE", "zarr")
+def _pipeline(pipeline: str | None, *, local: bool) -> str:
+    name = pipeline or os.environ.get("EOPIPE_CODEC_PIPELINE", "zarr")
     if name not in {"zarr", "zarrs"}:
         raise PlanError(f"EOPIPE_CODEC_PIPELINE: {name!r} is unknown; use zarr or zarrs")
     if name == "zarrs" and importlib.util.find_spec("zarrs") is None:

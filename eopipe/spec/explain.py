@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
 from eopipe.spec.model import RunSpec
+from eopipe.text import did_you_mean, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,32 +23,36 @@ def explain(error: ValidationError) -> str:
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     key = ".".join(str(part) for part in first["loc"] if not _is_union_arm(part)) or "spec"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 and first["loc"][:1] != ("area",) else ""
-    return f"{key}: {_say(first, key)}{more}"
+    return f"{key}: {_sentence(first, key)}{more}"
+
+
+_ARMS = {"str", "dict", "float", "constrained-float"}
 
 
 def _is_union_arm(part: object) -> bool:
-    return (isinstance(part, str) and any(sign in part for sign in "[(")) or part in {"str", "dict"}
+    return (isinstance(part, str) and any(sign in part for sign in "[(")) or part in _ARMS
 
 
-def _say(problem: Mapping[str, Any], key: str) -> str:
+def _sentence(problem: Mapping[str, Any], key: str) -> str:
     kind, value = problem["type"], problem.get("input")
     if key.split(".", maxsplit=1)[0] == "area":
         return f"{short(value)} is no area; give [west, south, east, north] in degrees, a GeoJSON file or GeoJSON"
     if kind == "extra_forbidden":
         known = _known_keys(problem["loc"])
-        close = get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the keys are {', '.join(known)}"
+        hint = did_you_mean(str(problem["loc"][-1]), known, f"the keys are {', '.join(known)}")
         return f"unknown key; {hint}"
     if kind == "missing":
         return "is missing; add it to the spec"
-    said = _PLAIN.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
-    return f"{short(value)} is not valid: {said[:1].lower()}{said[1:]}"
+    remedy = _PLAIN.get(kind) or str(problem["msg"]).removeprefix("Value error, ")
+    return f"{short(value)} is not valid: {remedy[:1].lower()}{remedy[1:]}"
 
 
 _PLAIN = {
     "tuple_type": "write a list, such as [a, b]",
     "dict_type": "write a mapping, such as {key: value}",
     "model_type": "write a mapping, such as {key: value}",
+    "float_type": "write a number, or a number by band, such as {red: 0.0001}",
+    "float_parsing": "write a number, or a number by band, such as {red: 0.0001}",
     "string_type": "write a text, in quotes where it looks like a number",
     "too_short": "it is empty; leave the key out, or give it a value",
     "string_too_short": "it is empty; give it a value",
@@ -65,17 +69,6 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
         arms = [field.annotation, *getattr(field.annotation, "__args__", ())]
         model = next((arm for arm in arms if isinstance(arm, type) and issubclass(arm, BaseModel)), model)
     return list(model.model_fields)
-
-
-def short(value: object) -> str:
-    """A value as Python writes it, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def one_line(value: object) -> str:
-    """A text without line breaks."""
-    return " ".join(str(value).split())
 
 
 def place(error: YAMLError) -> str:

@@ -6,16 +6,20 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError, SafeConstructor
 from ruamel.yaml.error import YAMLError
 
-from eopipe.errors import SpecError
-from eopipe.spec.explain import explain, one_line, place, short
-from eopipe.spec.model import RunSpec
+from eopipe.errors import SpecError, one_line
+from eopipe.spec.explain import explain, place
+from eopipe.spec.model import RunSpec, SearchSpec, SourceSpec
+from eopipe.text import short
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def load_spec(path: str | os.PathLike[str]) -> RunSpec:
@@ -53,7 +57,7 @@ def parse_yaml(text: str, where: str) -> object:
         raise SpecError(f"spec {where}: {problem}{place(error)}; remove one of them") from None
     except YAMLError as error:
         problem = one_line(getattr(error, "problem", None) or error)
-        raise SpecError(f"spec {where} is not YAML: {problem}{place(error)}; mend that line") from None
+        raise SpecError(f"spec {where} is not YAML: {problem}{place(error)}; correct that line") from None
 
 
 def parse_spec(data: object, *, base: Path | None = None) -> RunSpec:
@@ -73,6 +77,24 @@ def parse_spec(data: object, *, base: Path | None = None) -> RunSpec:
     except ValidationError as error:
         raise SpecError(explain(error)) from None
     return _anchor(spec, base or Path.cwd())
+
+
+def parse_search(data: Mapping[str, Any], *, base: Path | None = None) -> SearchSpec:
+    """Validate the ``area`` and ``source`` of a search by itself.
+
+    Args:
+        data: Both, as in a run spec.
+        base: Folder that relative paths start from; the working directory where None.
+
+    Raises:
+        SpecError: As of :func:`parse_spec`.
+    """
+    try:
+        spec = SearchSpec.model_validate(data)
+    except ValidationError as error:
+        raise SpecError(explain(error)) from None
+    base = base or Path.cwd()
+    return SearchSpec(area=_anchor_area(spec.area, base), source=_anchor_source(spec.source, base))
 
 
 def resolve_now(text: str | None) -> datetime:
@@ -99,28 +121,41 @@ def is_url(text: str) -> bool:
 
 def _anchor(spec: RunSpec, base: Path) -> RunSpec:
     """Make relative paths absolute, so that the spec means the same from any folder and on any worker."""
-    source, output, area = spec.source, spec.output, spec.area
-    if not is_url(source.catalog):
-        source = source.model_copy(update={"catalog": os.path.normpath(base / source.catalog)})
-        if not Path(source.catalog).exists():
-            raise SpecError(f"source.catalog: {source.catalog!r} does not exist; give a URL or an existing file")
+    output = spec.output
     if not is_url(output.uri):
         output = output.model_copy(update={"uri": os.path.normpath(base / output.uri)})
-    if isinstance(area, str):
-        area = _read_area(base / area)
-    kernel = spec.kernel.anchored(base)
-    return spec.model_copy(update={"source": source, "output": output, "area": area, "kernel": kernel})
+    anchored = {
+        "source": _anchor_source(spec.source, base),
+        "output": output,
+        "area": _anchor_area(spec.area, base),
+        "kernel": spec.kernel.anchored(base),
+    }
+    return spec.model_copy(update=anchored)
+
+
+def _anchor_source(source: SourceSpec, base: Path) -> SourceSpec:
+    if is_url(source.catalog):
+        return source
+    catalog = os.path.normpath(base / source.catalog)
+    if not Path(catalog).exists():
+        raise SpecError(f"source.catalog: {catalog!r} does not exist; give a URL or an existing file")
+    return source.model_copy(update={"catalog": catalog})
+
+
+def _anchor_area(area: Any, base: Path) -> Any:
+    """An area file becomes what it holds."""
+    return _read_area(base / area) if isinstance(area, str) else area
 
 
 def _read_area(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SpecError(f"area: file {str(path)!r} does not exist; give a bbox, a GeoJSON file or GeoJSON") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"area: {str(path)!r} is not a GeoJSON file: {one_line(error)}") from None
-    if not isinstance(found, dict) or "type" not in found:
+    if not isinstance(document, dict) or "type" not in document:
         raise SpecError(
             f"area: {str(path)!r} holds no GeoJSON object with a 'type'; give a Polygon or a FeatureCollection"
         )
-    return found
+    return document

@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import shapely
 from pystac_client.item_search import ItemSearch
-from pystac_client.stac_api_io import StacApiIO
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogError, ItemError, SpecError
+from eopipe.redact import unsign
+from eopipe.stac.describe_item import check_item
 from eopipe.stac.http import Http, HttpError
-from eopipe.stac.query import matches_query
-from eopipe.stac.scenes import check_item
-from eopipe.stac.signing import unsign
-from eopipe.stac.source import Found, Question, catalog_error
+from eopipe.stac.item_assets import ItemAssets
+from eopipe.stac.pages import PageRequest, StandsStill, matched, pages
+from eopipe.stac.question import CatalogItem, Question, catalog_error, self_link
+from eopipe.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eopipe.stac.query import Query
+
 PAGE = 100
-"""Items asked for a page: Sentinel-2 items are 20 to 50 kB, and some servers may not answer with more than 6 MB."""
+"""Items a page: Sentinel-2 items are 20 to 50 kB, and some servers may not answer with more than 6 MB."""
 
 _SMALL_PAGE = 10
 _MANY_VERTICES = 500
+_LONG_ADDRESS = 4000
+"""Characters of GeoJSON from which on servers may refuse an address."""
+
+_REPEATED_PAGES = 3
+"""So many pages in a row may hold nothing but items of earlier pages."""
+
 _TOO_LARGE = frozenset({413, 500, 502, 504})
-
-
-class _PatientIO(StacApiIO):
-    """pystac-client's input with this package's retries, which cover reset bodies and POST too."""
-
-    def __init__(self, http: Http) -> None:
-        super().__init__(max_retries=None)
-        self._http = http
-
-    def request(
-        self,
-        href: str,
-        method: str | None = None,
-        headers: dict[str, str] | None = None,
-        parameters: dict[str, Any] | None = None,
-    ) -> str:
-        """Send a request; an HttpError passes through pystac-client as it is."""
-        verb = (method or "GET").upper()
-        body = {"json": parameters} if verb == "POST" else {"params": parameters}
-        return self._http.send(verb, href, headers=headers, **body).content.decode()
+_NO_POST = frozenset({403, 404, 405, 501})
 
 
 class Api:
@@ -60,8 +50,9 @@ class Api:
 
     def __init__(self, url: str, root: dict[str, Any], http: Http) -> None:
         self._url, self._root, self._http = url, root, http
-        self._io = _PatientIO(http)
+        self._method: str | None = None
         self.warnings: list[str] = []
+        self.item_assets = ItemAssets()
 
     def check(self, collections: tuple[str, ...]) -> None:
         """See that the collections exist, since most APIs answer an unknown one with no items.
@@ -73,122 +64,192 @@ class Api:
         if not collections:
             raise SpecError(f"source.collections: name at least one collection of the API {unsign(self._url)}")
         for name in collections:
-            url = urljoin(f"{self._url.partition('?')[0].rstrip('/')}/", f"collections/{name}")
+            url = self._collection_url(f"/{name}")
             try:
-                self._http.json(url)
+                self.item_assets.add({**self._http.json(url), "id": name})
             except HttpError as error:
                 if error.status != 404:
                     raise catalog_error(url, error) from None
                 raise SpecError(
                     f"source.collections: {unsign(self._url)} has no collection {name!r}; {self._hint(name)}"
                 ) from None
-            except ValueError:
+            except (ValueError, TypeError):
                 raise CatalogError(f"catalog {unsign(url)} did not answer with JSON; check the address") from None
 
-    def items(self, question: Question) -> Iterator[Found]:
-        """Items that match, page by page; a page too large for the server is asked for in smaller ones.
+    def items(self, question: Question) -> Iterator[CatalogItem]:
+        """Items that match, page by page; a page that is too large for the server is requested in smaller ones.
 
         Raises:
             SpecError: More match than ``max_items``.
-            CatalogError: The API fails, or answers with something else than items.
+            CatalogError: The API fails, answers with something else than items, or sends fewer than it counts.
         """
-        limit, seen = PAGE, set()
+        limit, yielded = PAGE, set[tuple[Any, Any]]()
         while True:
+            method = self._method or self._search_method()
             try:
-                for found in self._search(question, limit):
-                    key = (found.item.get("collection"), found.item.get("id"))
-                    if key not in seen:
-                        seen.add(key)
-                        yield found
+                for entry in question.limited(self._search(question, limit, method)):
+                    if (key := _key(entry.item)) not in yielded:
+                        yielded.add(key)
+                        yield entry
             except HttpError as error:
-                if error.status not in _TOO_LARGE or limit <= _SMALL_PAGE:
-                    raise catalog_error(self._search_link()["href"], error) from None
-                limit = _SMALL_PAGE
-                self.warnings.append(f"{unsign(self._url)} failed on pages of {PAGE} items; asked again for {limit}")
+                if method == "POST" and error.status in _NO_POST and not yielded:
+                    self._method = "GET"
+                    self.warnings.append(f"{unsign(self._url)} answers POST with {error}; it was searched by GET")
+                elif error.status in _TOO_LARGE and limit > _SMALL_PAGE:
+                    limit = _SMALL_PAGE
+                    self.warnings.append(
+                        f"{unsign(self._url)} failed on pages of {PAGE} items; asked again for {limit}"
+                    )
+                else:
+                    raise catalog_error(self._search_link(method), error) from None
             else:
                 return
 
-    def _search(self, question: Question, limit: int) -> Iterator[Found]:
-        link = self._search_link()
-        method = str(link.get("method") or "GET").upper()
-        local = self._local(question)
-        asked: dict[str, Any] = {
+    def completed(self, entry: CatalogItem) -> dict[str, Any]:
+        """An item with what its Collection states of its assets."""
+        return self.item_assets.complete(entry)
+
+    def _search(self, question: Question, limit: int, method: str) -> Iterator[CatalogItem]:
+        local, url = self._local_query(question), self._search_link(method)
+        received, unmet, count = _Received(), Counter[str](), None
+        try:
+            for page in pages(self._http, self._first_request(question, limit, method, local)):
+                count = count if local is not None else matched(page)
+                question.guard(count)
+                for item in received.new_of(page["features"]):
+                    if reason := _unmet(question, item):
+                        unmet[reason] += 1
+                    elif local is None or local.matches(item):
+                        yield CatalogItem(item, self_link(item) or url)
+        except StandsStill:
+            if count is None or len(received) < count:
+                raise CatalogError(
+                    f"catalog {unsign(url)} leads on to pages that bring nothing new, after {len(received)} items"
+                    f"{'' if count is None else f' of the {count} that it says match'}; search shorter ranges of "
+                    f"datetime, or another catalog"
+                ) from None
+        if count is not None and len(received) < count:
+            raise CatalogError(
+                f"catalog {unsign(url)} sent {len(received)} different items of the {count} that it says match, and "
+                f"no link to more; search shorter ranges of datetime, or another catalog"
+            )
+        self._warn_of(unmet, method)
+
+    def _first_request(self, question: Question, limit: int, method: str, local: Query | None) -> PageRequest:
+        parameters: dict[str, Any] = {
             "collections": list(question.collections),
             "datetime": question.time.rfc3339,
             "ids": sorted(question.ids) if question.ids is not None else None,
-            "query": None if local.query else question.query,
+            "query": question.query.conditions if question.query is not None and local is None else None,
             "limit": min(limit, question.max_items + 1),
-            **_place(question),
+            **_area_of(question, short=method == "GET"),
         }
-        if question.filter is not None and local.filter is None:
+        if question.filter is not None:
             text = method == "GET"
-            asked |= {
+            parameters |= {
                 "filter": question.filter.text if text else question.filter.json,
                 "filter_lang": "cql2-text" if text else "cql2-json",
             }
-        search = ItemSearch(link["href"], method=method, stac_io=self._io, **asked)
-        count = 0
-        for page in self._pages(search):
-            question.guard(page.get("numberMatched") or (page.get("context") or {}).get("matched"))
-            for item in page["features"]:
-                check_item(item, link["href"])
-                if local.query is None or matches_query(item, local.query):
-                    count += 1
-                    question.guard(count)
-                    yield Found(item, _self_link(item) or link["href"])
+        url = self._search_link(method)
+        return PageRequest(method, url, ItemSearch(url, method=method, **parameters).get_parameters())
 
-    def _pages(self, search: ItemSearch) -> Iterator[dict[str, Any]]:
-        url = unsign(search.url)
-        try:
-            for page in search.pages_as_dicts():
-                if not isinstance(page.get("features"), list):
-                    raise CatalogError(f"catalog {url} answered a search with no features; is it a STAC API?")
-                yield page
-        except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, TypeError, KeyError):
-            raise CatalogError(f"catalog {url} answered a search with something else than items; try again") from None
+    def _warn_of(self, unmet: Counter[str], method: str) -> None:
+        for reason, number in unmet.items():
+            if reason == "area" and method == "GET":  # a large area was sent as its box
+                continue
+            key = "the area" if reason == "area" else f"source.{reason}"
+            self.warnings.append(f"{unsign(self._url)} sent items that do not meet {key}: {number} left out")
 
-    def _local(self, question: Question) -> _Local:
-        """What the API does not claim to evaluate: sent on, it would be ignored, and too much would come back."""
+    def _local_query(self, question: Question) -> Query | None:
+        """The query where the API does not claim to evaluate it: an API would ignore it without a word.
+
+        Raises:
+            SpecError: There is a filter, and the API offers none.
+        """
         claims = " ".join(self._root.get("conformsTo") or ())
-        local = _Local()
-        if question.query and "item-search#query" not in claims:
-            local.query = question.query
-            self._remark("query")
-        if question.filter and "filter" not in claims:
+        if question.filter is not None and "filter" not in claims:
             raise SpecError(
                 f"source.filter: {unsign(self._url)} does not offer filters (CQL2); use source.query instead"
             )
-        return local
+        if question.query is None or "item-search#query" in claims:
+            return None
+        warning = f"{unsign(self._url)} does not offer the query extension; query was evaluated here"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+        return question.query
 
-    def _remark(self, what: str) -> None:
-        line = f"{unsign(self._url)} does not offer the {what} extension; {what} was evaluated here"
-        if line not in self.warnings:
-            self.warnings.append(line)
+    def _search_links(self) -> list[dict[str, Any]]:
+        return [link for link in self._root.get("links", ()) if link.get("rel") == "search" and "href" in link]
 
-    def _search_link(self) -> dict[str, Any]:
-        links = [link for link in self._root.get("links", ()) if link.get("rel") == "search" and "href" in link]
-        best = next((link for link in links if str(link.get("method")).upper() == "POST"), None) or links[0]
-        return {**best, "href": urljoin(self._url, best["href"])}
+    def _search_method(self) -> str:
+        """POST where a link offers it: an area of many vertices has no room in an address."""
+        methods = [str(link.get("method") or "GET").upper() for link in self._search_links()]
+        return "POST" if "POST" in methods else "GET"
+
+    def _search_link(self, method: str) -> str:
+        links = self._search_links()
+        fitting = [link for link in links if str(link.get("method") or "GET").upper() == method]
+        return urljoin(self._url, str((fitting or links)[0]["href"]))
+
+    def _collection_url(self, name: str = "") -> str:
+        return urljoin(f"{self._url.partition('?')[0].rstrip('/')}/", f"collections{name}")
 
     def _hint(self, name: str) -> str:
-        url = urljoin(f"{self._url.partition('?')[0].rstrip('/')}/", "collections")
+        url = self._collection_url()
         try:
-            known = [str(one["id"]) for one in self._http.json(url)["collections"]]
+            known = [str(entry["id"]) for entry in self._http.json(url)["collections"]]
         except (HttpError, ValueError, KeyError, TypeError):
             return f"see {unsign(url)} for those it has"
-        close = get_close_matches(name, known, n=1)
-        return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known)[:20])}"
+        return did_you_mean(name, known, f"it has {', '.join(sorted(known)[:20])}")
 
 
-class _Local:
-    """Conditions that are evaluated here, since the API would ignore them."""
+class _Received:
+    """The items that an API has sent, by collection and id."""
 
-    query: Any = None
-    filter: Any = None
+    def __init__(self) -> None:
+        self._keys: set[tuple[Any, Any]] = set()
+        self._repeats = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def new_of(self, items: list[Any]) -> list[Any]:
+        """Those of a page's items that no earlier page held.
+
+        Raises:
+            StandsStill: Several pages in a row held none.
+        """
+        new = [item for item in items if _key(item) not in self._keys]
+        self._keys.update(map(_key, new))
+        self._repeats = self._repeats + 1 if items and not new else 0
+        if self._repeats > _REPEATED_PAGES:
+            raise StandsStill
+        return new
 
 
-def _place(question: Question) -> dict[str, Any]:
-    """The area as a bbox where it is one, else as GeoJSON with few vertices (servers limit the request)."""
+def _key(item: Any) -> tuple[Any, Any]:
+    """Collection and id; of what has no id, its identity."""
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        return (None, id(item))
+    return (item.get("collection"), item["id"])
+
+
+def _unmet(question: Question, item: Any) -> str:
+    """See `Question.unmet`; an item that cannot be read is passed on, and refused where items are described."""
+    try:
+        check_item(item)
+        return question.unmet(item)
+    except ItemError:
+        return ""
+
+
+def _area_of(question: Question, *, short: bool) -> dict[str, Any]:
+    """The area as a bbox where it is one, else as GeoJSON with few vertices (servers limit the request).
+
+    Args:
+        question: Whose area.
+        short: Whether it goes into an address: then a long GeoJSON is replaced by its bbox.
+    """
     geometry = question.area.geometry
     west, south, east, north = geometry.bounds
     if geometry.geom_type == "Polygon" and geometry.equals(shapely.box(west, south, east, north)):
@@ -197,13 +258,7 @@ def _place(question: Question) -> dict[str, Any]:
         rough = max(east - west, north - south) / 200
         world = shapely.box(-180, -90, 180, 90)
         geometry = shapely.intersection(shapely.simplify(shapely.buffer(geometry, 2 * rough), rough), world)
-    return {"intersects": json.loads(shapely.to_geojson(geometry))}
-
-
-def _self_link(item: dict[str, Any]) -> str | None:
-    links = item.get("links") or ()
-    found = next((link.get("href") for link in links if isinstance(link, dict) and link.get("rel") == "self"), None)
-    return found if isinstance(found, str) and "://" in found else None
-
-
-__all__ = ["PAGE", "Api"]
+    text = shapely.to_geojson(geometry)
+    if short and len(text) > _LONG_ADDRESS:
+        return {"bbox": [west, south, east, north]}
+    return {"intersects": json.loads(text)}

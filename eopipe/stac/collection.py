@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eopipe import run_folder
+from eopipe.run_folder import COLLECTION
 from eopipe.stac import extensions as ext
-from eopipe.stac.item import EXTENSIONS, VERSION, bands, span, when
-from eopipe.stac.paths import COLLECTION, LINKED_ITEMS, TABLE, href, item_path
+from eopipe.stac.item import EXTENSIONS, VERSION, asset, bands, href, span, when
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eopipe.stac.records import PublishInfo, TileOutput
+    from eopipe.stac.publish_input import PublishInfo, TileOutput
+
+LINKED_ITEMS = 1000
+"""Up to so many Items the Collection links each; above, it points to the table."""
 
 _FAILED_LISTED = 100
 
@@ -32,9 +36,9 @@ def collection(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, An
         "id": info.name,
         "title": info.name,
         "description": _description(info, len(outputs)),
-        "keywords": list(dict.fromkeys([*info.keywords, info.kernel.name, "eopipe"])),
-        "license": info.licence,
-        "providers": [*map(dict, info.providers), _processor(info)],
+        "keywords": [info.kernel.name, "eopipe"],
+        "license": "other",
+        "providers": [_processor(info)],
         "extent": {
             "spatial": {"bbox": [list(info.area.bbox)]},
             "temporal": {"interval": [[when(start), when(end)]]},
@@ -47,6 +51,7 @@ def collection(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, An
         "eopipe:failed_tiles": failed,
         "eopipe:counts": dict(info.counts),
         "eopipe:failed": dict(sorted(info.failed.items())[:_FAILED_LISTED]),
+        **({"eopipe:warnings": list(info.warnings)} if info.warnings else {}),
     }
 
 
@@ -71,80 +76,50 @@ def _processor(info: PublishInfo) -> dict[str, Any]:
 
 def _summaries(info: PublishInfo) -> dict[str, Any]:
     code = ext.crs_fields(info.region.grid)["proj:code"]
-    found: dict[str, Any] = {
-        "gsd": [ext.metres(info.region.grid.crs, info.region.grid.resolution)],
-        "eopipe:kernel": [info.kernel.name],
-    }
-    return found | ({"proj:code": [code]} if code else {})
+    summaries: dict[str, Any] = {"gsd": [info.gsd], "eopipe:kernel": [info.kernel.name]}
+    return summaries | ({"proj:code": [code]} if code else {})
 
 
 def _item_assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
-    """What each Item's assets are, told once, with the whole class table."""
+    """What each Item's assets are, with the whole class table."""
     types = {name: ext.media_type(file.path) for output in outputs for name, file in output.files.items()}
-    found: dict[str, Any] = {}
-    for name in sorted(types):
-        found[name] = {"type": types[name], "roles": ["data"], "title": name}
-        if types[name] == ext.COG:
-            found[name]["bands"] = bands(info, info.arrays_of(name))
-    return found
+    return {
+        name: {"type": kind, "roles": ["data"], "title": name}
+        | ({"bands": bands(info, info.arrays_of(name))} if kind == ext.COG else {})
+        for name, kind in sorted(types.items())
+    }
 
 
 def _assets(info: PublishInfo, outputs: Sequence[TileOutput]) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "mosaic": {
-            "href": href(info.mosaic, COLLECTION),
-            "type": ext.ZARR,
-            "roles": ["data", "overview"],
-            "title": "The whole map",
-            "description": f"Zarr v3, sharded; groups 0 to {info.levels - 1}, full resolution is 0",
-            **ext.crs_fields(info.region.grid),
-            "bands": bands(info, info.arrays),
-            "xarray:open_kwargs": {"engine": "zarr", "group": "0", "consolidated": False},
-        },
-        "run": {
-            "href": href(info.run_file, COLLECTION),
-            "type": "application/json",
-            "roles": ["metadata"],
-            "title": "Spec, resolved values, tile recipe and versions",
-        },
+    mosaic = asset(run_folder.MOSAIC, COLLECTION, "The whole map", "data", "overview")
+    mosaic |= {
+        "description": f"Zarr v3, sharded; groups 0 to {info.levels - 1}, full resolution is 0",
+        **ext.crs_fields(info.region.grid),
+        "bands": bands(info, info.arrays),
+        "xarray:open_kwargs": {"engine": "zarr", "group": "0", "consolidated": False},
     }
+    run = asset(run_folder.RUN, COLLECTION, "Spec, resolved values, tile recipe and versions", "metadata")
+    assets = {"mosaic": mosaic, "run": run}
     if outputs:
-        found["items"] = {
-            "href": href(TABLE, COLLECTION),
-            "type": ext.PARQUET,
-            "roles": ["collection-mirror"],
-            "title": "All Items (stac-geoparquet)",
-        }
+        title = "All Items (stac-geoparquet)"
+        assets["items"] = asset(run_folder.STAC_TABLE, COLLECTION, title, "collection-mirror")
     if info.objects is not None:
-        found["objects"] = {
-            "href": href(info.objects.file.path, COLLECTION),
-            "type": ext.PARQUET,
-            "roles": ["data"],
-            "title": "All objects (GeoParquet)",
-            **ext.crs_fields(info.region.grid),
-            **ext.file_fields(info.objects.file),
-            "eopipe:objects": info.objects.count,
-            "eopipe:sources": info.objects.sources,
-        }
+        file, crs = info.objects.file, ext.crs_fields(info.region.grid)
+        fields = {**crs, **ext.file_fields(file), "eopipe:objects": info.objects.count}
+        fields["eopipe:sources"] = info.objects.sources
+        assets["objects"] = asset(file.path, COLLECTION, "All objects (GeoParquet)", "data", **fields)
     if info.quicklook is not None:
-        found["quicklook"] = {
-            "href": href(info.quicklook.path, COLLECTION),
-            "type": ext.media_type(info.quicklook.path),
-            "roles": ["thumbnail", "overview"],
-            "title": "The map with its legend",
-            **ext.file_fields(info.quicklook),
-        }
+        path, fields = info.quicklook.path, ext.file_fields(info.quicklook)
+        assets["quicklook"] = asset(path, COLLECTION, "The map with its legend", "thumbnail", "overview", **fields)
     if info.kernel.weights:
-        found["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(info.run_file, COLLECTION))
-    return found
+        assets["model"] = ext.model_asset(info.kernel, info.arrays, info.software, href(run_folder.RUN, COLLECTION))
+    return assets
 
 
 def _links(info: PublishInfo, outputs: Sequence[TileOutput]) -> list[dict[str, Any]]:
     links = [{"rel": "root", "href": "./collection.json", "type": "application/json", "title": info.name}]
     if len(outputs) > LINKED_ITEMS:
-        table = {"rel": "items", "href": href(TABLE, COLLECTION), "type": ext.PARQUET, "title": "All Items"}
-        return [*links, table]
-    return links + [
-        {"rel": "item", "href": href(item_path(output.tile), COLLECTION), "type": "application/geo+json"}
-        for output in outputs
-    ]
+        table = href(run_folder.STAC_TABLE, COLLECTION)
+        return [*links, {"rel": "items", "href": table, "type": ext.PARQUET, "title": "All Items"}]
+    paths = [run_folder.stac_item(output.tile) for output in outputs]
+    return links + [{"rel": "item", "href": href(path, COLLECTION), "type": "application/geo+json"} for path in paths]

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import shapely
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from eopipe.snapshot import Row
 
@@ -32,13 +32,13 @@ class Duplicate:
 
     Args:
         epoch: Name of the epoch.
-        kept: ``collection/id`` of the item that stays.
-        dropped: ``collection/id`` of the item that goes.
+        chosen: ``collection/id`` of the item that stays.
+        dropped: ``collection/id`` of the item that is left out.
         why: What decided, for people.
     """
 
     epoch: str
-    kept: str
+    chosen: str
     dropped: str
     why: str
 
@@ -55,51 +55,50 @@ def reduce_duplicates(rows: Sequence[Row], collections: Sequence[str]) -> tuple[
         collections: Ids in the order of the spec.
 
     Returns:
-        The rows that stay, in the order given, and one `Duplicate` for each that goes.
+        The rows that stay, in the order given, and one `Duplicate` for each that is left out.
     """
     groups: dict[tuple[str, str, str, str], list[Row]] = {}
     for row in rows:
         if row.datatake and row.mgrs:
             groups.setdefault((row.epoch, row.level or "", row.datatake, row.mgrs), []).append(row)
-    dropped: list[Duplicate] = []
-    gone: set[int] = set()
-    for group in groups.values():
-        if len(group) > 1:
-            _reduce(group, collections, dropped, gone)
-    return [row for row in rows if id(row) not in gone], dropped
+    duplicates = [
+        (row, why) for group in groups.values() if len(group) > 1 for row, why in _reduce(group, collections)
+    ]
+    dropped = {id(row) for row, _ in duplicates}
+    return [row for row in rows if id(row) not in dropped], [duplicate for _, duplicate in duplicates]
 
 
-def _reduce(group: list[Row], collections: Sequence[str], dropped: list[Duplicate], gone: set[int]) -> None:
-    ranked = sorted(((_rank(row, collections), row) for row in group), key=lambda pair: pair[0].key, reverse=True)
-    kept: list[tuple[_Rank, Row]] = []
-    for rank, row in ranked:
-        better = next((pair for pair in kept if _same_scene(pair, (rank, row))), None)
+def _reduce(group: list[Row], collections: Sequence[str]) -> Iterator[tuple[Row, Duplicate]]:
+    chosen: list[_Product] = []
+    ranked = sorted((_product(row, collections) for row in group), key=lambda product: product.rank, reverse=True)
+    for product in ranked:
+        better = next((other for other in chosen if _same_scene(other, product)), None)
         if better is None:
-            kept.append((rank, row))
-            continue
-        gone.add(id(row))
-        dropped.append(Duplicate(row.epoch, _name(better[1]), _name(row), better[0].over(rank)))
+            chosen.append(product)
+        else:
+            names = _name(better.row), _name(product.row)
+            yield product.row, Duplicate(product.row.epoch, *names, _why(better.rank, product.rank))
 
 
-@dataclass(frozen=True)
-class _Rank:
-    """What decides between two products of one scene; larger is newer."""
+class _Product(NamedTuple):
+    """One product of a scene: what decides between two of them (larger is newer), and its datastrip's start."""
 
-    key: tuple[Any, ...]
+    row: Row
+    rank: tuple[Any, ...]
     strip: str | None
 
-    def over(self, other: _Rank) -> str:
-        names = ("baseline", "generation time", "order of collections", "created", "sequence", "id")
-        decided = next((i for i, (a, b) in enumerate(zip(self.key, other.key, strict=True)) if a != b), None)
-        if decided is None:
-            return "the same item twice"
-        if decided == 2:
-            return "the same product; its collection comes first in the spec"
-        shown = [_shown(key[decided]) for key in (self.key, other.key)]
-        return f"{names[decided]} {shown[0]} is newer than {shown[1]}"
+
+def _why(better: tuple[Any, ...], worse: tuple[Any, ...]) -> str:
+    names = ("baseline", "generation time", "order of collections", "created", "sequence", "id")
+    decided = next((n for n, (a, b) in enumerate(zip(better, worse, strict=True)) if a != b), None)
+    if decided is None:
+        return "the same item twice"
+    if decided == 2:
+        return "the same product; its collection comes first in the spec"
+    return f"{names[decided]} {_shown(better[decided])} is newer than {_shown(worse[decided])}"
 
 
-def _rank(row: Row, collections: Sequence[str]) -> _Rank:
+def _product(row: Row, collections: Sequence[str]) -> _Product:
     properties: dict[str, Any] = json.loads(row.text)["properties"]
     numbers = tuple(int(part) for part in re.findall(r"\d+", row.baseline or ""))
     generated = str(properties.get("s2:generation_time") or _generated(properties, row.id))
@@ -107,8 +106,8 @@ def _rank(row: Row, collections: Sequence[str]) -> _Rank:
     created = str(properties.get("created") or "")
     sequence = str(properties.get("s2:sequence") or properties.get("sentinel:sequence") or "0")
     strip = _STRIP.search(str(properties.get("s2:datastrip_id") or ""))
-    key = (numbers, generated[:19], order, created, sequence.zfill(4), row.id)
-    return _Rank(key, strip[1] if strip else None)
+    rank = (numbers, generated[:19], order, created, sequence.zfill(4), row.id)
+    return _Product(row, rank, strip[1] if strip else None)
 
 
 def _generated(properties: dict[str, Any], item_id: str) -> str:
@@ -116,17 +115,16 @@ def _generated(properties: dict[str, Any], item_id: str) -> str:
     for name in (properties.get("s2:product_uri"), properties.get("sentinel:product_id"), item_id):
         match = re.search(r"_(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})(?:\.SAFE)?$", str(name or ""))
         if match:
-            year, month, day, hour, minute, second = match.groups()
-            return f"{year}-{month}-{day}T{hour}:{minute}:{second}"
+            return match.expand(r"\1-\2-\3T\4:\5:\6")
     return ""
 
 
-def _same_scene(one: tuple[_Rank, Row], other: tuple[_Rank, Row]) -> bool:
-    if one[0].strip is not None and one[0].strip == other[0].strip:
+def _same_scene(a: _Product, b: _Product) -> bool:
+    if a.strip is not None and a.strip == b.strip:
         return True
-    shapes = [row.geometry for _, row in (one, other)]
-    if shapes[0] is None or shapes[1] is None:
-        return one[1].datetime == other[1].datetime
+    shapes = [a.row.geometry, b.row.geometry]
+    if None in shapes:
+        return a.row.datetime == b.row.datetime
     first, second = shapely.make_valid(shapely.from_wkb(shapes))
     union = shapely.area(shapely.union(first, second))
     return bool(union > 0 and shapely.area(shapely.intersection(first, second)) / union >= SAME_GROUND)

@@ -8,18 +8,15 @@ replace ``raster:bands`` (odc-stac and pystac read both, so nothing is said twic
 from __future__ import annotations
 
 import re
-from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
-
-from pyproj import CRS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from eopipe.grid import Grid, PixelBox
     from eopipe.kernelinfo import ArraySpec, ClassInfo, KernelInfo
-    from eopipe.stac.records import OutputFile
+    from eopipe.run_folder import OutputFile
 
 _BASE = "https://stac-extensions.github.io"
 PROJECTION = f"{_BASE}/projection/v2.0.0/schema.json"
@@ -33,25 +30,15 @@ XARRAY = f"{_BASE}/xarray-assets/v1.0.0/schema.json"
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 PARQUET = "application/vnd.apache.parquet"
 ZARR = "application/vnd.zarr; version=3"
-_TYPES = {".tif": COG, ".parquet": PARQUET, ".png": "image/png", ".json": "application/json"}
+_TYPES = {".zarr": ZARR, ".tif": COG, ".parquet": PARQUET, ".png": "image/png", ".json": "application/json"}
 
 _SHA256 = "1220"
 """Multihash prefix: function sha2-256, 32 bytes."""
-
-_METRES_A_DEGREE = 111_320.0
 
 
 def media_type(path: str) -> str:
     """By the file's ending; octets where it is unknown."""
     return _TYPES.get(PurePosixPath(path).suffix, "application/octet-stream")
-
-
-@cache
-def metres(crs: str, resolution: float) -> float:
-    """Ground sample distance in metres; at the equator where the CRS is in degrees."""
-    found = CRS.from_user_input(crs)
-    factor = _METRES_A_DEGREE if found.is_geographic else found.axis_info[0].unit_conversion_factor
-    return float(round(resolution * factor, 6))
 
 
 def crs_fields(grid: Grid) -> dict[str, Any]:
@@ -79,7 +66,7 @@ def file_fields(file: OutputFile) -> dict[str, Any]:
 def bands_of(spec: ArraySpec, gsd: float, histogram: Mapping[int, int] | None = None) -> Iterator[dict[str, Any]]:
     """A band object for each plane of an array; counts per class where a histogram is given."""
     for plane in spec.bands or (spec.name,):
-        found: dict[str, Any] = {
+        band: dict[str, Any] = {
             "name": plane if plane == spec.name else f"{spec.name}:{plane}",
             "description": spec.long_name or spec.name,
             "data_type": spec.dtype,
@@ -87,10 +74,10 @@ def bands_of(spec: ArraySpec, gsd: float, histogram: Mapping[int, int] | None = 
             "raster:spatial_resolution": gsd,
         }
         if spec.classes:
-            found["classification:classes"] = classes(spec, histogram)
+            band["classification:classes"] = classes(spec, histogram)
         if spec.classes and histogram is not None:
-            found["statistics"] = {"valid_percent": _valid_percent(spec, histogram)}
-        yield found
+            band["statistics"] = {"valid_percent": _valid_percent(spec, histogram)}
+        yield band
 
 
 def classes(spec: ArraySpec, histogram: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
@@ -113,7 +100,7 @@ def classes(spec: ArraySpec, histogram: Mapping[int, int] | None = None) -> list
 
 def _class(info: ClassInfo, *, missing: bool) -> dict[str, Any]:
     """One class; names are slugs, as the extension has it, and titles are for people."""
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "value": info.code,
         "name": re.sub(r"[^0-9A-Za-z_-]+", "_", info.name).strip("_") or f"class_{info.code}",
         "title": info.name,
@@ -121,8 +108,8 @@ def _class(info: ClassInfo, *, missing: bool) -> dict[str, Any]:
         "nodata": missing,
     }
     if info.colour:
-        found["color_hint"] = info.colour.lstrip("#").upper()
-    return found
+        entry["color_hint"] = info.colour.lstrip("#").upper()
+    return entry
 
 
 def _valid_percent(spec: ArraySpec, histogram: Mapping[int, int]) -> float:
@@ -140,7 +127,7 @@ def model_asset(
     source = str(known.get("source", ""))
     architecture = known.get("architecture")  # a word, or a table of sizes
     suffixes = [PurePosixPath(str(file)).suffix.lstrip(".") for file in (known.get("file", ""), *kernel.weights)]
-    found: dict[str, Any] = {
+    asset: dict[str, Any] = {
         "href": source if re.match(r"https?://\S+$", source) else run_file,
         "title": f"Model: {known.get('model', kernel.name)}",
         "roles": ["mlm:model"],
@@ -155,11 +142,11 @@ def model_asset(
         "eopipe:weights": dict(kernel.weights),
     }
     if "torch" in software:
-        found["mlm:framework_version"] = software["torch"]
+        asset["mlm:framework_version"] = software["torch"]
     options = {option: value for option, value in kernel.options.items() if option not in kernel.places}
     if options:
-        found["mlm:hyperparameters"] = options
-    return found
+        asset["mlm:hyperparameters"] = options
+    return asset
 
 
 def _model_name(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from stac_geoparquet.arrow import stac_table_to_items
 
-from eopipe.errors import CatalogError, SpecError
-from eopipe.stac.signing import unsign
-from eopipe.stac.source import Found, Question
+from eopipe.errors import CatalogError, one_line
+from eopipe.redact import unsign
+from eopipe.stac.item_assets import ItemAssets
+from eopipe.stac.question import CatalogItem, Question, self_link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -41,8 +43,9 @@ class GeoparquetFile:
     def __init__(self, url: str, documents: Documents) -> None:
         self._url, self._documents = url, documents
         self.warnings: list[str] = []
+        self.item_assets = ItemAssets()
 
-    def items(self, question: Question) -> Iterator[Found]:
+    def items(self, question: Question) -> Iterator[CatalogItem]:
         """Items that match. Place, time, id and collection are tested by column before any item is made.
 
         Raises:
@@ -50,25 +53,28 @@ class GeoparquetFile:
             SpecError: A collection does not exist, or more than ``max_items`` match.
         """
         known: set[str] = set()
-        count = 0
+        yield from question.limited(self._matching(question, known))
+        question.refuse_unknown(known, self._url)
+
+    def completed(self, entry: CatalogItem) -> dict[str, Any]:
+        """An item with what its Collection, where the file holds it, states of its assets."""
+        return self.item_assets.complete(entry)
+
+    def _matching(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
         for table in self._tables():
             names = _texts(table, "collection")
-            known.update(name for name in names.tolist() if name)
-            chosen = np.flatnonzero(_candidates(table, names, question))
-            for found in self._made(table.take(pa.array(chosen))):
-                if question.matches(found.item):
-                    count += 1
-                    question.guard(count)
-                    yield found
-        missing = [name for name in question.collections if name not in known]
-        if missing:
-            raise SpecError(
-                f"source.collections: {unsign(self._url)} has no collection {missing[0]!r}; "
-                f"it has {', '.join(sorted(known)[:20]) or 'none'}"
-            )
+            known.update(filter(None, names.tolist()))
+            chosen = table.take(pa.array(np.flatnonzero(_candidates(table, names, question))))
+            for row in stac_table_to_items(chosen) if chosen.num_rows else ():
+                item = _without_nulls(row)
+                entry = question.judge(CatalogItem(item, self_link(item) or f"{self._url}#{item.get('id')}"))
+                if entry is not None:
+                    yield entry
 
     def _tables(self) -> Iterator[pa.Table]:
         file = self._open()
+        for collection in _collections(file.schema_arrow.metadata or {}):
+            self.item_assets.add(collection)
         missing = [name for name in _NEEDED if name not in file.schema_arrow.names]
         if missing:
             raise CatalogError(
@@ -92,15 +98,22 @@ class GeoparquetFile:
             raise self._unreadable(error) from None
 
     def _unreadable(self, error: Exception) -> CatalogError:
-        said = " ".join(str(error).split())[:200]
-        return CatalogError(f"catalog {unsign(self._url)} cannot be read as parquet ({said}); give a whole file")
+        reason = one_line(error, 200)
+        return CatalogError(f"catalog {unsign(self._url)} cannot be read as parquet ({reason}); give a whole file")
 
-    def _made(self, table: pa.Table) -> Iterator[Found]:
-        if not table.num_rows:
-            return
-        for item in stac_table_to_items(table):
-            plain = _without_nulls(item)
-            yield Found(plain, _self_link(plain) or f"{self._url}#{plain.get('id')}")
+
+def _collections(metadata: Mapping[bytes, bytes]) -> list[dict[str, Any]]:
+    """Collections that a file holds in its metadata (stac-geoparquet 1.0 has one, 1.1 any number by id)."""
+    documents: list[Any] = []
+    for key in (b"stac-geoparquet", b"stac:collection", b"stac:collections"):
+        try:
+            held = json.loads(metadata.get(key, b"{}"))
+        except ValueError:
+            continue
+        several = held.get("collections") if key == b"stac-geoparquet" and isinstance(held, dict) else held
+        documents += [held, *(several.values() if isinstance(several, dict) else ())]
+        documents += [held.get("collection")] if isinstance(held, dict) else []
+    return [entry for entry in documents if isinstance(entry, dict) and "item_assets" in entry and "id" in entry]
 
 
 def _candidates(table: pa.Table, names: NDArray[Any], question: Question) -> NDArray[np.bool_]:
@@ -120,7 +133,9 @@ def _in_box(bbox: Any, area: tuple[float, float, float, float]) -> NDArray[np.bo
         pc.struct_field(bbox, side).to_numpy(zero_copy_only=False) for side in ("xmin", "ymin", "xmax", "ymax")
     )
     with np.errstate(invalid="ignore"):
-        beside = ((east < area[0]) | (west > area[2])) & (west <= east)
+        # of a box that is wide, or lies beyond 180 degrees, only the geometry says where the item is
+        plain = (west <= east) & (east - west <= 180) & (west >= -180) & (east <= 180)
+        beside = ((east < area[0]) | (west > area[2])) & plain
         apart: NDArray[np.bool_] = beside | (north < area[1]) | (south > area[3])
     return ~apart
 
@@ -128,8 +143,8 @@ def _in_box(bbox: Any, area: tuple[float, float, float, float]) -> NDArray[np.bo
 def _texts(table: pa.Table, name: str) -> NDArray[Any]:
     if name not in table.column_names:
         return np.full(table.num_rows, "", dtype=object)
-    found: NDArray[Any] = table.column(name).cast(pa.string()).to_numpy()
-    return found
+    texts: NDArray[Any] = table.column(name).cast(pa.string()).to_numpy()
+    return texts
 
 
 def _without_nulls(value: Any) -> Any:
@@ -139,16 +154,10 @@ def _without_nulls(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {
-            key: _without_nulls(part)
-            for key, part in value.items()
-            if part is not None or key in {"datetime", "geometry"}
+            key: _without_nulls(member)
+            for key, member in value.items()
+            if member is not None or key in {"datetime", "geometry"}
         }
     if isinstance(value, list):
-        return [_without_nulls(part) for part in value]
+        return list(map(_without_nulls, value))
     return value
-
-
-def _self_link(item: dict[str, Any]) -> str | None:
-    links = item.get("links") or ()
-    found = next((link.get("href") for link in links if link.get("rel") == "self"), None)
-    return found if isinstance(found, str) and "://" in found else None

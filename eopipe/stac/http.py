@@ -8,14 +8,22 @@ import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from requests import exceptions
 
+from eopipe.credentials import HostSession
+from eopipe.errors import one_line
+from eopipe.redact import redact
+
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 507, 509, 520, 521, 522, 523, 524})
 """HTTP statuses after which the same request may succeed."""
 
+_SEE_OTHER = 303
+_MOVED = frozenset({301, 302, _SEE_OTHER, 307, 308})
+_REDIRECTS = 10
+_NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError", "refused", "Failed to resolve")
 _RNG = random.Random()  # noqa: S311  (jitter, not secrets)
 
 
@@ -45,14 +53,14 @@ class HttpError(Exception):
     """A request that failed for good.
 
     Args:
-        said: One line for people, without secrets.
+        problem: One line for people, without secrets.
         status: HTTP status; None where no answer came.
         kind: ``http``, ``timeout``, ``reset`` or ``unreachable``.
         transient: Whether trying again later may help.
     """
 
-    def __init__(self, said: str, *, status: int | None, kind: str, transient: bool) -> None:
-        super().__init__(said)
+    def __init__(self, problem: str, *, status: int | None, kind: str, transient: bool) -> None:
+        super().__init__(problem)
         self.status, self.kind, self.transient = status, kind, transient
 
 
@@ -60,9 +68,9 @@ class Http:
     """Sends requests, and tries again; one for all threads (each has its own connections)."""
 
     def __init__(self, backoff: Backoff | None = None, timeout: tuple[float, float] = (10.0, 120.0)) -> None:
-        self._backoff = backoff or Backoff()
+        self.backoff = backoff or Backoff()
         self._timeout = timeout
-        self._local = threading.local()
+        self._local = _Local()
         self._lock = threading.Lock()
         self._users: dict[str, tuple[str, str]] = {}
         self.requests = 0
@@ -90,71 +98,80 @@ class Http:
                 return outcome
             error, retry_after = outcome
             attempt += 1
-            most = self._backoff.unreachable if error.kind == "unreachable" else self._backoff.attempts
+            most = self.backoff.unreachable if error.kind == "unreachable" else self.backoff.attempts
             if not error.transient or attempt >= most:
                 raise error
-            time.sleep(self._backoff.wait(attempt - 1, retry_after))
+            time.sleep(self.backoff.wait(attempt - 1, retry_after))
 
-    def _once(self, method: str, url: str, **parts: Any) -> requests.Response | tuple[HttpError, float | None]:
+    def _once(self, method: str, url: str, **more: Any) -> requests.Response | tuple[HttpError, float | None]:
         with self._lock:
             self.requests += 1
         try:
-            auth = self._user(url)
-            response = self._session().request(method, url, timeout=self._timeout, auth=auth, **parts)
+            response = self._answer(method, url, **more)
         except (exceptions.RequestException, OSError, ValueError) as error:
             return _failed(error), None
         if response.ok:
             return response
-        said = f"HTTP {response.status_code} {response.reason or ''}".strip() + _body(response)
-        transient = response.status_code in TRANSIENT
-        error_ = HttpError(said, status=response.status_code, kind="http", transient=transient)
-        return error_, _retry_after(response)
+        status = response.status_code
+        problem = f"HTTP {status} {response.reason or ''}".strip() + _body(response)
+        return HttpError(problem, status=status, kind="http", transient=status in TRANSIENT), _retry_after(response)
+
+    def _answer(self, method: str, url: str, **more: Any) -> requests.Response:
+        """The answer behind redirects; a POST stays a POST with its body, unlike in ``requests``."""
+        for _ in range(_REDIRECTS):
+            response = self._local.session.request(
+                method, url, timeout=self._timeout, auth=self._user(url), allow_redirects=method != "POST", **more
+            )
+            target = urljoin(url, response.headers.get("Location", ""))
+            if method != "POST" or response.status_code not in _MOVED or target == url:
+                return response
+            if response.status_code == _SEE_OTHER:
+                method, more = "GET", {**more, "json": None}
+            if urlsplit(target).netloc != urlsplit(url).netloc:
+                more["headers"] = None  # they may hold credentials, which are the first host's
+            url = target
+        raise exceptions.TooManyRedirects(f"more than {_REDIRECTS} redirects")
 
     def _user(self, url: str) -> tuple[str, str] | None:
         """The ``user:password@`` of the address, or of an earlier one of that host: a catalog's links lack it."""
-        place = urlsplit(url)
-        host = place.netloc.rpartition("@")[2]
-        if place.username is not None:
-            self._users[host] = (unquote(place.username), unquote(place.password or ""))
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        if parts.username is not None:
+            self._users[host] = (unquote(parts.username), unquote(parts.password or ""))
         return self._users.get(host)
 
-    def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            self._local.session = requests.Session()
-        session: requests.Session = self._local.session
-        return session
+
+class _Local(threading.local):
+    """Connections of each thread."""
+
+    def __init__(self) -> None:
+        self.session = HostSession()
 
 
 def _failed(error: Exception) -> HttpError:
-    from eopipe.stac.signing import redact  # noqa: PLC0415  (signing uses this module)
-
-    text = redact(" ".join(str(error).split()))[:300]
+    text = redact(one_line(error))[:300]
+    problem, kind, transient = "connection failed", "reset", True
     if isinstance(error, exceptions.ConnectTimeout):
-        return HttpError(f"no connection in time ({text})", status=None, kind="unreachable", transient=True)
-    if isinstance(error, exceptions.Timeout) or "timed out" in text:
-        return HttpError(f"no answer in time ({text})", status=None, kind="timeout", transient=True)
-    if isinstance(error, exceptions.SSLError):
-        return HttpError(f"TLS failed ({text})", status=None, kind="unreachable", transient=False)
-    if isinstance(error, exceptions.ConnectionError) and _never_connected(text):
-        return HttpError(f"cannot be reached ({text})", status=None, kind="unreachable", transient=True)
-    broke = isinstance(error, exceptions.ConnectionError | exceptions.ChunkedEncodingError | OSError)
-    wrong = isinstance(error, ValueError)  # a malformed URL
-    kind = "reset" if broke and not wrong else "unreachable"
-    return HttpError(f"connection failed ({text})", status=None, kind=kind, transient=broke and not wrong)
-
-
-def _never_connected(text: str) -> bool:
-    return any(word in text for word in ("NewConnectionError", "NameResolutionError", "refused", "Failed to resolve"))
+        problem, kind = "no connection in time", "unreachable"
+    elif isinstance(error, exceptions.Timeout) or "timed out" in text:
+        problem, kind = "no answer in time", "timeout"
+    elif isinstance(error, exceptions.SSLError):
+        problem, kind, transient = "TLS failed", "unreachable", False
+    elif isinstance(error, exceptions.ConnectionError) and any(word in text for word in _NEVER_CONNECTED):
+        problem, kind = "cannot be reached", "unreachable"
+    elif isinstance(error, exceptions.TooManyRedirects):
+        problem, transient = "redirected in a circle", False
+    elif isinstance(error, ValueError):  # a malformed URL
+        kind, transient = "unreachable", False
+    return HttpError(f"{problem} ({text})", status=None, kind=kind, transient=transient)
 
 
 def _body(response: requests.Response) -> str:
     """What the server said, shortened to one line."""
-    from eopipe.stac.signing import redact  # noqa: PLC0415  (signing uses this module)
-
     kind = response.headers.get("Content-Type", "")
     if "html" in kind:
         return ""
-    text = redact(" ".join(response.text.split()))
+    text = redact(one_line(response.text))
     return f": {text[:200]}" if text else ""
 
 

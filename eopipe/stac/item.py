@@ -5,24 +5,36 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from eopipe.outline import Area
+from eopipe import run_folder
+from eopipe.area.lonlat import Area
+from eopipe.redact import unsign
 from eopipe.stac import extensions as ext
-from eopipe.stac.paths import COLLECTION, ITEMS, href
-from eopipe.stac.signing import unsign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from eopipe.kernelinfo import ArraySpec
-    from eopipe.stac.records import OutputFile, PublishInfo, TileOutput
+    from eopipe.run_folder import OutputFile
+    from eopipe.stac.publish_input import PublishInfo, TileOutput
 
 VERSION = "1.1.0"
 EXTENSIONS = [ext.PROJECTION, ext.RASTER, ext.CLASSIFICATION, ext.PROCESSING, ext.FILE]
 
+ITEM = f"{run_folder.STAC_ITEMS}/row/tile.json"
+"""Path of any Item, as far as its hrefs are concerned."""
 
-ITEM = f"{ITEMS}/row/tile.json"
-"""Where any Item lies, as far as its hrefs are concerned."""
+
+def href(path: str, document: str) -> str:
+    """How ``document`` refers to ``path``, both relative to the run's folder."""
+    relative = posixpath.relpath(path, posixpath.dirname(document) or ".")
+    return relative if relative.startswith(".") else f"./{relative}"
+
+
+def asset(path: str, document: str, title: str, *roles: str, **fields: Any) -> dict[str, Any]:
+    """A file of the run's folder as an asset of a document of it, with further fields."""
+    where = {"href": href(path, document), "type": ext.media_type(path)}
+    return {**where, "roles": list(roles), "title": title, **fields}
 
 
 def item(info: PublishInfo, output: TileOutput, footprint: Any) -> dict[str, Any]:
@@ -48,19 +60,18 @@ def item(info: PublishInfo, output: TileOutput, footprint: Any) -> dict[str, Any
     }
 
 
-def moved(document: dict[str, Any], here: str, there: str) -> dict[str, Any]:
-    """The Item with its relative hrefs rewritten for another document of the run's folder."""
-    base = posixpath.dirname(here)
+def rebased(document: dict[str, Any], target: str) -> dict[str, Any]:
+    """An Item with its relative hrefs rewritten for another document of the run's folder."""
 
-    def rebased(part: dict[str, Any]) -> dict[str, Any]:
-        if not part["href"].startswith("."):
-            return part
-        return {**part, "href": href(posixpath.normpath(f"{base}/{part['href']}"), there)}
+    def rebase(entry: dict[str, Any]) -> dict[str, Any]:
+        if not entry["href"].startswith("."):
+            return entry
+        return {**entry, "href": href(posixpath.normpath(f"{posixpath.dirname(ITEM)}/{entry['href']}"), target)}
 
     return {
         **document,
-        "links": [rebased(link) for link in document["links"]],
-        "assets": {name: rebased(asset) for name, asset in document["assets"].items()},
+        "links": [rebase(link) for link in document["links"]],
+        "assets": {name: rebase(entry) for name, entry in document["assets"].items()},
     }
 
 
@@ -78,14 +89,11 @@ def span(info: PublishInfo, outputs: Sequence[TileOutput]) -> tuple[datetime, da
 def bands(info: PublishInfo, arrays: Sequence[ArraySpec], histogram: Any = None) -> list[dict[str, Any]]:
     """Band objects of a file that holds these arrays; the first categorical one counts its classes."""
     counted = next((spec.name for spec in info.arrays if spec.classes), None)
-    gsd = _metres(info)
     return [
-        plane for spec in arrays for plane in ext.bands_of(spec, gsd, histogram if spec.name == counted else None)
+        plane
+        for spec in arrays
+        for plane in ext.bands_of(spec, info.gsd, histogram if spec.name == counted else None)
     ]
-
-
-def _metres(info: PublishInfo) -> float:
-    return ext.metres(info.region.grid.crs, info.region.grid.resolution)
 
 
 def _properties(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def _properties(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
         "start_datetime": when(start),
         "end_datetime": when(end),
         "created": when(info.created),
-        "gsd": _metres(info),
+        "gsd": info.gsd,
         **ext.crs_fields(info.region.grid),
         "processing:software": dict(info.software),
         "processing:datetime": when(info.created),
@@ -108,9 +116,9 @@ def _properties(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
 
 
 def _links(info: PublishInfo, output: TileOutput) -> list[dict[str, Any]]:
-    home = href(COLLECTION, ITEM)
+    collection = href(run_folder.COLLECTION, ITEM)
     links = [
-        {"rel": rel, "href": home, "type": "application/json", "title": info.name}
+        {"rel": rel, "href": collection, "type": "application/json", "title": info.name}
         for rel in ("root", "parent", "collection")
     ]
     return links + [
@@ -121,33 +129,21 @@ def _links(info: PublishInfo, output: TileOutput) -> list[dict[str, Any]]:
 
 
 def _assets(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
-    found = {name: _asset(info, output, name, file) for name, file in output.files.items()}
-    if any(asset["type"] == ext.COG for asset in found.values()):
-        return found
-    return {"mosaic": _shard(info, output), **found}
+    assets = {name: _asset(info, output, name, file) for name, file in output.files.items()}
+    if any(entry["type"] == ext.COG for entry in assets.values()):
+        return assets
+    return {"mosaic": _shard(info, output), **assets}
 
 
 def _asset(info: PublishInfo, output: TileOutput, name: str, file: OutputFile) -> dict[str, Any]:
-    found = {
-        "href": href(file.path, ITEM),
-        "type": ext.media_type(file.path),
-        "roles": ["data"],
-        "title": name,
-        **ext.file_fields(file),
-    }
-    if found["type"] == ext.COG:
-        arrays = info.arrays_of(name)
-        found |= ext.raster_fields(info.region.grid, output.tile.box(info.tile_size))
-        found["bands"] = bands(info, arrays, output.histogram)
-    return found
+    entry = asset(file.path, ITEM, name, "data", **ext.file_fields(file))
+    if entry["type"] == ext.COG:
+        entry |= ext.raster_fields(info.region.grid, output.tile.box(info.tile_size))
+        entry["bands"] = bands(info, info.arrays_of(name), output.histogram)
+    return entry
 
 
 def _shard(info: PublishInfo, output: TileOutput) -> dict[str, Any]:
     """Where a run writes no COGs, the tile is one shard of the mosaic's arrays."""
-    return {
-        "href": href(info.mosaic, ITEM),
-        "type": ext.ZARR,
-        "roles": ["data"],
-        "title": "the mosaic, of which this tile is one shard",
-        "bands": bands(info, info.arrays, output.histogram),
-    }
+    title = "the mosaic, of which this tile is one shard"
+    return asset(run_folder.MOSAIC, ITEM, title, "data", bands=bands(info, info.arrays, output.histogram))

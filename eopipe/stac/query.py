@@ -1,28 +1,22 @@
-"""STAC ``query`` and CQL2 ``filter``, checked before a search and evaluated on items at hand.
+"""STAC ``query`` and CQL2 ``filter``, checked before a search, and evaluated on items that no API has filtered.
 
-A missing property does not match, whatever is asked of it, ``neq`` too: nobody knows that it differs.
+A missing property does not match any condition, ``neq`` too: it is not known to differ.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from difflib import get_close_matches
+import re
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import cql2
 
 from eopipe.errors import SpecError
+from eopipe.text import did_you_mean
 
-_Test = Callable[[Any, Any], bool]
-_ORDER: dict[str, _Test] = {"lt": operator.lt, "lte": operator.le, "gt": operator.gt, "gte": operator.ge}
-_TEXT: dict[str, _Test] = {
-    "startsWith": lambda value, wanted: isinstance(value, str) and value.startswith(wanted),
-    "endsWith": lambda value, wanted: isinstance(value, str) and value.endswith(wanted),
-    "contains": lambda value, wanted: isinstance(value, str | list) and wanted in value,
-}
-OPERATORS = ("eq", "neq", *_ORDER, *_TEXT, "in")
+_ORDER = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+OPERATORS = ("eq", "neq", *_ORDER, "startsWith", "endsWith", "contains", "in")
 """Operators of the STAC API's query extension."""
 
 _CQL2_WORDS = (
@@ -35,90 +29,97 @@ _CQL2_WORDS = (
 _CQL2_OPERATORS = frozenset(_CQL2_WORDS.split())
 
 
-def check_query(query: Mapping[str, Mapping[str, Any]] | None) -> None:
-    """Refuse a query that no catalog could answer.
+class Query:
+    """The STAC API's ``query``: property to conditions, checked, and evaluated as CQL2.
+
+    Args:
+        conditions: As in a spec, ``{"eo:cloud_cover": {"lt": 40}}``; all must hold.
 
     Raises:
         SpecError: An operator is unknown, or its operand of the wrong kind.
     """
-    for name, conditions in (query or {}).items():
-        if not conditions:
-            raise SpecError(f"source.query: {name!r} has no condition; write it like {{lt: 40}}")
-        for op, wanted in conditions.items():
-            _check_condition(f"source.query.{name}", op, wanted)
+
+    def __init__(self, conditions: Mapping[str, Mapping[str, Any]]) -> None:
+        self.conditions = conditions
+        self._tests: list[tuple[Any, bool]] = []
+        for name, operands in conditions.items():
+            if not operands:
+                raise SpecError(f"source.query: {name!r} has no condition; write it like {{lt: 40}}")
+            for op, operand in operands.items():
+                _check_condition(f"source.query.{name}", op, operand)
+                try:
+                    self._add({"property": name}, op, operand)
+                except Exception:  # noqa: BLE001  (cql2 raises bare Exception)
+                    raise SpecError(f"source.query.{name}.{op}: {operand!r} is no value of CQL2") from None
+
+    def _add(self, name: dict[str, str], op: str, operand: Any) -> None:
+        if op == "neq":
+            # Unlike CQL2's <>, a value of another kind differs; a missing one is not known to.
+            self._tests.append((cql2.Expr({"op": "isNull", "args": [name]}), False))
+        self._tests.append((cql2.Expr(_in_cql2(name, op, operand)), op != "neq"))
+
+    def matches(self, item: Mapping[str, Any]) -> bool:
+        """Whether an item meets every condition; a missing property meets none."""
+        fields = {name: item.get(name) for name in ("id", "collection", "properties")}
+        return all(_is_true(expression, fields) == expected for expression, expected in self._tests)
+
+    def contradicted_by(self, item: Mapping[str, Any]) -> bool:
+        """Whether an item that an API sent has every property of the query and does not meet it."""
+        properties = item.get("properties") or {}
+        return all(properties.get(name) is not None for name in self.conditions) and not self.matches(item)
 
 
-def _check_condition(key: str, op: str, wanted: Any) -> None:
+def _is_true(expression: Any, fields: Mapping[str, Any]) -> bool:
+    try:
+        return bool(expression.matches(fields))
+    except Exception:  # noqa: BLE001  (cql2 raises bare Exception where a value is missing or of another kind)
+        return False
+
+
+def _check_condition(key: str, op: str, operand: Any) -> None:
     if op not in OPERATORS:
-        close = get_close_matches(op, OPERATORS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"the operators are {', '.join(OPERATORS)}"
+        hint = did_you_mean(op, OPERATORS, f"the operators are {', '.join(OPERATORS)}")
         raise SpecError(f"{key}: unknown operator {op!r}; {hint}")
-    if op in _ORDER and (isinstance(wanted, bool) or not isinstance(wanted, int | float | str)):
-        raise SpecError(f"{key}.{op}: {wanted!r} cannot be compared; give a number or a text")
-    if op in {"startsWith", "endsWith"} and not isinstance(wanted, str):
-        raise SpecError(f"{key}.{op}: {wanted!r} is no text; put it in quotes")
-    if op == "in" and not isinstance(wanted, list | tuple):
-        raise SpecError(f"{key}.in: {wanted!r} is no list; write it like [a, b]")
-    if op in {"eq", "neq"} and wanted is None:
+    comparable = isinstance(operand, int | float | str) and not isinstance(operand, bool)
+    if isinstance(operand, Mapping) or (op in _ORDER and not comparable):
+        raise SpecError(f"{key}.{op}: {operand!r} cannot be compared; give a number or a text")
+    if op in {"startsWith", "endsWith"} and not isinstance(operand, str):
+        raise SpecError(f"{key}.{op}: {operand!r} is no text; put it in quotes")
+    if op == "in" and not isinstance(operand, list | tuple):
+        raise SpecError(f"{key}.in: {operand!r} is no list; write it like [a, b]")
+    if op in {"eq", "neq"} and operand is None:
         raise SpecError(f"{key}.{op}: null matches nothing; for a missing property use filter: '{key[13:]} IS NULL'")
 
 
-def matches_query(item: Mapping[str, Any], query: Mapping[str, Mapping[str, Any]] | None) -> bool:
-    """Whether an item meets every condition; the query has been checked."""
-    return all(
-        _holds(value, op, wanted)
-        for name, conditions in (query or {}).items()
-        for value in (_value(item, name),)
-        for op, wanted in conditions.items()
-    )
-
-
-def _value(item: Mapping[str, Any], name: str) -> Any:
-    if name in {"id", "collection"}:
-        return item.get(name)
-    return item["properties"].get(name.removeprefix("properties."))
-
-
-def _holds(value: Any, op: str, wanted: Any) -> bool:
-    if value is None:
-        return False
+def _in_cql2(name: dict[str, str], op: str, operand: Any) -> dict[str, Any]:
+    """One condition as CQL2 JSON; ``neq`` as the equality that must not hold."""
+    if op in _ORDER or op in {"eq", "neq"}:
+        return {"op": _ORDER.get(op, "="), "args": [name, _literal(operand)]}
+    if op == "in" and any(map(_is_time, operand)):
+        return {"op": "or", "args": [_in_cql2(name, "eq", value) for value in operand]}
     if op == "in":
-        return any(_equal(value, one) for one in wanted)
-    if op in {"eq", "neq"}:
-        return _equal(value, wanted) == (op == "eq")
-    if op in _TEXT:
-        return _TEXT[op](value, wanted)
-    pair = _comparable(value, wanted)
-    return pair is not None and _ORDER[op](*pair)
+        return {"op": "in", "args": [name, list(operand)]}
+    listed = {"op": "a_contains", "args": [name, [operand]]}
+    if not isinstance(operand, str):
+        return listed
+    text = re.sub(r"([%_\\])", r"\\\1", operand)
+    pattern = {"startsWith": f"{text}%", "endsWith": f"%{text}", "contains": f"%{text}%"}[op]
+    like = {"op": "like", "args": [name, pattern]}
+    return {"op": "or", "args": [like, listed]} if op == "contains" else like
 
 
-def _equal(value: Any, wanted: Any) -> bool:
-    if isinstance(value, bool) or isinstance(wanted, bool):
-        return value is wanted
-    pair = _comparable(value, wanted)
-    return bool(value == wanted) if pair is None else bool(pair[0] == pair[1])
+def _literal(value: Any) -> Any:
+    """A value of CQL2; times are compared as times, however they are written."""
+    return {"timestamp": value} if _is_time(value) else value
 
 
-def _comparable(value: Any, wanted: Any) -> tuple[Any, Any] | None:
-    """Both as numbers, as times or as texts; None where they are of different kinds."""
-    if isinstance(value, bool) or isinstance(wanted, bool):
-        return None
-    if isinstance(value, int | float) and isinstance(wanted, int | float):
-        return value, wanted
-    if isinstance(value, str) and isinstance(wanted, str):
-        times = _time(value), _time(wanted)
-        return times if None not in times else (value, wanted)
-    return None
-
-
-def _time(text: str) -> datetime | None:
-    if len(text) < 10 or text[4:5] != "-":
-        return None
+def _is_time(value: Any) -> bool:
     try:
-        moment = datetime.fromisoformat(text)
+        return (
+            isinstance(value, str) and value[4:5] == "-" and len(value) >= 10 and bool(datetime.fromisoformat(value))
+        )
     except ValueError:
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        return False
 
 
 class Cql2:
@@ -136,7 +137,7 @@ class Cql2:
             self._expression = cql2.Expr(source if isinstance(source, str) else dict(source))
             self.json: dict[str, Any] = self._expression.to_json()
         except Exception as error:  # noqa: BLE001  (cql2 raises bare Exception and its own kinds)
-            raise SpecError(f"source.filter: not CQL2: {_said(error)}; mend it") from None
+            raise SpecError(f"source.filter: not CQL2: {_reason(error)}; write CQL2 text or JSON") from None
         if not isinstance(self.json, dict) or "op" not in self.json:
             raise SpecError(
                 f"source.filter: {str(source)[:80]!r} is no condition; write eo:cloud_cover < 40 or the like"
@@ -169,19 +170,18 @@ class Cql2:
             if "reduce expression to boolean" in str(error):  # unknown, in three-valued logic
                 return False
             raise SpecError(
-                f"source.filter: cannot be evaluated on item {item.get('id')!r}: {_said(error)}; simplify the filter"
+                f"source.filter: cannot be evaluated on item {item.get('id')!r}: {_reason(error)}; simplify it"
             ) from None
 
 
 def _operators(node: object) -> set[str]:
     if isinstance(node, list):
-        return set().union(*(_operators(part) for part in node))
+        return set().union(*map(_operators, node))
     if not isinstance(node, dict):
         return set()
-    own = {str(node["op"])} if "op" in node else set()
-    return own.union(*(_operators(part) for part in node.values()))
+    return set([str(node["op"])] if "op" in node else []).union(*map(_operators, node.values()))
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     return " ".join(line for line in lines if line and not line.startswith("|"))[:200]

@@ -1,8 +1,8 @@
-"""Search: from a run spec to a snapshot.
+"""Search: from a spec's source to a snapshot.
 
-A catalog is a STAC API, a static catalog or a stac-geoparquet file; which one, its address and first document
-tell. An API evaluates the question itself; of the other two every item is read and the question is evaluated
-here, with the same meaning.
+A catalog is a STAC API, a static catalog or a stac-geoparquet file; its address and first document show which. An
+API evaluates the question itself; of the other two every item is read and the question is evaluated in this process,
+with the same meaning.
 """
 
 from __future__ import annotations
@@ -11,41 +11,45 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from eopipe.errors import CatalogAddressError, SpecError
+from eopipe.errors import ITEM_REMEDY, CatalogAddressError, ItemError, SpecError
+from eopipe.redact import unsign
 from eopipe.snapshot import Row, Snapshot, off_footprint
 from eopipe.stac.api import Api
+from eopipe.stac.describe_item import Remarks, describe
 from eopipe.stac.duplicates import Duplicate, reduce_duplicates
 from eopipe.stac.geoparquet import GeoparquetFile
 from eopipe.stac.http import Backoff, Http
-from eopipe.stac.query import Cql2, check_query
-from eopipe.stac.scenes import Remarks, describe
-from eopipe.stac.season import Season
-from eopipe.stac.signing import unsign
-from eopipe.stac.source import Question
+from eopipe.stac.query import Cql2, Query
+from eopipe.stac.question import Question
+from eopipe.stac.signing import NoSigner, is_presigned, keep_signatures, signer_for
 from eopipe.stac.static import Documents, StaticCatalog
-from eopipe.stac.times import TimeRange, nominal_time
+from eopipe.stac.time_range import Season, TimeRange, nominal_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
-    from eopipe.area import Area
-    from eopipe.spec import RunSpec, SourceSpec
-    from eopipe.stac.source import Found
+    from eopipe.area.lonlat import Area
+    from eopipe.spec import SourceSpec
+
+_FAULTS = 5
+"""Items that cannot be used and have a warning each."""
+
+PRESIGNED = "its hrefs are signed, and the signatures were left out; source.sign: keep reads by them"
+"""Remark on presigned items: what is frozen and written must hold no secret."""
 
 _PARQUET = (".parquet", ".geoparquet", ".parq")
 
 
 @dataclass(frozen=True)
 class SearchReport:
-    """What a search found, for people and for the session's record.
+    """What a search gave, for people and for the session's record.
 
     Args:
         matched: Items that matched, over all epochs.
-        kept: Items in the snapshot: those less duplicates.
-        by_epoch: Kept items of each epoch.
+        by_epoch: Items of the snapshot, epoch by epoch.
         duplicates: What was left out, and why.
         warnings: One line each.
         seconds: How long it took.
@@ -53,38 +57,43 @@ class SearchReport:
     """
 
     matched: int
-    kept: int
     by_epoch: dict[str, int] = field(default_factory=dict)
     duplicates: list[Duplicate] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     requests: int = 0
 
+    @property
+    def used(self) -> int:
+        """Items in the snapshot: those that matched, less duplicates."""
+        return self.matched - len(self.duplicates)
+
 
 def search(
-    spec: RunSpec,
+    source: SourceSpec,
     area: Area,
     now: datetime,
     *,
     progress: Callable[[int], None] | None = None,
     backoff: Backoff | None = None,
+    strict: bool = False,
 ) -> tuple[Snapshot, SearchReport]:
     """Find the items of a run, one search an epoch, and freeze them.
 
     Args:
-        spec: The run; ``spec.source`` is what is asked.
-        area: Where; footprints that touch it match. It need not be the spec's own (a halo may be added).
+        source: Catalogue, collections, dates, query …
+        area: Where; footprints that touch it match.
         now: What ``now`` means in a time range; UTC.
         progress: Called with the number of items so far.
         backoff: When to try again; for tests.
+        strict: Whether an item that cannot be used is refused; else it is left out, with a warning.
 
     Raises:
         SpecError: The question is wrong, a collection does not exist, or more than ``max_items`` match.
-        ItemError: An item cannot be used.
+        ItemError: No item can be used, or one cannot and ``strict`` is set.
         CatalogError: The catalog cannot be reached, or fails after retries.
     """
     started = time.monotonic()
-    source = spec.source
     questions = _questions(source, area, now)
     season = None if source.season is None else Season.parse(source.season)
     http = Http(backoff)
@@ -93,35 +102,31 @@ def search(
         catalog.check(source.collections)
     elif source.filter is not None:
         next(iter(questions.values())).filter.check_local()  # type: ignore[union-attr]  # each question has it
-    remarks = Remarks()
-    rows = list(_rows(catalog, questions, season, remarks, progress))
-    kept, duplicates = reduce_duplicates(rows, source.collections)
-    snapshot = Snapshot.build(list(questions), kept)
+    remarks, faults = Remarks(), list[ItemError]()
+    rows = list(_rows(catalog, questions, season, remarks, faults, progress, source))
+    if faults and (strict or not rows):
+        raise faults[0]
+    used, duplicates = reduce_duplicates(rows, source.collections)
+    snapshot = Snapshot.build(list(questions), used)
     for row in off_footprint(snapshot.index):
         remarks.add(
             "raster bounds lie apart from the footprint; check proj:*", snapshot.index["id"][int(row)].as_py()
         )
     return snapshot, SearchReport(
         matched=len(rows),
-        kept=len(kept),
-        by_epoch={name: sum(row.epoch == name for row in kept) for name in questions},
+        by_epoch={name: sum(row.epoch == name for row in used) for name in questions},
         duplicates=duplicates,
-        warnings=[*catalog.warnings, *remarks.lines()],
+        warnings=[*catalog.warnings, *_left_out(faults), *remarks.lines()],
         seconds=time.monotonic() - started,
         requests=http.requests,
     )
 
 
-def snapshot_of(epochs: Mapping[str, Iterable[Mapping[str, Any]]], *, href: str | None = None) -> Snapshot:
-    """Freeze items at hand, such as those of another search; nothing is searched and duplicates stay.
-
-    Args:
-        epochs: Name to items, in order.
-        href: Address that relative hrefs start from.
-    """
-    remarks = Remarks()
-    rows = [describe(item, name, remarks, href=href) for name, items in epochs.items() for item in items]
-    return Snapshot.build(list(epochs), rows)
+def _left_out(faults: list[ItemError]) -> list[str]:
+    """A line for each item that cannot be used, as far as there are few."""
+    lines = [f"left out: {str(fault).removesuffix(f'; {ITEM_REMEDY}')}" for fault in faults[:_FAULTS]]
+    more = len(faults) - len(lines)
+    return [*lines, f"left out: {more} more items that cannot be used"] if more else lines
 
 
 def open_catalog(address: str, http: Http) -> Api | StaticCatalog | GeoparquetFile:
@@ -166,7 +171,7 @@ def _local(address: str) -> str:
 
 
 def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Question]:
-    check_query(source.query)
+    query = None if source.query is None else Query(source.query)
     cql2 = None if source.filter is None else Cql2(source.filter)
     ids = None if source.ids is None else frozenset(source.ids)
     many = source.epochs is not None
@@ -176,7 +181,7 @@ def _questions(source: SourceSpec, area: Area, now: datetime) -> dict[str, Quest
             time=TimeRange.parse(text, now, key=f"source.epochs.{name}" if many else "source.datetime"),
             collections=source.collections,
             ids=ids,
-            query=source.query,
+            query=query,
             filter=cql2,
             max_items=source.max_items,
         )
@@ -189,24 +194,43 @@ def _rows(
     questions: Mapping[str, Question],
     season: Season | None,
     remarks: Remarks,
+    faults: list[ItemError],
     progress: Callable[[int], None] | None,
+    source: SourceSpec,
 ) -> Iterator[Row]:
-    count = 0
+    """Rows of the items that match and can be used; why others cannot is added to ``faults``."""
+    count, unsigned = 0, isinstance(signer_for(source), NoSigner)
     for epoch, question in questions.items():
-        seen: dict[tuple[str, str], set[str]] = {}
-        found: Found
-        for found in catalog.items(question):
-            if season is not None and not season.holds(nominal_time(found.item)):
+        hashes_of: dict[tuple[str, str], set[str]] = {}
+        for entry in catalog.items(question):
+            try:
+                if entry.fault is not None:
+                    raise entry.fault
+                if season is not None and not season.holds(nominal_time(entry.item)):
+                    continue
+                row = describe(catalog.completed(entry), epoch, remarks, href=entry.href, collection=entry.collection)
+            except ItemError as fault:
+                faults.append(fault)
                 continue
-            row = describe(found.item, epoch, remarks, href=found.href, collection=found.collection)
-            hashes = seen.setdefault((row.collection, row.id), set())
-            if row.hash in hashes:
-                remarks.add("listed more than once in the catalog, used once", row.id)
+            if source.sign == "keep":
+                keep_signatures(entry.item, entry.href)
+            elif unsigned and is_presigned(entry.item):
+                remarks.add(PRESIGNED, row.id)
+            if not _is_new(row, hashes_of, remarks):
                 continue
-            if hashes:
-                remarks.add("another item of its collection has the same id and other content, both are used", row.id)
-            hashes.add(row.hash)
             yield row
             count += 1
             if progress is not None:
                 progress(count)
+
+
+def _is_new(row: Row, hashes_of: dict[tuple[str, str], set[str]], remarks: Remarks) -> bool:
+    """Whether no equal item was listed before; ``hashes_of`` is brought up to date."""
+    hashes = hashes_of.setdefault((row.collection, row.id), set())
+    if row.hash in hashes:
+        remarks.add("listed more than once in the catalog, used once", row.id)
+        return False
+    if hashes:
+        remarks.add("another item of its collection has the same id and other content, both are used", row.id)
+    hashes.add(row.hash)
+    return True

@@ -1,26 +1,29 @@
-"""Signing hrefs just before a read, and keeping signatures out of everything that is written or logged.
+"""Signing hrefs just before a read: by tokens that are fetched, or by the signatures that a catalog gave.
 
 Planetary Computer's tokens are fetched here over plain HTTP rather than through the ``planetary-computer``
 package: what is needed is one GET a container, and that package signs whole items (changing what the snapshot
 must keep verbatim), is not safe against many threads asking at once, and pulls in its own retry settings.
-Its environment variables are honoured: ``PC_SDK_SAS_URL`` and ``PC_SDK_SUBSCRIPTION_KEY``.
+Its environment variables hold here too: ``PC_SDK_SAS_URL`` and ``PC_SDK_SUBSCRIPTION_KEY``.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from eopipe.errors import TileFault
+from eopipe.hrefs import canonical_href
+from eopipe.redact import redact, unsign
+from eopipe.snapshot.snapshot import resolve_href
+from eopipe.spec import SourceSpec
 from eopipe.stac.http import Backoff, Http, HttpError
 
 if TYPE_CHECKING:
-    from eopipe.spec import SourceSpec
+    from collections.abc import Iterator, Mapping
 
 SAS_ENDPOINT = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
 """Planetary Computer's token service; ``/<account>/<container>`` follows."""
@@ -35,27 +38,6 @@ _PC_HOSTS = (
     "pcstacitems.blob.core.windows.net",
 )
 _PUBLIC_ACCOUNTS = frozenset({"ai4edatasetspublicassets"})
-
-_SIGNING_WORDS = (
-    "sig signature token access_token accesstoken id_token refresh_token sas sastoken sas_token api_key apikey "
-    "api-key subscription-key subscription_key auth authorization jwt password passwd pwd secret client_secret "
-    "awsaccesskeyid googleaccessid key-pair-id policy"
-)
-_ALWAYS_SECRET = frozenset(_SIGNING_WORDS.split())
-_SECRET_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-ms-")
-_SAS_WORDS = (
-    "sv sr st se sp spr sip ss srt si sdd saoid suoid scid ses skoid sktid skt ske sks skv sduoid "
-    "rscc rscd rsce rscl rsct expires expiry"
-)
-_WITH_A_SIGNATURE = frozenset(_SAS_WORDS.split())
-_USER = re.compile(r"(?<=://)[^/\s?#]*@")
-_URL = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://|/vsi[a-z0-9]+/)[^\s'\"<>\\]+")
-_NAMED = re.compile(
-    r"(?i)\b(sig|signature|token|access_token|id_token|refresh_token|password|passwd|secret|client_secret|api_?key|"
-    r"x-amz-[a-z0-9-]+|x-goog-[a-z0-9-]+|awsaccesskeyid|aws_secret_access_key|aws_session_token|subscription-key)"
-    r"(\\?[\"']?\s*[=:]\s*\\?[\"']?)([^&\s\"'\\,;})]+)"
-)
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
 
 
 class Signer(Protocol):
@@ -79,9 +61,60 @@ class NoSigner:
         return href
 
 
+_KEPT: dict[str, str] = {}
+"""Signed addresses by the unsigned ones, of searches with ``sign: keep``: in this process's memory only."""
+
+
+def keep_signatures(item: Mapping[str, Any], base: str | None) -> None:
+    """Hold the signed hrefs of an item in memory.
+
+    Args:
+        item: As received.
+        base: Address that relative hrefs start from.
+    """
+    _KEPT.update(_signed_hrefs(item, base))
+
+
+def is_presigned(item: Mapping[str, Any]) -> bool:
+    """Whether an asset's href carries a signature or credentials."""
+    return any(True for _ in _signed_hrefs(item, None))
+
+
+def _signed_hrefs(item: Mapping[str, Any], base: str | None) -> Iterator[tuple[str, str]]:
+    """Unsigned and signed address of each asset, and of its alternates, that is signed."""
+    for asset in item.get("assets", {}).values():
+        alternates = asset.get("alternate")
+        for file in (asset, *(alternates.values() if isinstance(alternates, dict) else ())):
+            href = file.get("href") if isinstance(file, dict) else None
+            if isinstance(href, str) and unsign(href) != href:
+                signed = resolve_href(href, base)
+                yield canonical_href(unsign(signed)), signed
+
+
+@dataclass(frozen=True)
+class KeptSigner:
+    """Signs by the signatures that the catalog's hrefs came with; other hrefs are another signer's.
+
+    A worker gets the signed addresses with the signer, over the cluster's own connections.
+
+    Args:
+        other: For hrefs that came unsigned.
+        addresses: Signed addresses by the unsigned ones.
+    """
+
+    other: Signer = field(default_factory=NoSigner)
+    addresses: Mapping[str, str] = field(default_factory=lambda: _KEPT, repr=False)
+
+    def __call__(self, href: str) -> str:
+        """The href as the catalog signed it."""
+        return self.addresses.get(href) or self.other(href)
+
+
 @dataclass(frozen=True)
 class PlanetaryComputerSigner:
     """Appends a SAS token to hrefs of Azure blobs: one token a container, shared by the process's threads.
+
+    Picklable; called on the worker, from many threads.
 
     Args:
         endpoint: Token service; ``PC_SDK_SAS_URL`` where that is set.
@@ -92,91 +125,32 @@ class PlanetaryComputerSigner:
     backoff: Backoff = field(default_factory=lambda: Backoff(attempts=5))
 
     def __call__(self, href: str) -> str:
-        """Sign one href; other hosts' hrefs, and public thumbnails, are returned as they are."""
-        place = _container(href)
-        if place is None:
+        """Sign one href; other hosts' hrefs, and public thumbnails, are returned as they are.
+
+        Raises:
+            TileFault: A token cannot be had (``read.denied``, ``read.http_<status>``, ``read.timeout``, …).
+        """
+        container = _container(href)
+        if container is None:
             return href
         plain = unsign(href)
-        token = _TOKENS.get((self._endpoint(), *place), self.backoff)
+        endpoint = (self.endpoint or os.environ.get("PC_SDK_SAS_URL") or SAS_ENDPOINT).rstrip("/")
+        token = _TOKENS.get((endpoint, *container), self.backoff)
         return f"{plain}{'&' if '?' in plain else '?'}{token}"
-
-    def _endpoint(self) -> str:
-        return (self.endpoint or os.environ.get("PC_SDK_SAS_URL") or SAS_ENDPOINT).rstrip("/")
 
 
 def signer_for(source: SourceSpec) -> Signer:
     """The signing hook of a source: ``sign: auto`` picks by the catalog's host."""
-    if source.sign == "planetary-computer":
-        return PlanetaryComputerSigner()
-    if source.sign == "auto" and (urlsplit(source.catalog).hostname or "") in _PC_HOSTS:
-        return PlanetaryComputerSigner()
-    return NoSigner()
+    if source.sign == "keep":
+        return KeptSigner()
+    planetary = source.sign == "auto" and urlsplit(source.catalog).hostname in _PC_HOSTS
+    return PlanetaryComputerSigner() if planetary or source.sign == "planetary-computer" else NoSigner()
 
 
-def unsign(href: str) -> str:
-    """Strip what signs an href (SAS, AWS, Google, CloudFront, tokens, ``user:password@``); keep the rest.
-
-    The short names of Azure's SAS (``se``, ``sp``, …) and ``expires`` go only where a signature stands beside
-    them, since alone they may mean something.
-    """
-    href = _USER.sub("", href)
-    path, mark, tail = href.partition("?")
-    if not mark:
-        return href
-    query, hash_mark, fragment = tail.partition("#")
-    parts = query.split("&")
-    signed = any(_is_secret(_name(part)) for part in parts)
-    kept = [
-        _unsign_nested(p) for p in parts if not (_is_secret(n := _name(p)) or (signed and n in _WITH_A_SIGNATURE))
-    ]
-    return f"{path}{'?' if kept else ''}{'&'.join(kept)}{hash_mark}{fragment}"
-
-
-def unsign_item(value: object, key: str = "") -> object:
-    """A JSON value with every address in it unsigned: hrefs, relative ones too, and addresses within texts.
-
-    Args:
-        value: An item, a spec, or a part of one; not changed.
-        key: The name that it stands under.
-    """
-    if isinstance(value, str):
-        if key == "href" or _URL.match(value):
-            return unsign(value)
-        return _URL.sub(lambda found: unsign(found[0]), value) if "://" in value else value
-    if isinstance(value, dict):
-        return {name: unsign_item(part, name) for name, part in value.items()}
-    if isinstance(value, list):
-        return [unsign_item(part, key) for part in value]
-    return value
-
-
-def redact(text: str) -> str:
-    """A text for logs and errors: URLs unsigned, passwords, tokens and keys replaced by ``***``."""
-    text = _URL.sub(lambda found: unsign(found[0]), text)
-    text = _BEARER.sub(lambda found: f"{found[1]} ***", text)
-    return _NAMED.sub(lambda found: f"{found[1]}{found[2]}***", text)
-
-
-def _name(part: str) -> str:
-    return unquote(part.partition("=")[0]).lower()
-
-
-def _is_secret(name: str) -> bool:
-    return name in _ALWAYS_SECRET or name.startswith(_SECRET_PREFIXES)
-
-
-def _signs(name: str, *, signed: bool) -> bool:
-    return _is_secret(name) or (signed and name in _WITH_A_SIGNATURE)
-
-
-def _unsign_nested(part: str) -> str:
-    """A query parameter whose value is itself a signed, percent-encoded URL."""
-    name, mark, value = part.partition("=")
-    if "%3a%2f%2f" not in value.lower():
-        return part
-    plain = unquote(value)
-    clean = unsign(plain)
-    return part if clean == plain else f"{name}{mark}{quote(clean, safe='')}"
+def cube_signer(origin: str, sign: str) -> Signer:
+    """The signing hook of a cube: of ``auto`` also by the signatures that a search of this process kept."""
+    signer = signer_for(SourceSpec.model_validate({"catalog": origin, "sign": sign}))
+    return KeptSigner(signer) if sign == "auto" and _KEPT else signer
 
 
 def _container(href: str) -> tuple[str, str] | None:
@@ -236,12 +210,11 @@ def _fetch(endpoint: str, account: str, container: str, backoff: Backoff) -> _To
     headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
     url = f"{endpoint}/{account}/{container}"
     try:
-        found = Http(backoff).json(url, headers=headers)
-        return _Token(found["token"], datetime.fromisoformat(found["msft:expiry"]))
+        answer = Http(backoff).json(url, headers=headers)
+        return _Token(answer["token"], datetime.fromisoformat(answer["msft:expiry"]))
     except HttpError as error:
-        raise TileFault(
-            _reason(error), f"token of {account}/{container}: {error}", transient=error.transient
-        ) from None
+        detail = f"token of {account}/{container}: {error}"
+        raise TileFault(_reason(error), detail, transient=error.transient) from None
     except (KeyError, TypeError, ValueError):
         detail = f"token of {account}/{container}: {redact(url)} did not answer with a token"
         raise TileFault("read.denied", detail) from None

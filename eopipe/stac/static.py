@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
 
-from eopipe.errors import CatalogError, SpecError
+from eopipe.errors import CatalogError, SpecError, one_line
+from eopipe.redact import redact, unsign
 from eopipe.snapshot import resolve_href
 from eopipe.stac.http import Http, HttpError
-from eopipe.stac.scenes import check_item
-from eopipe.stac.signing import redact, unsign
-from eopipe.stac.source import Found, Question, catalog_error
+from eopipe.stac.item_assets import ItemAssets
+from eopipe.stac.question import CatalogItem, Question, catalog_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _READERS = 16
 _AHEAD = 512
 _MAX_DOCUMENTS = 5_000_000
+_REMEDY = "leave its collection out (source.collections), or take another catalog"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ class Documents:
         except HttpError as error:
             raise catalog_error(address, error) from None
         except FileNotFoundError:
-            raise CatalogError(f"catalog document {unsign(address)} does not exist; mend the link to it") from None
+            raise CatalogError(f"catalog document {unsign(address)} does not exist; {_REMEDY}") from None
         except ImportError as error:
-            said = " ".join(str(error).split())
-            raise SpecError(f"source.catalog: {unsign(address)} needs a package that is not here: {said}") from None
+            reason = one_line(error)
+            raise SpecError(f"source.catalog: {unsign(address)} needs a package that is missing: {reason}") from None
         except SpecError:
             raise
         except Exception as error:  # fsspec's schemes each raise their own kinds
@@ -65,24 +66,24 @@ class Documents:
         """
         data = self.bytes(address)
         try:
-            found = json.loads(data)
+            document = json.loads(data)
         except ValueError as error:
-            said = redact(" ".join(str(error).split()))
-            raise CatalogError(f"catalog document {unsign(address)} is not JSON ({said}); mend it") from None
-        if not isinstance(found, dict):
-            raise CatalogError(f"catalog document {unsign(address)} is no JSON object; mend it")
+            reason = redact(one_line(error))
+            raise CatalogError(f"catalog document {unsign(address)} is not JSON ({reason}); {_REMEDY}") from None
+        if not isinstance(document, dict):
+            raise CatalogError(f"catalog document {unsign(address)} is no JSON object; {_REMEDY}")
         for key in ("links", "features"):
-            if not isinstance(found.get(key) or [], list):
-                raise CatalogError(f"catalog document {unsign(address)} has {key} that are no list; mend it")
-        return found
+            if not isinstance(document.get(key) or [], list):
+                raise CatalogError(f"catalog document {unsign(address)} has {key} that are no list; {_REMEDY}")
+        return document
 
 
-@dataclass
-class _Level:
-    """Documents still to be read at one depth."""
+class _Link(NamedTuple):
+    """A document to read, the collection that it is filed under, and whether it is an item."""
 
-    children: list[tuple[str, str | None]] = field(default_factory=list)
-    items: list[tuple[str, str | None]] = field(default_factory=list)
+    address: str
+    collection: str | None
+    item: bool
 
 
 class StaticCatalog:
@@ -97,50 +98,52 @@ class StaticCatalog:
     def __init__(self, url: str, root: dict[str, Any], documents: Documents) -> None:
         self._url, self._root, self._documents = url, root, documents
         self.warnings: list[str] = []
+        self.item_assets = ItemAssets()
 
-    def items(self, question: Question) -> Iterator[Found]:
-        """Items that match, each once; collections that were not asked for are not descended into.
+    def items(self, question: Question) -> Iterator[CatalogItem]:
+        """Items that match, each once; collections that are not in the question are not descended into.
 
         Raises:
             CatalogError: A document is missing or broken.
-            ItemError: An item is none.
             SpecError: A collection does not exist, or more than ``max_items`` match.
         """
         known: set[str] = set()
-        count = 0
-        for found in self._walk(question, known):
-            check_item(found.item, found.href)
-            name = found.item.get("collection") or found.collection
+        yield from question.limited(self._matching(question, known))
+        question.refuse_unknown(known, self._url)
+
+    def completed(self, entry: CatalogItem) -> dict[str, Any]:
+        """An item with what its Collection states of its assets: the catalog's, or the one that it links to."""
+        return self.item_assets.complete(entry, self._documents.json, self._url)
+
+    def _matching(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
+        for entry in self._walk(question, known):
+            if not isinstance(entry.item, dict):
+                known.update(question.collections)  # it may be of any of them
+            name = (entry.item.get("collection") if isinstance(entry.item, dict) else None) or entry.collection
             if name:
                 known.add(name)
-            wanted = not question.collections or name in question.collections
-            if wanted and question.matches(found.item):
-                count += 1
-                question.guard(count)
-                yield found
-        missing = [name for name in question.collections if name not in known]
-        if missing:
-            raise SpecError(
-                f"source.collections: {unsign(self._url)} has no collection {missing[0]!r}; "
-                f"it has {', '.join(sorted(known)[:20]) or 'none'}"
-            )
+            if not isinstance(entry.item, dict) or not question.collections or name in question.collections:
+                judged = question.judge(entry)
+                if judged is not None:
+                    yield judged
 
-    def _walk(self, question: Question, known: set[str]) -> Iterator[Found]:
+    def _walk(self, question: Question, known: set[str]) -> Iterator[CatalogItem]:
+        """All items, level by level."""
         visited = {self._url}
-        level = _Level()
+        level: list[_Link] = []
         yield from self._open(self._url, self._root, None, level, question, known)
         with ThreadPoolExecutor(_READERS, thread_name_prefix="catalog") as pool:
-            while level.children or level.items:
-                items = self._fresh(level.items, visited)
-                for (address, name), document in zip(items, self._read(pool, items), strict=True):
-                    yield Found(document, address, name)
-                children = self._fresh(level.children, visited)
-                level = _Level()
-                for (address, name), document in zip(children, self._read(pool, children), strict=True):
-                    yield from self._open(address, document, name, level, question, known)
+            while level:
+                links = self._fresh(level, visited)
+                level = []
+                for (address, collection, item), document in zip(links, self._read(pool, links), strict=True):
+                    if item:
+                        yield CatalogItem(document, address, collection)
+                    else:
+                        yield from self._open(address, document, collection, level, question, known)
 
-    def _read(self, pool: ThreadPoolExecutor, links: Sequence[tuple[str, str | None]]) -> Iterator[dict[str, Any]]:
-        addresses = [address for address, _ in links]
+    def _read(self, pool: ThreadPoolExecutor, links: Sequence[_Link]) -> Iterator[dict[str, Any]]:
+        addresses = [link.address for link in links]
         if not self._url.startswith(("http://", "https://")):
             yield from map(self._documents.json, addresses)  # threads win nothing on a disk
             return
@@ -152,42 +155,40 @@ class StaticCatalog:
         address: str,
         document: dict[str, Any],
         collection: str | None,
-        level: _Level,
+        level: list[_Link],
         question: Question,
         known: set[str],
-    ) -> Iterator[Found]:
+    ) -> Iterator[CatalogItem]:
+        """Items that a document holds; what it links to is added to ``level``."""
         kind = document.get("type") or ("Catalog" if "links" in document else None)  # none before STAC 1.0
         if kind == "Feature":
-            yield Found(document, address, collection)
+            yield CatalogItem(document, address, collection)
         elif kind == "FeatureCollection":
             for feature in document.get("features") or ():
-                yield Found(feature, address, collection)
-            # An API's list of items comes in pages; the first alone would be a part that looks like the whole.
-            level.children += [(link, collection) for link in _targets(document, address, "next")]
+                yield CatalogItem(feature, address, collection)
+            # An API's list of items comes in pages; the first alone would be a piece that looks like the whole.
+            level += _links(document, address, collection, "next")
         elif kind in {"Catalog", "Collection"}:
             if kind == "Collection" or "extent" in document:
                 collection = str(document.get("id"))
                 known.add(collection)
+                self.item_assets.add(document)
                 if question.collections and collection not in question.collections:
                     return
-            self._links(address, document, collection, level)
+            level += _links(document, address, collection, "item", "child", "items")
         else:
             raise CatalogError(
                 f"catalog document {unsign(address)} has the type {kind!r}; give a STAC Catalog, Collection, Feature "
                 "or FeatureCollection"
             )
 
-    def _links(self, address: str, document: dict[str, Any], collection: str | None, level: _Level) -> None:
-        level.items += [(target, collection) for target in _targets(document, address, "item")]
-        level.children += [(target, collection) for target in _targets(document, address, "child", "items")]
-
-    def _fresh(self, links: Sequence[tuple[str, str | None]], visited: set[str]) -> list[tuple[str, str | None]]:
-        """Links not followed before: catalogs may link in circles."""
+    def _fresh(self, links: Sequence[_Link], visited: set[str]) -> list[_Link]:
+        """Links not followed before, items first: catalogs may link in circles."""
         fresh = []
-        for address, name in links:
-            if address not in visited:
-                visited.add(address)
-                fresh.append((address, name))
+        for link in sorted(links, key=lambda link: not link.item):
+            if link.address not in visited:
+                visited.add(link.address)
+                fresh.append(link)
         if len(visited) > _MAX_DOCUMENTS:
             raise CatalogError(f"catalog {unsign(self._url)} has more than {_MAX_DOCUMENTS} documents; use an API")
         return fresh
@@ -202,10 +203,10 @@ def _known_scheme(address: str) -> None:
         )
 
 
-def _targets(document: dict[str, Any], address: str, *rels: str) -> list[str]:
-    """Absolute addresses of a document's links of these kinds; ``items`` may be parquet, which is passed over."""
+def _links(document: dict[str, Any], address: str, collection: str | None, *rels: str) -> list[_Link]:
+    """A document's links of these kinds; ``items`` may be parquet, which is passed over."""
     return [
-        resolve_href(link["href"], address)
+        _Link(resolve_href(link["href"], address), collection, link["rel"] == "item")
         for link in document.get("links") or ()
         if isinstance(link, dict)
         and link.get("rel") in rels

@@ -1,10 +1,10 @@
-"""One folder, local or remote: everything that a run writes goes through here (DESIGN §5).
+"""One folder, local or remote: everything that a run writes goes through here.
 
 Three promises that object stores and file systems keep in different ways:
 
 - :meth:`Storage.put` replaces a whole file or nothing, so a reader never sees half of one;
 - :meth:`Storage.create` makes a file only if there is none, and of many callers one wins;
-- :meth:`Storage.swap` replaces a file only if nobody has since the caller read it.
+- :meth:`Storage.swap` replaces a file only if no other writer has since the caller read it.
 
 Credentials and endpoints (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID`` …) come from the environment of the
 process that opens the folder. They are never part of the address, so nothing that a run writes can hold one,
@@ -13,18 +13,17 @@ and a pickled Storage finds its worker's own.
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from eopipe.errors import OutputAddressError
-from eopipe.storage.faults import translate
-from eopipe.storage.generic import FsspecFolder
+from eopipe.redact import bare_url
+from eopipe.storage.errors import translate
+from eopipe.storage.fsspec_folder import FsspecFolder, MemoryFolder
 from eopipe.storage.local import LocalFolder
-from eopipe.storage.memory import MemoryFolder
-from eopipe.storage.remote import SCHEMES, ObjectFolder
+from eopipe.storage.object_store import SCHEMES, ObjectFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,19 +73,12 @@ class Storage:
         """
         return cls(_canonical(uri), options)
 
-    @property
-    def shareable(self) -> bool:
-        """Whether another process that opens the address sees the same files."""
-        return self._folder.shareable
-
-    @property
-    def atomic(self) -> bool:
-        """Whether ``create`` and ``swap`` hold against other processes (not on fsspec's fallback)."""
-        return self._folder.atomic
-
     def guard(self, path: str = "") -> AbstractContextManager[None]:
         """Turn what libraries raise while they work on ``path`` into one-line OutputErrors."""
         return translate(self.url(path))
+
+    def _writing(self, path: str) -> AbstractContextManager[None]:
+        return translate(self.url(path), writing=True)
 
     def get(self, path: str) -> bytes:
         """Content of a file.
@@ -99,7 +91,7 @@ class Storage:
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file, replacing it as a whole; not to be mixed with ``swap`` on one path."""
-        with self.guard(path), _writing():
+        with self._writing(path):
             self._folder.put(_checked(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
@@ -111,7 +103,7 @@ class Storage:
         Returns:
             False if it existed.
         """
-        with self.guard(path), _writing():
+        with self._writing(path):
             return self._folder.create(_checked(path), data)
 
     def get_versioned(self, path: str) -> tuple[bytes, str]:
@@ -125,18 +117,17 @@ class Storage:
 
     def swap(self, path: str, data: bytes, version: str) -> bool:
         """Replace a file only if it is still at ``version``; False if it changed or is gone."""
-        with self.guard(path), _writing():
+        with self._writing(path):
             return self._folder.swap(_checked(path), data, version)
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file (not a folder) at ``path``; False on a missing bucket too (HEAD does not tell)."""
+        """Whether there is a file (not a folder) at ``path``; False on a missing bucket too (HEAD says no more)."""
         with self.guard(path):
             return self._folder.exists(_checked(path))
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Files below a folder, recursively, relative to this Storage; none where it does not exist."""
-        for path, _ in self.sizes(prefix):
-            yield path
+        return (path for path, _ in self.sizes(prefix))
 
     def sizes(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """As :meth:`list`, with sizes in bytes."""
@@ -166,7 +157,7 @@ class Storage:
 
     def upload(self, path: str, file: Path) -> None:
         """Copy a file of this machine here, without holding it in memory; replaces as a whole."""
-        with self.guard(path), _writing():
+        with self._writing(path):
             self._folder.upload(_checked(path), file)
 
     def flush(self, path: str) -> None:
@@ -178,15 +169,15 @@ class Storage:
 def _canonical(uri: str) -> str:
     if not uri or "\0" in uri:
         raise OutputAddressError(f"output {uri!r} is no address; give a folder or a URL such as s3://bucket/folder")
-    scheme, found, rest = uri.partition("://")
-    if not found:
+    scheme, mark, rest = uri.partition("://")
+    if not mark:
         return str(Path(uri).expanduser().absolute())
     if scheme == "file":
         return str(Path(rest.removeprefix("localhost") or "/").absolute())
     parts = urlsplit(uri)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise OutputAddressError(
-            f"output {scheme}://{parts.netloc.rpartition('@')[2]}{parts.path} carries credentials or a query;"
+            f"output {bare_url(uri)} carries credentials or a query;"
             " put them into the environment (AWS_ACCESS_KEY_ID …)"
         )
     if scheme in SCHEMES and not parts.netloc:
@@ -195,11 +186,11 @@ def _canonical(uri: str) -> str:
 
 
 def _backend(uri: str, options: Mapping[str, Any]) -> Backend:
-    scheme, found, rest = uri.partition("://")
-    if not found:
+    scheme, mark, _ = uri.partition("://")
+    if not mark:
         return LocalFolder(Path(uri))
     if scheme == "memory":
-        return MemoryFolder(rest)
+        return MemoryFolder(uri, options)
     if scheme in SCHEMES:
         return ObjectFolder(uri, options)
     return FsspecFolder(uri, options)
@@ -210,14 +201,3 @@ def _checked(path: str, *, empty: bool = False) -> str:
     if (path or not empty) and ("" in parts or ".." in parts or "." in parts):
         raise ValueError(f"{path!r} is no relative path inside a folder")
     return path
-
-
-class _writing:  # noqa: N801  (a context manager that reads like a clause)
-    """A file missing while one writes is the folder's fault (no such bucket), not the caller's."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, FileNotFoundError):
-            raise OSError(errno.EIO, f"no such bucket or folder: {error}") from error

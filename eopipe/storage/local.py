@@ -1,6 +1,6 @@
 """A folder of the file system, by the standard library.
 
-obstore's LocalStore has no conditional replace and hides ``errno``, which tells a full disk from a denied
+obstore's LocalStore has no conditional replace and hides ``errno``, which distinguishes a full disk from a denied
 one; so the local folder is written out here. All atomicity rests on three calls that POSIX file systems and
 NFS share: ``rename`` (replace as a whole), ``link`` (fails if the name exists) and ``flock`` (a lock that
 the kernel drops with its process, so a killed one leaves none behind).
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import shutil
 import uuid
@@ -19,6 +18,8 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from zarr.storage import LocalStore
+
+from eopipe.storage.backend import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,11 +30,8 @@ _LOCK = ".lock"
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-class LocalFolder:
+class LocalFolder(Backend):
     """Backend on a folder of this machine, or one that all machines mount."""
-
-    shareable = True
-    atomic = True
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -42,7 +40,10 @@ class LocalFolder:
         return (self._root / path).read_bytes()
 
     def put(self, path: str, data: bytes) -> None:
-        with _staged(self._root / path, lambda file: file.write(data)) as (partial, target):
+        self._replace(path, lambda file: file.write(data))
+
+    def _replace(self, path: str, fill: Callable[[IO[bytes]], object]) -> None:
+        with _staged(self._root / path, fill) as (partial, target):
             partial.replace(target)
 
     def create(self, path: str, data: bytes) -> bool:
@@ -59,20 +60,11 @@ class LocalFolder:
                 return _create_under_lock(partial, target)
         return True
 
-    def get_versioned(self, path: str) -> tuple[bytes, str]:
-        data = self.get(path)
-        return data, _version(data)
-
     def swap(self, path: str, data: bytes, version: str) -> bool:
-        """The version is the content's hash: clocks and inode times are too coarse to tell two writes apart."""
-        target = self._root / path
-        if not target.exists():
+        if not self.exists(path):
             return False
-        with _locked(target), suppress(FileNotFoundError):
-            if _version(target.read_bytes()) != version:
-                return False
-            self.put(path, data)
-            return True
+        with _locked(self._root / path), suppress(FileNotFoundError):
+            return super().swap(path, data, version)
         return False
 
     def exists(self, path: str) -> bool:
@@ -98,8 +90,7 @@ class LocalFolder:
             with file.open("rb") as source:
                 shutil.copyfileobj(source, out, 1 << 20)
 
-        with _staged(self._root / path, copy) as (partial, target):
-            partial.replace(target)
+        self._replace(path, copy)
 
     def flush(self, path: str) -> None:
         target = self._root / path
@@ -111,7 +102,7 @@ class LocalFolder:
 
 @contextmanager
 def _staged(target: Path, fill: Callable[[IO[bytes]], object]) -> Iterator[tuple[Path, Path]]:
-    """Write beside the target under a hidden name and onto the disk; whatever happens, leave no partial."""
+    """Write beside the target under a hidden name and onto the disk; leave no partial file in any case."""
     _make_folder(target.parent)
     partial = target.parent / f".{target.name}.{uuid.uuid4().hex}{_PARTIAL}"
     try:
@@ -143,7 +134,7 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 def _make_folder(folder: Path) -> None:
-    """Make it and its parents, each entry on disk before what stands in it."""
+    """Make it and its parents, each entry on disk before its contents."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)
@@ -167,14 +158,10 @@ def _fsync(path: Path) -> None:
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
-    for entry in found:
+        ordered = sorted(entries, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
+    for entry in ordered:
         if entry.is_dir():
             yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
         elif not (entry.name.endswith(_PARTIAL) or (entry.name.startswith(".") and entry.name.endswith(_LOCK))):
             with suppress(FileNotFoundError):  # removed since
                 yield f"{prefix}{entry.name}", entry.stat().st_size
-
-
-def _version(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()

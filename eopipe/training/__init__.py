@@ -1,1 +1,1 @@
-"""How the shipped models were made: every step a command, seeded and resumable."""
+"""Training of the models that ship: every step is a command, seeded and resumable."""

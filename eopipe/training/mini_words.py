@@ -1,19 +1,24 @@
-"""The table of words that ships with ``mini``: phrases embedded beforehand, and a direction for each concept."""
+"""The table of words that ships with ``mini``: phrases with their embeddings, and a direction for each concept.
+
+Most of the phrases are common ones (``data/common_phrases.txt``), so that these need no sentence encoder. They are
+read like any other phrase; only those of the concepts are taught.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.errors import OutputError
-from eopipe.models.mini import heldout, minilm
+from eopipe.models.mini import minilm
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.mini.words import DIRECTIONS, PHRASES, VECTORS, plain, rounded
 from eopipe.models.weights import sha256_of
-from eopipe.training.mini_phrases import COMMON
+from eopipe.training import heldout
+from eopipe.training.scenes import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,18 +26,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RIDGE = 3.0
-"""Of the directions' fit. Of 1, 2, 3, 5 and 10, and of plain means of a concept's phrases, it left the fewest words
-to choose by with a wrong concept (5 of 63; the means 9, the literal names alone 16)."""
+"""Regularisation of the fit: of 1 to 10 it left the fewest of 63 words with a wrong concept (5; plain means 9)."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """What was written.
+class TableFile:
+    """The file of a table.
 
     Attributes:
-        sha256: Of the file, for `eopipe.models.mini.words.WORDS`.
+        sha256: Hash of the file, for `eopipe.models.mini.words.WORDS`.
         size: Bytes.
-        phrases: How many the table has.
+        phrases: Number of phrases.
     """
 
     sha256: str
@@ -41,23 +45,24 @@ class Written:
 
 
 def table_phrases() -> tuple[str, ...]:
-    """Everything that is embedded beforehand: taught, judged by, and common; each once, in plain form."""
+    """All phrases of the table: taught, held out, and common; each once, in plain form."""
     taught = [phrase for concept in CONCEPTS for phrase in concept.phrases]
     close = [*heldout.CLOSE.values(), *heldout.CLOSE_TO_CHOOSE.values()]
-    judged = [phrase for phrases in close for phrase in phrases]
-    every = [*taught, *judged, *heldout.UNRELATED, *heldout.UNRELATED_TO_CHOOSE, *COMMON]
-    return tuple(dict.fromkeys(map(plain, every)))
+    held_out = [phrase for phrases in close for phrase in phrases]
+    common = resources.files("eopipe.training").joinpath("data/common_phrases.txt").read_text(encoding="utf-8")
+    phrases = [*taught, *held_out, *heldout.UNRELATED, *heldout.UNRELATED_TO_CHOOSE, *common.splitlines()]
+    return tuple(dict.fromkeys(map(plain, phrases)))
 
 
 def fit_directions(vectors: NDArray[np.float32], concept: NDArray[np.int64]) -> NDArray[np.float32]:
-    """A direction a concept: what its phrases have, and the others' have not.
+    """The direction of each concept in the space of the sentence encoder.
 
-    Ridge regression, on vectors less their mean, of membership in each concept. The mean is what all phrases of land
-    have in common, which tells none from another.
+    Ridge regression of membership in each concept on the vectors less their mean. The mean is common to all phrases
+    of land cover, and does not tell concepts apart.
 
     Args:
         vectors: ``[N, C]`` unit vectors of the taught phrases.
-        concept: ``[N]`` the concept of each.
+        concept: ``[N]`` concept numbers.
 
     Returns:
         ``[K, C]`` float32, unit rows.
@@ -65,26 +70,25 @@ def fit_directions(vectors: NDArray[np.float32], concept: NDArray[np.int64]) -> 
     x = vectors.astype(np.float64)
     x = x - x.mean(axis=0)
     member = np.eye(int(concept.max()) + 1)[concept]
-    # in the phrases' space, which is smaller than the vectors': the same solution
-    found = x.T @ np.linalg.solve(x @ x.T + RIDGE * np.eye(len(x)), member - member.mean(axis=0))
-    result: NDArray[np.float32] = np.ascontiguousarray((found / np.linalg.norm(found, axis=0)).T, np.float32)
-    return result
+    # solved in the phrases' space, which is smaller than the vectors': the same solution
+    columns = x.T @ np.linalg.solve(x @ x.T + RIDGE * np.eye(len(x)), member - member.mean(axis=0))
+    return np.ascontiguousarray((columns / np.linalg.norm(columns, axis=0)).T, np.float32)
 
 
-def write_table(path: Path) -> Written:
+def write_table(path: Path) -> TableFile:
     """Embed every phrase with the installed sentence encoder, fit the directions, and write both.
 
     Args:
-        path: The file, safetensors; it appears whole or not at all.
+        path: The safetensors file.
 
     Returns:
-        What the entry in `eopipe.models.mini.words` must say.
+        The values of its entry in `eopipe.models.mini.words`.
 
     Raises:
         WeightsError: The sentence encoder is not installed.
         OutputError: The file cannot be written.
     """
-    from safetensors.numpy import save  # noqa: PLC0415  (only who trains needs it)
+    from safetensors.numpy import save  # noqa: PLC0415  (needed here only)
 
     phrases = table_phrases()
     encoder = minilm.load_minilm(phrases)
@@ -96,10 +100,6 @@ def write_table(path: Path) -> Written:
         VECTORS: vectors.astype(np.float16),
         DIRECTIONS: fit_directions(vectors[rows], concept),
     }
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with replacing(path) as partial:
         partial.write_bytes(save(tensors, {PHRASES: json.dumps(phrases)}))
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}); give a folder that can") from error
-    return Written(sha256_of(path), path.stat().st_size, len(phrases))
+    return TableFile(sha256_of(path), path.stat().st_size, len(phrases))

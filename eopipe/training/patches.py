@@ -1,12 +1,11 @@
-"""Patches to learn from: cut at random, changed as scenes differ, and answered by the teacher after the change.
+"""Training patches: cut at random, augmented as scenes differ, and labelled by the teacher after augmentation.
 
 Scenes differ in haze, sun and season more than classes do, so each patch gets another gain, tilt and haze. The
-teacher looks at the changed patch: it is a function that must be matched wherever it may be asked, and an old answer
-to a new picture would be wrong (Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and
-consistent", arXiv:2106.05237). In some patches the student sees less than the teacher: the part before a curtain, as
-at a scene's edge; or the ground without the air, as in surface reflectance (Level-2A), which the teacher was not made
-for and the student shall be. What is drawn depends on the seed and the step alone, so a training that was
-interrupted goes on with the very patches it would have seen.
+teacher labels the augmented patch, not the original (Beyer et al. 2022, "Knowledge distillation: a good teacher is
+patient and consistent", arXiv:2106.05237). In some patches the student sees less than the teacher: one side of a line
+only, as at a scene's edge; or reflectance less path radiance, as in surface reflectance (Level-2A), for which the
+teacher was not trained. Random numbers depend on the seed and the step alone, so an interrupted training resumes with
+the same patches.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.models.dynamicworld import load_dynamic_world
+from eopipe.models.dynamicworld.net import load_dynamic_world
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,36 +32,33 @@ HAZE = (1.0, 0.75, 0.5, 0.42, 0.36, 0.32, 0.3, 0.1, 0.05)
 HAZE_DN = (-210.0, 390.0)
 """Least and most haze that is added in blue, reflectance * 10000."""
 GAIN, TILT = 0.2, 0.05
-"""Log of the largest gain of all bands together, and of each by itself: strong changes of single bands would take
-away what tells classes apart."""
+"""Log of the largest gain of all bands together, and of each by itself, which is less: it changes classes."""
 ZOOM = 0.3
 """Log of the largest change of scale."""
 HIDDEN = 0.3
-"""Share of patches of which the student does not see the part behind a line, as at a scene's edge."""
+"""Share of patches of which one side of a line is hidden from the student, as at a scene's edge."""
 MARGIN = 4
-"""Pixels from a scene's own edge, and from a patch's, at which the teacher, who never learnt about edges, is not
-believed: it takes what it does not see for something dark, and dark is water."""
+"""Pixels from an edge at which the teacher's answer does not count: it takes what lies outside for dark water."""
 AIRLESS = 0.35
-"""Share of patches that the student sees as surface reflectance: less what the scene's darkest pixels hold in blue,
-and of the other bands by `HAZE`, which is the simplest atmospheric correction there is (dark-object subtraction)."""
+"""Share of patches that the student sees as surface reflectance, by dark-object subtraction (Chavez 1988)."""
 LEFT_DN = (50.0, 350.0)
-"""What such a correction leaves of the darkest pixels in blue, reflectance * 10000."""
+"""Least and most blue reflectance * 10000 that this subtraction leaves in the darkest pixels."""
 DARK_PERCENT = 1.0
-"""Of a scene's pixels that count as its darkest."""
+"""Percentile of a scene's darkest pixels."""
 LEAST_VALID = 0.6
-"""Of a patch; after some tries any patch will do."""
+"""Least share of valid pixels in a patch; after twenty attempts any patch is accepted."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Patches and answers.
+    """Patches and the teacher's answers.
 
     Args:
-        dn: ``[n, 9, y, x]`` float32, reflectance * 10000 as changed: what the teacher sees.
-        student: Likewise, what the student does.
+        dn: ``[n, 9, y, x]`` float32, augmented reflectance * 10000, as the teacher sees it.
+        student: The same as the student sees it.
         valid: ``[n, 1, y, x]`` float32, 1 where the teacher sees the patch, else 0.
-        shown: Likewise, where the student does.
-        judged: Likewise, where its answer counts.
+        shown: The same for the student.
+        judged: The same where the student's answer counts.
         teacher: ``[n, 9, y, x]`` class probabilities, or None where bands alone are learnt.
     """
 
@@ -78,10 +74,10 @@ class Patches:
     """Draws batches.
 
     Args:
-        scenes: To cut from; larger ones more often, by the root of their size.
-        seed: Of everything drawn.
+        scenes: Scenes to cut from; larger ones more often, by the root of their size.
+        seed: Seed of all random numbers.
         size: Patches a batch.
-        side: Of a patch, pixels.
+        side: Side of a patch, pixels.
     """
 
     def __init__(self, scenes: Sequence[SceneData], *, seed: int, size: int, side: int) -> None:
@@ -103,7 +99,7 @@ class Patches:
         teacher = None
         if answered:
             pairs = zip(dn.numpy(), valid.numpy(), strict=True)
-            teacher = torch.from_numpy(np.stack([self._teacher(patch, seen[0] > 0) for patch, seen in pairs]))
+            teacher = torch.from_numpy(np.stack([self._teacher(patch, mask[0] > 0) for patch, mask in pairs]))
         shown = valid * torch.stack([curtain(self._side, rng) for _ in cuts])
         return Batch(dn, student, valid, shown, shown * _inner(valid), teacher)
 
@@ -112,7 +108,7 @@ class Patches:
         scene = self._scenes[number]
         zoom = float(np.exp(rng.uniform(-ZOOM, ZOOM))) if rng.random() < 0.5 else 1.0
         side = min(round(self._side * zoom), *scene.valid.shape)
-        rows, cols = _place(scene.valid, side, rng)
+        rows, cols = _draw_window(scene.valid, side, rng)
         dn = torch.from_numpy(scene.dn[:, rows, cols].astype(np.float32))
         valid = torch.from_numpy(scene.valid[rows, cols].astype(np.float32))[None]
         if side != self._side:
@@ -126,36 +122,34 @@ class Patches:
 
 
 def dark_of(scene: SceneData) -> NDArray[np.float32]:
-    """``[9]``: what the darkest pixels of a scene hold, band by band."""
-    dark: NDArray[np.float32] = np.percentile(scene.dn[:, scene.valid][:, ::7], DARK_PERCENT, axis=1).astype(
-        np.float32
-    )
-    return dark
+    """Reflectance * 10000 of a scene's darkest pixels in each band, ``[9]``."""
+    pixels = scene.dn[:, scene.valid][:, ::7]
+    return np.percentile(pixels, DARK_PERCENT, axis=1).astype(np.float32)
 
 
 def air_above(dark: NDArray[np.float32], left: float) -> NDArray[np.float32]:
-    """What to take off each band so that the darkest pixels keep ``left`` in blue.
+    """Path radiance to subtract from each band so that the darkest pixels keep ``left`` in blue.
 
     Args:
-        dark: As `dark_of`.
+        dark: See `dark_of`.
         left: Reflectance * 10000.
 
     Returns:
-        ``[9]``, none below 0, and none that would make a band's darkest pixels negative.
+        Reflectance * 10000, ``[9]``, at least 0, and at most that of the band's darkest pixels.
     """
     air: NDArray[np.float32] = np.minimum(max(0.0, float(dark[0]) - left) * np.array(HAZE, np.float32), dark)
     return air
 
 
 def change(patches: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Another sun, sensor and air for each patch; one in five stays as it is.
+    """Random gains and haze of each patch, as of another sun, sensor and air; one patch in five stays unchanged.
 
     Args:
-        patches: How many.
-        rng: What is drawn from.
+        patches: Number of patches.
+        rng: Source of random numbers.
 
     Returns:
-        What each band is multiplied by, and what is added to it: ``[n, 9, 1, 1]`` each, reflectance * 10000.
+        Factor and offset of each band, ``[n, 9, 1, 1]`` each, the offset in reflectance * 10000.
     """
     on = (rng.random((patches, 1)) < 0.8).astype(np.float32)
     gain = np.exp(rng.uniform(-GAIN, GAIN, (patches, 1)) * on)
@@ -166,23 +160,23 @@ def change(patches: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
 
 def curtain(side: int, rng: np.random.Generator) -> Tensor:
-    """What the student sees of a patch ``[1, side, side]``: mostly all, sometimes one side of a line through it."""
+    """Mask ``[1, side, side]`` of the pixels that the student sees: all, or those on one side of a random line."""
     shown = torch.ones(1, side, side)
-    angle, where = rng.uniform(0, 2 * np.pi), rng.uniform(-0.35, 0.35)
+    angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(-0.35, 0.35)
     if rng.random() >= HIDDEN:
         return shown
-    place = torch.linspace(-0.5, 0.5, side)
-    along = place[None, :] * float(np.cos(angle)) + place[:, None] * float(np.sin(angle))
-    return shown * (along > where)
+    axis = torch.linspace(-0.5, 0.5, side)
+    along = axis[None, :] * float(np.cos(angle)) + axis[:, None] * float(np.sin(angle))
+    return shown * (along > distance)
 
 
 def _inner(valid: Tensor) -> Tensor:
-    """Valid pixels that have nothing invalid within the margin, which a patch's outside is."""
+    """Pixels without an invalid one within the margin; pixels outside the patch are invalid."""
     outside = functional.pad(1 - valid, (MARGIN,) * 4, value=1.0)
     return 1 - functional.max_pool2d(outside, 2 * MARGIN + 1, stride=1)
 
 
-def _place(valid: NDArray[np.bool_], side: int, rng: np.random.Generator) -> tuple[slice, slice]:
+def _draw_window(valid: NDArray[np.bool_], side: int, rng: np.random.Generator) -> tuple[slice, slice]:
     for _ in range(20):
         row, col = (int(rng.integers(0, length - side + 1)) for length in valid.shape)
         rows, cols = slice(row, row + side), slice(col, col + side)
@@ -191,9 +185,9 @@ def _place(valid: NDArray[np.bool_], side: int, rng: np.random.Generator) -> tup
     return rows, cols
 
 
-def _turned(dn: Tensor, valid: Tensor, way: int) -> tuple[Tensor, Tensor]:
-    """One of the eight ways to lay a square."""
+def _turned(dn: Tensor, valid: Tensor, symmetry: int) -> tuple[Tensor, Tensor]:
+    """A patch under one of the eight symmetries of the square."""
     for bit, dim in ((1, 1), (2, 2)):
-        if way & bit:
+        if symmetry & bit:
             dn, valid = dn.flip(dim), valid.flip(dim)
-    return (dn.transpose(1, 2), valid.transpose(1, 2)) if way & 4 else (dn, valid)
+    return (dn.transpose(1, 2), valid.transpose(1, 2)) if symmetry & 4 else (dn, valid)

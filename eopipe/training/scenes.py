@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eopipe import api
-from eopipe.errors import OutputError, SpecError
+from eopipe.errors import SpecError
+from eopipe.evaluation.read_images import error_text
+from eopipe.evaluation.results_folder import writing
 from eopipe.models.mini.net import NINE
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SceneData:
-    """One scene on its UTM lattice.
+    """A scene on its UTM lattice.
 
     Args:
         name: The item's id.
@@ -37,74 +39,70 @@ class SceneData:
 
 
 def load_scenes(
-    source: Path, cache: Path, told: Callable[[str], None], *, only: Sequence[str] = ()
+    source: Path, cache: Path, log: Callable[[str], None], *, only: Sequence[str] = ()
 ) -> list[SceneData]:
     """Every item of a static collection, at 10 m.
 
     Args:
         source: ``collection.json``.
-        cache: Folder for what was read; a scene that is there is not read again.
-        told: Is told of each scene that is read.
-        only: Words; where there are any, items whose id holds none are not read.
+        cache: Folder of scenes that were read before, which are not read again.
+        log: Receives a line for each scene that is read.
+        only: Words; where there are any, items whose id contains none of them are left out.
 
     Returns:
         Scenes in the order of their names.
 
     Raises:
-        SpecError: The source is no collection, holds no item or one that cannot be used; or what was read before
-            is damaged.
+        SpecError: The source is no collection, holds no item or one that cannot be used; or a cached scene is
+            damaged.
         OutputError: The cache folder cannot be written.
     """
-    items = [_item(path) for path in _items(source)]
+    items = [_item(path) for path in _item_paths(source)]
     with writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
     scenes = []
     for item in sorted(items, key=lambda item: str(item["id"])):
         if only and not any(word in item["id"] for word in only):
             continue
-        kept = cache / f"{item['id']}.npz"
-        if not kept.exists():
-            told(f"reading {item['id']}")
-            _read(source, item, kept)
-        scenes.append(SceneData(item["id"], *_arrays(kept)))
+        path = cache / f"{item['id']}.npz"
+        if not path.exists():
+            log(f"reading {item['id']}")
+            _read_scene(source, item, path)
+        scenes.append(SceneData(item["id"], *_cached_arrays(path)))
     return scenes
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """What is done within writes there.
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside a path, which replaces it at the end: the path is written whole or not at all.
 
     Raises:
-        OutputError: It cannot.
+        OutputError: It cannot be written.
     """
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path} cannot be written ({error.strerror or error}); make room, or give another --out",
-            reason="write.denied",
-        ) from None
+    partial = path.with_name(f".{path.name}.part")
+    with writing(path):
+        yield partial
+        partial.replace(path)
 
 
 def split(scenes: Sequence[SceneData], leave_out: Sequence[str]) -> tuple[list[SceneData], list[SceneData]]:
-    """Scenes to learn from, and those whose name holds one of some words.
+    """Scenes to learn from, and those whose name contains one of some words.
 
     Raises:
-        SpecError: A word that no scene's name holds, or nothing to learn from.
+        SpecError: A word is in no scene's name, or no scene to learn from is left.
     """
+    known = ", ".join(scene.name for scene in scenes)
     for word in leave_out:
         if not any(word in scene.name for scene in scenes):
-            raise SpecError(
-                f"--leave-out {word!r} is in no scene's name; they are {', '.join(scene.name for scene in scenes)}"
-            )
-    out = [scene for scene in scenes if any(word in scene.name for word in leave_out)]
-    kept = [scene for scene in scenes if not any(word in scene.name for word in leave_out)]
-    if not kept:
+            raise SpecError(f"--leave-out {word!r} is in no scene's name; they are {known}")
+    names = {scene.name for scene in scenes if any(word in scene.name for word in leave_out)}
+    learnt = [scene for scene in scenes if scene.name not in names]
+    if not learnt:
         raise SpecError("--leave-out leaves no scene to learn from; name fewer")
-    return kept, out
+    return learnt, [scene for scene in scenes if scene.name in names]
 
 
-def _items(source: Path) -> list[Path]:
+def _item_paths(source: Path) -> list[Path]:
     links = _document(source).get("links")
     linked = [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
     paths = [source.parent / str(link["href"]) for link in linked if link.get("rel") == "item" and "href" in link]
@@ -138,27 +136,23 @@ def _item(path: Path) -> dict[str, Any]:
     return item
 
 
-def _arrays(kept: Path) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+def _cached_arrays(path: Path) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
     try:
-        with kept.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return arrays["dn"], arrays["valid"]
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        said = " ".join(str(error).split())[:200]
-        raise SpecError(
-            f"{kept} is no scene as it was read before ({said}); delete it, and it is read again"
-        ) from None
+        raise SpecError(f"{path} is damaged ({error_text(error)}); delete it, and it is read again") from None
 
 
-def _read(source: Path, item: dict[str, Any], kept: Path) -> None:
-    day = item["properties"]["datetime"][:10]
+def _read_scene(source: Path, item: dict[str, Any], path: Path) -> None:
+    day, area = item["properties"]["datetime"][:10], item["bbox"]
     snapshot, _ = api.search(
-        catalog=str(source), area=item["bbox"], collections=[item["collection"]], datetime=f"{day}/{day}"
+        catalog=str(source), area=area, collections=[item["collection"]], datetime=f"{day}/{day}"
     )
-    cube = api.open_cube(snapshot, area=item["bbox"], bands=list(NINE), crs="utm", resolution=10, composite="first")
+    cube = api.open_cube(snapshot, area=area, bands=list(NINE), crs="utm", resolution=10, composite="first")
     dataset = cube.dataset.isel(time=0).compute()
     values = np.stack([dataset[band].values for band in NINE]) * 10000
     valid = np.isfinite(values).all(axis=0)
-    part = kept.with_suffix(".part.npz")  # a scene appears whole or not at all
-    with writing(kept):
-        np.savez(part, dn=np.where(valid, values, 0).round().clip(0, 65535).astype(np.uint16), valid=valid)
-        part.replace(kept)
+    dn = np.where(valid, values, 0).round().clip(0, 65535).astype(np.uint16)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(file, dn=dn, valid=valid)

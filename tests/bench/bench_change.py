@@ -13,11 +13,10 @@ import time
 import numpy as np
 import torch
 
-from eopipe.kernels.change.comparer import compare_objects, compare_pixels
-from eopipe.kernels.change.identifier import AFTER, BEFORE
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.pipelines import judge_objects
-from eopipe.kernels.change.proposals import Proposals, joined
+from eopipe.kernels.change.dynamicearth.pipelines import judge_objects
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels
 from tests.support import change as plain
 
 SHAPE, OBJECTS, BETA = (1024, 1024), 300, 145
@@ -43,15 +42,15 @@ def pair_of_features(generator):
 def ours(dense, first, features, probabilities):
     masks = Masks.from_dense(dense, SHAPE)
     before, after = masks.take(np.arange(first)), masks.take(np.arange(first, OBJECTS))
-    proposals = joined([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
+    proposals = Proposals.concatenate([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
     found = judge_objects(proposals, compare_objects(*features, masks, beta=BETA), *probabilities)
-    return found.kept, found.change(), found.score
+    return found.changed, found.mask(), found.score
 
 
 def theirs(dense, first, features, probabilities):
     changed = plain.scores(*features, dense) > LIMIT
     classes = [plain.classes(each, dense) for each in probabilities]
-    kept = plain.kept(changed, *classes, np.where(np.arange(OBJECTS) < first, BEFORE, AFTER), "instance")
+    kept = plain.is_change(changed, *classes, np.where(np.arange(OBJECTS) < first, BEFORE, AFTER), "instance")
     return kept, dense[kept].any(axis=0)
 
 
@@ -73,7 +72,9 @@ def main() -> None:
     slow, (expected, expected_change) = timed(theirs, dense, first, features, probabilities)
     margin = np.abs(score - LIMIT).min()
     print(f"median object {np.median(masks.areas):.0f} pixels, largest {masks.areas.max()}, all {masks.areas.sum()}")
-    print(f"masks: {dense.nbytes / 1e6:.0f} MB dense, {masks.nbytes / 1e6:.2f} MB as runs")
+    print(
+        f"masks: {dense.nbytes / 1e6:.0f} MB dense, {(masks.runs.nbytes + masks.offsets.nbytes) / 1e6:.2f} MB as runs"
+    )
     print(f"plain {slow:7.2f} s (torch on {torch.get_num_threads()} threads)")
     print(f"ours  {fast:7.3f} s (1 thread): {slow / fast:.0f} times as fast; load {os.getloadavg()[0]:.1f}")
     print(

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from eopipe.models.dynamicworld import (
+from eopipe.models.dynamicworld.net import (
     DYNAMIC_WORLD,
     GFLOP_PER_PIXEL,
     HALO,

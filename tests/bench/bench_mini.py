@@ -16,10 +16,10 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate_on_worker
-from eopipe.engine.display import Quiet
-from eopipe.engine.opened import open_run
-from eopipe.engine.run import execute, freeze_precision
+from eopipe.engine.display import Display
+from eopipe.engine.plan.open import freeze_precision, open_run
+from eopipe.engine.run import execute
+from eopipe.engine.work.calibrate import calibrate_on_worker
 from eopipe.spec import parse_spec, resolve_now
 from tests.bench.bench_ovss_tile import kernel as tower
 from tests.cube.helpers import mosaic_cog
@@ -66,8 +66,8 @@ def run(folder: Path, name: str, catalog: str, given: dict) -> dict:
         Client(cluster) as client,
     ):
         opened = open_run(spec, now=resolve_now(None), allow_empty=False)
-        _, calibration = freeze_precision(opened, partial(calibrate_on_worker, client))
-        summary = execute(spec, display=Quiet(), calibration=calibration)
+        _, calibration = freeze_precision(opened, partial(calibrate_on_worker, client, opened.source))
+        summary = execute(spec, display=Display(), calibration=calibration)
         summary["peak_bytes"] = next(iter(client.run(high_water).values()))
     return summary
 

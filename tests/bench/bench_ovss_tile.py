@@ -15,11 +15,11 @@ from pathlib import Path
 
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate_on_worker
-from eopipe.engine.display import Quiet
-from eopipe.engine.opened import open_run
-from eopipe.engine.rescore import rescore
-from eopipe.engine.run import execute, freeze_precision
+from eopipe.engine.derived.rescore import rescore
+from eopipe.engine.display import Display
+from eopipe.engine.plan.open import freeze_precision, open_run
+from eopipe.engine.run import execute
+from eopipe.engine.work.calibrate import calibrate_on_worker
 from eopipe.models.clip.seeded import VIT_B_16, write_seeded_model
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.ovss import RELEASED, tiny_jbu_one
@@ -59,8 +59,8 @@ def run(folder: Path, name: str, given: dict, *, tile: int, resolution: float, a
     )
     with one_worker() as cluster, Client(cluster) as client:
         opened = open_run(spec, now=resolve_now(None), allow_empty=False)
-        _, calibration = freeze_precision(opened, partial(calibrate_on_worker, client))
-        summary = execute(spec, display=Quiet(), calibration=calibration)
+        _, calibration = freeze_precision(opened, partial(calibrate_on_worker, client, opened.source))
+        summary = execute(spec, display=Display(), calibration=calibration)
         summary["peak_bytes"] = next(iter(client.run(high_water).values()))
         summary["window_seconds"] = calibration.window_seconds
     return summary
@@ -70,7 +70,7 @@ def again(folder: Path) -> dict:
     """Other words from the features of the first run, on one worker."""
     words = {f"other {n}": None for n in range(QUERIES)}
     with one_worker() as cluster, Client(cluster) as client:
-        summary = rescore(str(folder / "keep"), {"prompts": words}, out=str(folder / "again"), display=Quiet())
+        summary = rescore(str(folder / "keep"), {"prompts": words}, out=str(folder / "again"), display=Display())
         summary["peak_bytes"] = next(iter(client.run(high_water).values()))
         summary["window_seconds"] = 0.0
     return summary

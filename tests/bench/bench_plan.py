@@ -15,14 +15,12 @@ from dataclasses import replace
 import dask
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import Calibration
 from eopipe.engine.cluster import protocol
-from eopipe.engine.driver import submit
-from eopipe.engine.job import resolve
-from eopipe.engine.ledger import Ledger
-from eopipe.engine.opened import Opened, read_settings
-from eopipe.engine.plan import Workers, make_plan
+from eopipe.engine.plan.model import Calibration, Workers
+from eopipe.engine.plan.open import Opened
+from eopipe.engine.plan.resolved_spec import resolve
 from eopipe.engine.run import make_context
+from eopipe.engine.work.driver import submit
 from eopipe.snapshot import Snapshot, item_hash
 from eopipe.spec import parse_spec, resolve_now
 from eopipe.storage import Storage
@@ -83,13 +81,10 @@ def main() -> None:
         client.run(pause)
         start = time.perf_counter()
         job = resolve(spec, resolve_now(None))
-        plan = make_plan(
-            job, found, workers=Workers(2, None), calibration=calibration, read=read_settings(job), tile=4096
-        )
+        opened = Opened(Storage.open("memory://bench"), job, found, None, None, (), tile=4096)
+        plan = opened.plan(workers=Workers(2, None), calibration=calibration)
         planned = time.perf_counter()
-        storage = Storage.open("memory://bench")
-        opened = Opened(storage, job, found, None, None, ())
-        context = make_context(opened, plan, tuple(plan.tiles), Ledger(storage))
+        context = make_context(opened, plan)
         futures = submit(client, context)
         while (known := client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))) < len(futures):
             time.sleep(0.05)

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import shapely
 import shapely.affinity
 
-from eopipe.area import Area, GridArea, space_filling
+from eopipe.area.on_grid import Area, GridArea, space_filling
 from eopipe.grid import Grid
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
-from eopipe.stac.output import publish
-from eopipe.stac.records import OutputFile, PublishInfo, SceneRef, TileOutput
+from eopipe.run_folder import OutputFile
+from eopipe.stac.publish import publish
+from eopipe.stac.publish_input import PublishInfo, SceneRef, TileOutput
 from eopipe.storage import Storage
 
 SCENES = 20

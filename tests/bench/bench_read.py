@@ -14,7 +14,7 @@ import rasterio
 from rasterio.warp import Resampling, reproject
 
 from eopipe.cube.composite import combine
-from eopipe.cube.gdal import gdal_worker_env
+from eopipe.cube.gdal_settings import gdal_worker_env
 from eopipe.cube.reader import TileReader
 from eopipe.grid import CELL, Grid, PixelBox
 from tests.cube.helpers import BANDS, oscd, oscd_item, pisa_box, settings
@@ -107,7 +107,7 @@ def medians(scenes: int) -> tuple[float, float]:
 def main() -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
-    gdal_worker_env(4 * 2**30)
+    gdal_worker_env(682 * 2**20)
     one = ours(1)
     for name, seconds in (
         ("TileReader, 1 thread", one), ("TileReader, 2 threads", ours(2)), ("odc.stac.load(chunks=None)", odc_load()),

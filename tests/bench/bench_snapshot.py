@@ -2,7 +2,7 @@
 
 Run: ``python tests/bench/bench_snapshot.py``.
 
-DESIGN §6.4: planned from the index, no item parsed. Rows are synthetic: MGRS-like squares seen on many dates
+A run is planned from the index; no item is parsed. Rows are synthetic: MGRS-like squares seen on many dates
 (rasters shared by many items), or frames that are all different (Landsat- or radar-like), over Africa.
 """
 
@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from eopipe.grid import Grid
-from eopipe.snapshot import Row, Snapshot
+from eopipe.snapshot import Row, Snapshot, read_snapshot, write_snapshot
 from eopipe.storage import Storage
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -87,9 +87,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             storage = Storage.open(folder)
             with timed("write", times):
-                snapshot.write(storage)
+                write_snapshot(snapshot, storage)
             with timed("read (index only)", times):
-                again = Snapshot.read(storage, snapshot.hash)
+                again = read_snapshot(storage, snapshot.hash)
             grid = Grid("EPSG:8857", 10.0)
             wanted = max(again.scenes(grid).query(boxes(grid, 400, 40_960)), key=len)[:60]
             for what in (f"first {len(wanted)} items of a tile", "again"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eopipe.cube.gdal import RetryPolicy
+from eopipe.cube.asset_file import RetryPolicy
 from eopipe.stac.http import Backoff
 from tests.support.runs import CALIBRATION
 
@@ -11,8 +11,7 @@ from tests.support.runs import CALIBRATION
 def quick():
     """Production's retries take up to a minute; what is tested here is how they end."""
     with pytest.MonkeyPatch.context() as patch:
-        for home in ("run", "precision"):  # where a run finds it, and where a plan does
-            patch.setattr(f"eopipe.engine.{home}.freeze_precision", lambda opened, *_: (opened, CALIBRATION))
+        patch.setattr("eopipe.engine.run.freeze_precision", lambda opened, *_: (opened, CALIBRATION))
         patch.setattr(RetryPolicy.__init__, "__defaults__", (3, 0.01, 0.1))
         patch.setattr(Backoff.__init__, "__defaults__", (3, 0.01, 0.1, 2))
         yield

@@ -32,11 +32,11 @@ def real_item():
 
 @cache
 def _pixels():
-    found = {}
+    pixels = {}
     for name in json.loads(real_item())["assets"]:
         with rasterio.open(_SOURCE / f"{name}.tif") as file:
-            found[name] = file.read(1, window=Window(300, 300, SIDE, SIDE))
-    return found
+            pixels[name] = file.read(1, window=Window(300, 300, SIDE, SIDE))
+    return pixels
 
 
 def tile_of(number):
@@ -68,19 +68,19 @@ def write_band(path, values, **place):
 
 def item(name, number, base):
     """The real item's words on a scene at ``base``, a folder or a URL."""
-    found = json.loads(real_item())
+    document = json.loads(real_item())
     west, north = corner(number)
     outline = _lonlat(shapely.box(west, north - SIDE * METRES, west + SIDE * METRES, north))
-    found |= {"id": name, "geometry": json.loads(shapely.to_geojson(outline)), "bbox": list(outline.bounds)}
-    found |= {"links": []}
-    found["properties"] |= {"proj:code": "EPSG:32632", "proj:epsg": 32632}
-    for band, asset in found["assets"].items():
+    document |= {"id": name, "geometry": json.loads(shapely.to_geojson(outline)), "bbox": list(outline.bounds)}
+    document |= {"links": []}
+    document["properties"] |= {"proj:code": "EPSG:32632", "proj:epsg": 32632}
+    for band, asset in document["assets"].items():
         asset |= {
             "href": f"{base}/{band}.tif",
             "proj:shape": [SIDE, SIDE],
             "proj:transform": [METRES, 0.0, west, 0.0, -METRES, north],
         }
-    return found
+    return document
 
 
 def area(numbers):
@@ -92,9 +92,9 @@ def area(numbers):
 def write_catalog(folder, items):
     """A static collection of these items; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
-    links = [{"rel": "item", "href": f"./{found['id']}.json"} for found in items]
-    for found in items:
-        (folder / f"{found['id']}.json").write_text(json.dumps(found))
+    links = [{"rel": "item", "href": f"./{scene['id']}.json"} for scene in items]
+    for scene in items:
+        (folder / f"{scene['id']}.json").write_text(json.dumps(scene))
     document = json.loads((shared() / "data/sentinel2-oscd/collection.json").read_text())
     (folder / "collection.json").write_text(json.dumps(document | {"links": links}))
     return folder / "collection.json"

@@ -18,10 +18,10 @@ COLLECTION = {"type": "Collection", "id": NAME, "extent": {}, "links": [{"rel": 
 def real():
     """The real Pisa item, its files where they are."""
     folder = shared() / "data/sentinel2-oscd/S2_pisa_20150704"
-    found = json.loads((folder / "S2_pisa_20150704.json").read_text())
-    for asset in found["assets"].values():
+    document = json.loads((folder / "S2_pisa_20150704.json").read_text())
+    for asset in document["assets"].values():
         asset["href"] = str(folder / asset["href"])
-    return found | {"collection": NAME, "links": []}
+    return document | {"collection": NAME, "links": []}
 
 
 def changed(item, changes):
@@ -47,7 +47,7 @@ ITEMS = {
         "no asset for band 'nir'; its assets are B02, B03, B04, B05, B06, B07, B11",
     ),
     "no assets": ({"assets": {}}, "no asset for band 'blue'"),
-    "assets in a list": ({"assets": []}, "has no assets (a mapping); mend the item"),
+    "assets in a list": ({"assets": []}, "has no assets (a mapping); leave it out (source.ids, source.query"),
     "an asset of nothing": ({"assets.B08": None}, "has an asset that is no mapping"),
     "an asset without an address": ({"assets.B08.href": ...}, "is malformed (KeyError: 'href')"),
     "an address that is a number": ({"assets.B08.href": 5}, "asset href '5' is relative"),
@@ -59,12 +59,15 @@ ITEMS = {
     "a geometry of 5": ({"geometry": 5}, "its geometry is not GeoJSON"),
     "a ring of numbers": ({"geometry": {"type": "Polygon", "coordinates": [[1, 2]]}}, "its geometry is not GeoJSON"),
     "a bbox of three": ({"bbox": [1, 2, 3]}, "its bbox [1, 2, 3] is not 4 or 6 numbers"),
-    "a bbox of words": ({"bbox": ["a"] * 4}, "is not numbers; mend the item"),
-    "a bbox on its head": ({"bbox": [10.36, 43.75, 10.45, 43.68]}, "has south above north; mend the item"),
+    "a bbox of words": ({"bbox": ["a"] * 4}, "is not numbers; leave it out (source.ids, source.query"),
+    "a bbox on its head": (
+        {"bbox": [10.36, 43.75, 10.45, 43.68]},
+        "has south above north; leave it out (source.ids, source.query",
+    ),
     "no time": ({"properties.datetime": None}, "has no datetime, start_datetime or end_datetime"),
     "a time in words": ({"properties.datetime": "May"}, "'May' is no RFC 3339 time"),
     "no properties": ({"properties": None}, "has no properties (a mapping)"),
-    "no id": ({"id": ...}, "has no id (a text); mend the item"),
+    "no id": ({"id": ...}, "has no id (a text); leave it out (source.ids, source.query"),
     "another type": ({"type": "Topology"}, "its type is 'Topology', not 'Feature'"),
     "bands that are none": ({"assets.B08.raster:bands": 5}, "is malformed (TypeError"),
     "a scale of words": ({"assets.B08.raster:bands": [{"scale": "x"}]}, "scale is 'x', not a number"),
@@ -74,10 +77,10 @@ ITEMS = {
 
 @pytest.mark.parametrize("case", ITEMS)
 def test_a_broken_item_is_named(tmp_path, case):
-    changes, said = ITEMS[case]
+    changes, message = ITEMS[case]
     ended = plan(tmp_path, {"collection.json": COLLECTION, "item.json": changed(real(), changes)})
     assert (ended.status, ended.out) == (2, ""), ended.err
-    assert said in ended.line
+    assert message in ended.line
     assert "S2_pisa_20150704" in ended.line or "item.json" in ended.line
 
 
@@ -104,7 +107,7 @@ DOCUMENTS = {
     "a link to nothing": (
         links({"rel": "item", "href": "./gone.json"}),
         4,
-        "gone.json does not exist; mend the link",
+        "gone.json does not exist; leave its collection out",
     ),
     "no links": (links(), 2, "no item of sentinel-2-l1c-oscd matches"),
     "an item that is no JSON": ({"collection.json": COLLECTION, "item.json": "{,"}, 4, "item.json is not JSON"),
@@ -115,10 +118,10 @@ DOCUMENTS = {
 
 @pytest.mark.parametrize("case", DOCUMENTS)
 def test_a_broken_document_is_named(tmp_path, case):
-    files, status, said = DOCUMENTS[case]
+    files, status, message = DOCUMENTS[case]
     ended = plan(tmp_path, files)
     assert (ended.status, ended.out) == (status, ""), ended.err
-    assert said in ended.line
+    assert message in ended.line
 
 
 def test_an_id_that_is_used_twice_is_told(tmp_path):
@@ -144,12 +147,12 @@ API = {
 
 @pytest.mark.parametrize("case", API)
 def test_an_api_that_fails(tmp_path, case):
-    path, fault, status, said = API[case]
+    path, fault, status, message = API[case]
     with StacApi([real()]) as api:
         api.inject(path, *[fault] * 50)
         ended = plan(tmp_path, {}, catalog=api.url)
     assert (ended.status, ended.out) == (status, ""), ended.err
-    assert said in ended.line
+    assert message in ended.line
     assert api.url in ended.line
 
 
@@ -158,19 +161,29 @@ QUESTIONS = {
     "no collection": ([], {"collections": []}, "name at least one collection of the API"),
     "nothing matches": ([], {"datetime": "1999"}, "widen one of them, or pass --allow-empty"),
     "too many": ([{"id": "b"}], {"max_items": 1}, "2 items match, or more, above max_items 1"),
-    "an item that is none": ([{"id": "b", "assets": []}], {}, "has no assets (a mapping)"),
 }
 
 
 @pytest.mark.parametrize("case", QUESTIONS)
 def test_an_api_asked_for_the_wrong_thing(tmp_path, case):
-    more, source, said = QUESTIONS[case]
+    more, source, message = QUESTIONS[case]
     with StacApi([real(), *(changed(real(), change) for change in more)]) as api:
         ended = plan(tmp_path, {}, catalog=api.url, **source)
         assert (ended.status, ended.out) == (2, ""), ended.err
-        assert said in ended.line
+        assert message in ended.line
         if case == "nothing matches":
             assert plan(tmp_path, {}, "--allow-empty", catalog=api.url, **source).status == 0
+
+
+def test_an_item_that_cannot_be_used_is_left_out_with_a_line_and_strict_refuses_it(tmp_path):
+    with StacApi([real(), changed(real(), {"id": "b", "assets": []})]) as api:
+        ended = plan(tmp_path, {}, catalog=api.url)
+        assert ended.status == 0, ended.err
+        assert any(line.startswith("left out: STAC item 'b'") for line in ended.document["warnings"])
+        refused = plan(tmp_path, {}, "--strict", catalog=api.url)
+    assert (refused.status, refused.out) == (2, "")
+    assert "'b'" in refused.line
+    assert "has no assets (a mapping); leave it out" in refused.line
 
 
 def plan(folder, files, *options, **source):

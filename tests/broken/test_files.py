@@ -16,7 +16,7 @@ from tests.support.http_files import Fault, serve
 from tests.support.paths import needs_shared
 from tests.support.runs import mosaic, records, same_pixels
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Case:
     """A file gone bad: on disk by ``damage`` (bytes to bytes, None removes), or at the server by ``fault``."""
 
     reason: str
-    said: str
+    detail: str
     damage: object = None
     fault: Fault | None = None
 
@@ -115,20 +115,20 @@ def _run(catalog, out):
 
 def test_the_run_goes_on_and_says_so(story):
     assert story.broken.status == 3, story.broken.err
-    said = story.broken.document
-    assert (said["done"], said["failed"], said["not_run"]) == (len(GOOD), len(CASES), 0)
-    assert sum(said["failed_reasons"].values()) == len(CASES)
+    summary = story.broken.document
+    assert (summary["done"], summary["failed"], summary["not_run"]) == (len(GOOD), len(CASES), 0)
+    assert sum(summary["failed_reasons"].values()) == len(CASES)
     assert story.broken.err == ""
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_each_bad_file_fails_its_tile_with_its_reason(story, name):
     case, tile = CASES[name], TILES[name]
-    found = [json.loads(p.read_text()) for p in (story.folder / "broken/ledger/failed").glob(f"{tile}.*.json")]
-    assert len(found) == 1
-    assert found[0]["reason"] in case.reason.split("|"), found[0]
-    assert case.said in found[0]["detail"]
-    assert "\n" not in found[0]["detail"]
+    failures = [json.loads(p.read_text()) for p in (story.folder / "broken/ledger/failed").glob(f"{tile}.*.json")]
+    assert len(failures) == 1
+    assert failures[0]["reason"] in case.reason.split("|"), failures[0]
+    assert case.detail in failures[0]["detail"]
+    assert "\n" not in failures[0]["detail"]
     assert tile not in records(story.folder / "broken")
     assert not list((story.folder / "broken/cog").glob(f"{tile}*"))
     assert not list((story.folder / "broken/stac/items").rglob(f"{tile}*"))
@@ -136,16 +136,16 @@ def test_each_bad_file_fails_its_tile_with_its_reason(story, name):
 
 def test_failed_is_never_no_data(story):
     """Their pixels are 255, the others' are those of the clean run; Collection and Items tell the two apart."""
-    found, clean = mosaic(story.folder / "broken"), mosaic(story.folder / "clean")
+    broken, clean = mosaic(story.folder / "broken"), mosaic(story.folder / "clean")
     for array in ("label", "confidence", "observations"):
-        mine, theirs = found[array].values, clean[array].values
+        ours, theirs = broken[array].values, clean[array].values
         for number, name in enumerate(NAMES):
             part = np.s_[:, 2 * number * 512 : (2 * number + 1) * 512]
             if name in GOOD:
-                np.testing.assert_array_equal(mine[part], theirs[part])
-                assert (mine[part] != 255).any()
+                np.testing.assert_array_equal(ours[part], theirs[part])
+                assert (ours[part] != 255).any()
             else:
-                assert (mine[part] == 255).all(), (name, array)
+                assert (ours[part] == 255).all(), (name, array)
     collection = json.loads((story.folder / "broken/stac/collection.json").read_text())
     assert collection["eopipe:failed_tiles"] == len(CASES)
     assert sorted(collection["eopipe:failed"]) == sorted(TILES[name] for name in CASES)
@@ -163,7 +163,7 @@ def test_mended_and_run_again_it_is_the_clean_run(story):
     assert (story.mended.status, story.clean.status) == (0, 0), story.mended.err
     assert story.mended.document["done"] == len(NAMES)
     same_pixels(mosaic(story.folder / "out"), mosaic(story.folder / "clean"))
-    mine, theirs = records(story.folder / "out"), records(story.folder / "clean")
-    assert {k: r["checksums"] for k, r in mine.items()} == {k: r["checksums"] for k, r in theirs.items()}
+    ours, theirs = records(story.folder / "out"), records(story.folder / "clean")
+    assert {k: r["checksums"] for k, r in ours.items()} == {k: r["checksums"] for k, r in theirs.items()}
     assert json.loads((story.folder / "out/stac/collection.json").read_text())["eopipe:failed_tiles"] == 0
     assert eopipe("validate", story.folder / "out").status == 0

@@ -10,12 +10,13 @@ from unittest import mock
 
 import pytest
 
-from eopipe.engine import tile
-from eopipe.engine.folder import Key
-from eopipe.engine.lease import Lease
-from eopipe.engine.mapping import Stopwatch
+from eopipe.engine.output.lease import Lease
+from eopipe.engine.work.strips import Stopwatch
+from eopipe.engine.work.task_shell import fail_task
+from eopipe.engine.work.tile import TileTask
 from eopipe.errors import OutputError, TileFault
 from eopipe.grid import Tile
+from eopipe.run_folder import Key
 from eopipe.storage import Storage
 from tests.broken import scenes
 from tests.support.command import eopipe
@@ -65,8 +66,8 @@ def copy(healthy, tmp_path):
 def sound(out, healthy):
     """The run is complete, and its bytes are those of an undisturbed one."""
     same_pixels(mosaic(out), mosaic(healthy))
-    mine, theirs = records(out), records(healthy)
-    assert {name: r["checksums"] for name, r in mine.items()} == {n: r["checksums"] for n, r in theirs.items()}
+    ours, theirs = records(out), records(healthy)
+    assert {name: r["checksums"] for name, r in ours.items()} == {n: r["checksums"] for n, r in theirs.items()}
     assert eopipe("validate", out).status == 0
 
 
@@ -90,7 +91,7 @@ def sizes(out, pattern):
     return sorted(path.stat().st_size for path in out.glob(pattern) if path.is_file())
 
 
-@pytest.mark.parametrize("stage", ["write", "cog"])
+@pytest.mark.parametrize("stage", ["write", pytest.param("cog", marks=pytest.mark.slow)])
 def test_a_disk_that_fills_on_the_workers_fails_tiles_and_keeps_nothing(healthy, catalog, client, tmp_path, stage):
     shards = sizes(healthy, "mosaic.zarr/0/*/c/**/*")
     cogs = sizes(healthy, "cog/*.tif")
@@ -130,8 +131,8 @@ def test_a_disk_that_fills_on_the_workers_fails_tiles_and_keeps_nothing(healthy,
 def test_a_worker_logs_a_traceback_only_for_what_has_no_name(caplog, error, reason, lines):
     ledger = mock.Mock()
     state = SimpleNamespace(context=SimpleNamespace(attempts={}), writer=mock.Mock(), ledger=ledger)
-    planned = SimpleNamespace(tile=Tile(1, 2), inputs="ab", key=Key("r00001c00002", "ab"))
-    report = tile._failed(state, planned, index=0, watch=Stopwatch(), error=error)
+    planned = SimpleNamespace(tile=Tile(1, 2), subject="tile r00001c00002", key=Key("r00001c00002", "ab"))
+    report = fail_task(TileTask(state, planned), Stopwatch(), error)
     assert (report.status, report.reason) == ("failed", reason)
     assert ledger.fail.call_args.args[0].reason == reason
     assert len(caplog.records) == lines
@@ -274,7 +275,7 @@ FROZEN = {
 
 @pytest.mark.parametrize("case", FROZEN)
 def test_a_run_whose_frozen_files_are_damaged_is_not_resumed(catalog, copy, case):
-    pattern, act, said = FROZEN[case]
+    pattern, act, message = FROZEN[case]
     act(copy, pattern)
     before = listing(copy)
     for ended in (run(catalog, copy), eopipe("status", copy)):
@@ -282,10 +283,10 @@ def test_a_run_whose_frozen_files_are_damaged_is_not_resumed(catalog, copy, case
             assert ended.status == 2
             continue
         assert (ended.status, ended.out) == (6, ""), ended.err
-        assert said in ended.line
-    found = eopipe("validate", copy)
-    assert found.status == 6
-    assert said in found.out + found.err
+        assert message in ended.line
+    validation = eopipe("validate", copy)
+    assert validation.status == 6
+    assert message in validation.out + validation.err
     assert listing(copy) == before
 
 
@@ -323,13 +324,13 @@ DAMAGE = {
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_validate_finds_each_damage(copy, case):
-    pattern, act, said, count = DAMAGE[case]
+    pattern, act, problem, count = DAMAGE[case]
     act(copy, pattern)
-    found = eopipe("validate", copy)
-    assert found.status == 6, found.err
-    lines = found.out.splitlines()
-    assert sum(said in line for line in lines) == count, found.out
-    assert found.err == f"{len(lines)} problem{'s' * (len(lines) != 1)}\n"
+    validation = eopipe("validate", copy)
+    assert validation.status == 6, validation.err
+    lines = validation.out.splitlines()
+    assert sum(problem in line for line in lines) == count, validation.out
+    assert validation.err == f"{len(lines)} problem{'s' * (len(lines) != 1)}\n"
     ended = eopipe("validate", copy, "--json")
     assert (ended.status, ended.err, ended.document["problems"]) == (6, "", lines)
     assert eopipe("status", copy, "--json").status == 0

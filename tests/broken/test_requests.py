@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from tests.spec.test_spec import BAD
 from tests.support.command import eopipe
-from tests.support.paths import needs_shared, shared
+from tests.support.paths import ROOT, needs_shared, shared
 from tests.support.runs import pisa
-from tests.test_spec import BAD
 
 pytestmark = needs_shared
 BOWTIE = {"type": "Polygon", "coordinates": [[["a", "b"], [1, 2], [3, 4], ["a", "b"]]]}
@@ -38,7 +38,7 @@ SPECS = {
     "metres in degrees": ("grid.crs", "EPSG:4326", 2, "grid.resolution: 10 is in degrees"),
     "pixels of a country": ("grid.resolution", 1e9, 2, "holds the centre of no pixel"),
     "no such kernel": ("kernel.name", "landcover", 2, "did you mean 'land-cover'?"),
-    "no such option": ("kernel.colour", 1, 2, "kernel.colour: unknown key; this kernel's own are"),
+    "no such option": ("kernel.colour", 1, 2, "kernel.colour: unknown key; land-cover has precision, "),
     "a precision of 8": ("kernel.precision", "float8", 2, "kernel.precision: 'float8' is not valid"),
     "a gsd of 7": ("kernel.gsd", 7, 2, "kernel.gsd: 7 cannot be placed on a grid of resolution 10"),
     "a gsd of 0": ("kernel.gsd", 0, 2, "kernel.gsd: 0 is not valid: input should be 'grid', or"),
@@ -61,14 +61,14 @@ SPECS = {
     "nothing matches": ("source.datetime", "1999", 2, "matches the area, the dates 1999 and the query"),
     "a catalog over pigeons": ("source.catalog", "pigeon://x/y", 2, "no installed library reads pigeon://"),
     "a folder without one": ("source.catalog", str(shared()), 2, "is a folder without collection.json"),
-    "a catalog that is no JSON": ("source.catalog", str(shared() / "DESIGN.md"), 4, "is not JSON"),
+    "a catalog that is no JSON": ("source.catalog", str(ROOT / "README.md"), 4, "is not JSON"),
     "nobody at home": ("source.catalog", "http://127.0.0.1:1/v1", 4, "cannot be reached"),
     "memory": ("output.uri", "memory://x", 2, "memory://x cannot be shared by worker processes"),
     "no bucket": ("output.uri", "s3://", 2, "names no bucket; write s3://bucket/folder"),
     "a password": ("output.uri", "s3://me:secret@bucket/x", 2, "carries credentials or a query; put them into"),
     "an unknown scheme": ("output.uri", "pigeon://bucket/x", 2, "cannot be opened: Protocol not known: pigeon"),
     "an unknown placeholder": ("output.uri", "out/{nmae}", 2, "{nmae} cannot be filled in; only {name} and {date}"),
-    "below a file": ("output.uri", f"{shared()}/DESIGN.md/out", 4, "denied: Not a directory"),
+    "below a file": ("output.uri", f"{ROOT}/README.md/out", 4, "denied: Not a directory"),
     "too long a name": ("output.uri", "x" * 300, 4, "denied: File name too long"),
 }
 
@@ -95,7 +95,7 @@ def changed(key, value, out):
 
 @pytest.mark.parametrize("case", SPECS)
 def test_a_wrong_spec_is_refused(tmp_path, case):
-    key, value, status, said = SPECS[case]
+    key, value, status, message = SPECS[case]
     path = tmp_path / "spec.yaml"
     path.write_text(json.dumps(changed(key, value, tmp_path / "out")))
     for arguments in (("plan", path), ("plan", path, "--json"), ("run", path, "--json")):
@@ -104,7 +104,7 @@ def test_a_wrong_spec_is_refused(tmp_path, case):
         ended = eopipe(*arguments)
         assert (ended.status, ended.out) == (status, ""), ended.err
         assert ended.line.startswith("eopipe: ")
-        assert said in ended.line
+        assert message in ended.line
         assert "secret" not in ended.line
     # A run knows what its items lack when it plans, with the output's lease in its hand; it gives it back.
     left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
@@ -113,13 +113,13 @@ def test_a_wrong_spec_is_refused(tmp_path, case):
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_the_parser_refuses_is_refused_by_the_command_line(tmp_path, case):
-    key, value, said = BAD[case]
+    key, value, message = BAD[case]
     path = tmp_path / "spec.yaml"
     path.write_text(json.dumps(changed(key, ... if value is None else value, tmp_path / "out")))
     ended = eopipe("run", path)
     assert (ended.status, ended.out) == (2, "")
     assert ended.line.startswith("eopipe: ")
-    assert said in ended.line
+    assert message in ended.line
     assert not (tmp_path / "out").exists()
 
 
@@ -135,14 +135,14 @@ FILES = {
 
 @pytest.mark.parametrize("case", FILES)
 def test_a_spec_that_is_no_spec(tmp_path, case):
-    data, said = FILES[case]
+    data, message = FILES[case]
     path = tmp_path / "spec.yaml"
     if data is not None:
         path.write_bytes(data)
     for command in ("plan", "run"):
         ended = eopipe(command, path, "--json")
         assert (ended.status, ended.out) == (2, "")
-        assert said in ended.line
+        assert message in ended.line
 
 
 LINES = {
@@ -160,15 +160,15 @@ LINES = {
 
 @pytest.mark.parametrize("case", LINES)
 def test_a_wrong_command_line(tmp_path, case):
-    arguments, said = LINES[case]
+    arguments, message = LINES[case]
     spec = tmp_path / "spec.yaml"
     spec.write_text(json.dumps(pisa(tmp_path / "out")))
     places = {"{spec}": str(spec), "{folder}": str(tmp_path)}
     for key, value in places.items():
         arguments = [argument.replace(key, value) for argument in arguments]
     ended = eopipe(*arguments)
-    assert (ended.status, ended.out) == (4 if "denied" in said else 2, "")
-    assert said in ended.line
+    assert (ended.status, ended.out) == (4 if "denied" in message else 2, "")
+    assert message in ended.line
 
 
 def test_an_empty_search_may_be_allowed(tmp_path):

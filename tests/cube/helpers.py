@@ -13,10 +13,10 @@ from rasterio.shutil import copy
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
-from eopipe.cube.gdal import RetryPolicy
+from eopipe.cube.asset_file import RetryPolicy
+from eopipe.cube.item_scenes import resolve_scene
 from eopipe.cube.reader import ReadSettings
 from eopipe.cube.scenes import AssetRef, Scene
-from eopipe.cube.sensors import resolve_scene
 from eopipe.grid import Grid, PixelBox
 from tests.support.paths import shared
 

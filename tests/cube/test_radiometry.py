@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eopipe.cube.radiometry import INVALID, TOP, baseline, canonical_floats, table
-from eopipe.cube.sensors import resolve_scene
+from eopipe.cube.item_scenes import resolve_scene
+from eopipe.cube.radiometry import INVALID, TOP, canonical_floats, table
+from eopipe.cube.radiometry_rule import baseline
 from eopipe.errors import ItemError
 from tests.cube.helpers import item, oscd_item
 from tests.support.paths import needs_shared

@@ -15,13 +15,13 @@ from rasterio.shutil import copy
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
-from eopipe.cube.lazy import open_cube
+from eopipe.cube.cube import open_cube
+from eopipe.cube.item_scenes import resolve_scene
 from eopipe.cube.radiometry import INVALID
 from eopipe.cube.reader import TileReader
 from eopipe.cube.sar import check_source, decibels, encode, mean_power, modality_of, power_tables, warnings_of
 from eopipe.cube.scenes import AssetRef
-from eopipe.cube.sensors import resolve_scene
-from eopipe.engine.mapping import Stopwatch, map_box
+from eopipe.engine.work.strips import Sink, map_box
 from eopipe.errors import ItemError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox
 from eopipe.kernelinfo import Inputs, KernelInfo, Window
@@ -57,7 +57,7 @@ def code(value):
 @pytest.fixture(scope="module")
 def cube(tmp_path_factory):
     spec, area = spec_for(flood_catalog(tmp_path_factory.mktemp("flood")), AREA)
-    snapshot = search(spec, area, datetime.now(UTC))[0]
+    snapshot = search(spec.source, area, datetime.now(UTC))[0]
     return open_cube(snapshot, area=AREA, bands=BANDS, modality="sar", chunk=512)
 
 
@@ -173,7 +173,7 @@ def test_a_coarse_grid_averages_power_and_parts_of_a_window_cannot_be_seen(cube,
         chips = 10 * np.log10((10 ** (file.read().astype(float) / 10)).mean(axis=(1, 2)))
     ours = 10 * np.log10((10 ** (inside.for_kernel("sar")[0] / 10)).mean(axis=(1, 2)))
     assert np.abs(ours - chips).max() < 0.2  # the chip's rim is left out
-    monkeypatch.setattr("eopipe.cube.sampling.MOST_FULL", 3000)
+    monkeypatch.setattr("eopipe.cube.windows.MOST_FULL", 3000)
     parts = read(scenes, box, coarse)
     assert np.array_equal(parts.values, truth.values)
     assert np.array_equal(parts.valid, truth.valid)
@@ -368,7 +368,7 @@ class Listens:
 def test_a_kernel_receives_decibels_and_zeros_where_invalid(cube, flood):
     values, valid, _ = flood
     kernel, box = Listens(), PixelBox(cube.box.row0, cube.box.col0, cube.box.row0 + 512, cube.box.col1)
-    map_box(kernel, cube.scenes(box, BANDS), cube.settings, box, watch=Stopwatch())
+    map_box(kernel, cube.scenes(box, BANDS), cube.settings, box, sink=Sink())
     rows = cube.box.shape[0]
     assert kernel.pixels.dtype == np.float32
     assert np.array_equal(kernel.valid[0, :rows], valid)

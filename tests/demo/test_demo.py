@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from eopipe.demo import run as demo_run
-from eopipe.engine.validate import validate_run
+from eopipe.engine.finish.validate import validate_run
 from eopipe.spec import ClusterSpec, load_spec
 from tests.support.command import eopipe
 from tests.support.runs import CALIBRATION, records
@@ -25,7 +25,7 @@ def _at_hand(client):
     current = ClusterSpec(kind="current")
     patch.setattr(demo_run, "load_spec", lambda path: load_spec(path).model_copy(update={"cluster": current}))
     patch.setattr("eopipe.engine.run.calibrate_on_worker", lambda *_, **__: CALIBRATION)
-    patch.setattr("eopipe.engine.calibrate.calibrate", lambda *_, **__: CALIBRATION)
+    patch.setattr("eopipe.engine.run.calibrate_in_process", lambda *_, **__: CALIBRATION)
     yield
     patch.undo()
 
@@ -34,8 +34,8 @@ def _at_hand(client):
 def first(out, _at_hand):
     ended = eopipe("demo", "--scene", "sentinel-2", "--out", out, "--json")
     assert (ended.status, ended.err) == (0, "")
-    (found,) = ended.document["scenes"]
-    return found
+    (summary,) = ended.document["scenes"]
+    return summary
 
 
 def test_every_tile_is_mapped_and_areas_add_up(first):
@@ -79,22 +79,22 @@ def test_the_same_words_resume_and_other_words_stand_beside(first, out):
     assert plan.endswith(f"eopipe plan {first['spec']}")
 
     other = eopipe("demo", "--scene", "sentinel-2", "--out", out, "--prompts", "trees; soil: bare soil", "--json")
-    (found,) = other.document["scenes"]
-    assert (other.status, found["done"]) == (0, 4)
-    assert Path(found["output"]).parent == Path(first["output"]).parent
-    assert {name for name, _, _ in found["classes"]} <= {"trees", "soil", "other"}
+    (summary,) = other.document["scenes"]
+    assert (other.status, summary["done"]) == (0, 4)
+    assert Path(summary["output"]).parent == Path(first["output"]).parent
+    assert {name for name, _, _ in summary["classes"]} <= {"trees", "soil", "other"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--prompts", "a, b"), "eopipe: --prompts: 'a, b' may be 2 classes or one; write 'a; b'"),
         (("--scene", "mars"), "eopipe: --scene: there is no scene 'mars'; the scenes are sentinel-2"),
         (("--out", __file__), "cannot be the demo's folder (File exists); give another one with --out"),
     ],
 )
-def test_a_wrong_request_is_one_line(arguments, said):
+def test_a_wrong_request_is_one_line(arguments, message):
     ended = eopipe("demo", *arguments)
     assert ended.status in {2, 4}
-    assert said in ended.line
+    assert message in ended.line
     assert ended.out == ""

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 
-from eopipe.engine.job import resolve
-from eopipe.kernels.change import kernel as change
+from eopipe.engine.plan.resolved_spec import resolve
+from eopipe.kernels.change.spectral import base as change
 from eopipe.spec import load_spec
 from tests.support import measuring
 from tests.support.change import Colours
@@ -33,18 +33,18 @@ def cheap():
 @needs_shared
 @pytest.mark.parametrize("file", sorted((ROOT / "tests/flows").glob("change-*.yaml")), ids=lambda file: file.stem)
 def test_a_flow_names_two_real_dates(file):
-    said = load_spec(file)
-    resolve(said, datetime(2025, 10, 1, tzinfo=UTC))
+    flow = load_spec(file)
+    resolve(flow, datetime(2025, 10, 1, tzinfo=UTC))
     city = file.stem.rsplit("-", 1)[1]
     scenes = sorted(path.name for path in (shared() / "data/sentinel2-oscd").glob(f"S2_{city}_*"))
-    assert [f"S2_{city}_{day.replace('-', '')}" for day in said.source.ranges().values()] == scenes
+    assert [f"S2_{city}_{day.replace('-', '')}" for day in flow.source.ranges().values()] == scenes
 
 
 def spec(folder, **changes):
-    made = pisa(folder, area=AREA, kernel={"name": "change"}, **changes)
-    made["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
-    del made["source"]["datetime"]
-    return made
+    document = pisa(folder, area=AREA, kernel={"name": "change"}, **changes)
+    document["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
+    del document["source"]["datetime"]
+    return document
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +60,10 @@ def small(cheap, threads, tmp_path_factory):
 def test_a_tile_s_record_tells_how_its_dates_lie(small):
     """By the sampled cell's statistics; what is left in the cells themselves is small."""
     for record in records(small[0]).values():
-        found = record["figures"]
-        assert found["shift_down"] == pytest.approx(-0.9, abs=0.4)
-        assert found["shift_right"] == pytest.approx(-0.2, abs=0.4)
-        assert 0 <= found["residual"] < 0.5
+        figures = record["figures"]
+        assert figures["shift_down"] == pytest.approx(-0.9, abs=0.4)
+        assert figures["shift_right"] == pytest.approx(-0.2, abs=0.4)
+        assert 0 <= figures["residual"] < 0.5
     rows = pq.read_table(small[0] / "ledger.parquet").to_pylist()
     assert all(dict(row["figures"]).keys() >= {"shift_down", "shift_right"} for row in rows)
 
@@ -74,8 +74,8 @@ def test_tiles_cannot_be_seen(small, tmp_path):
     summary = run(spec(out, grid__tile=1024))
     assert summary["exit_status"] == 0
     fine, coarse = xr.align(mosaic(small[0]), mosaic(out), join="inner")
-    there = (fine.change.values != 255) & (coarse.change.values != 255)
-    assert (fine.change.values[there] <= 1).sum() > 3000
-    assert len(np.unique(fine.change_score.values[there])) > 30
+    in_both = (fine.change.values != 255) & (coarse.change.values != 255)
+    assert (fine.change.values[in_both] <= 1).sum() > 3000
+    assert len(np.unique(fine.change_score.values[in_both])) > 30
     for name in ARRAYS:
-        np.testing.assert_array_equal(fine[name].values[there], coarse[name].values[there], err_msg=name)
+        np.testing.assert_array_equal(fine[name].values[in_both], coarse[name].values[in_both], err_msg=name)

@@ -34,14 +34,14 @@ class FakeCluster(contextlib.AbstractContextManager):
     known = None  # parameters of the real one; None: any
     refuse = None
 
-    def __init__(self, calls, **asked):
+    def __init__(self, calls, **options):
         if self.refuse is not None:
             raise self.refuse
-        if self.known is not None and (unknown := set(asked) - self.known):
+        if self.known is not None and (unknown := set(options) - self.known):
             raise TypeError(f"unexpected keyword arguments {unknown}")
         self.calls = calls
         self.worker_spec = {0: None, 1: None}
-        calls.append(("start", asked))
+        calls.append(("start", options))
         calls.append(("settings", dask.config.get("distributed.scheduler.worker-saturation")))
 
     def scale(self, n=None, jobs=0):
@@ -58,15 +58,14 @@ class FakeCluster(contextlib.AbstractContextManager):
 @pytest.fixture
 def calls(monkeypatch):
     """What the fakes were asked, in order."""
-    found = []
+    recorded = []
 
     def client(cluster, *, set_as_default, timeout):
-        found.append(("client", set_as_default, timeout))
-        return FakeClient(found)
+        recorded.append(("client", set_as_default, timeout))
+        return FakeClient(recorded)
 
-    for module in (clusters.local, clusters.kubernetes, clusters.slurm):
-        monkeypatch.setattr(module, "Client", client)
-    return found
+    monkeypatch.setattr(clusters.protocol, "Client", client)
+    return recorded
 
 
 def install(monkeypatch, name, **members):
@@ -218,9 +217,9 @@ def test_kubernetes(kubernetes, calls):
     )
     with open_cluster(spec) as handle:
         assert (handle.kind, handle.owned, handle.workers) == ("kubernetes", True, 8)
-    asked = start_of(calls)
-    env = asked.pop("env")
-    assert asked == {
+    arguments = start_of(calls)
+    env = arguments.pop("env")
+    assert arguments == {
         "name": "n",
         "image": "map:1",
         "n_workers": 8,
@@ -237,20 +236,20 @@ def test_kubernetes(kubernetes, calls):
 
 def test_kubernetes_keeps_a_list_of_variables_with_their_secrets(kubernetes, calls):
     secret = {"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": {"secretKeyRef": {"name": "s3", "key": "secret"}}}
-    mine = {"name": "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "value": "9"}
-    with open_cluster(ClusterSpec(kind="kubernetes", options={"env": [secret, mine]})):
+    setting = {"name": "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "value": "9"}
+    with open_cluster(ClusterSpec(kind="kubernetes", options={"env": [secret, setting]})):
         pass
     env = start_of(calls)["env"]
     assert secret in env
-    assert [entry["value"] for entry in env if entry["name"] == mine["name"]] == ["9"]
+    assert [entry["value"] for entry in env if entry["name"] == setting["name"]] == ["9"]
 
 
 def test_the_environment_means_to_dask_what_the_settings_say(monkeypatch):
     from eopipe.engine.cluster import protocol
 
-    found = dask.config.collect_env(protocol.scheduler_environment())
+    settings = dask.config.collect_env(protocol.scheduler_environment())
     for key, value in {**protocol.scheduler_settings(), **protocol.worker_settings()}.items():
-        assert dask.config.get(key, config=dask.config.update({}, found)) == value
+        assert dask.config.get(key, config=dask.config.update({}, settings)) == value
 
 
 def test_gateway(gateway, calls):
@@ -289,9 +288,9 @@ def test_slurm(slurm, calls):
     )
     with open_cluster(spec) as handle:
         assert (handle.kind, handle.owned, handle.workers) == ("slurm", True, 16)
-    asked = start_of(calls)
-    prologue = asked.pop("job_script_prologue")
-    assert asked == {
+    arguments = start_of(calls)
+    prologue = arguments.pop("job_script_prologue")
+    assert arguments == {
         "cores": 1,
         "processes": 1,
         "memory": "8GB",
@@ -308,9 +307,9 @@ def test_slurm(slurm, calls):
 def test_cuda(cuda, calls):
     with open_cluster(ClusterSpec(kind="cuda", workers=2, options={"CUDA_VISIBLE_DEVICES": "0,1"})) as handle:
         assert (handle.kind, handle.owned, handle.workers) == ("cuda", True, 2)
-    asked = start_of(calls)
-    assert asked.pop("local_directory")
-    assert asked == {
+    arguments = start_of(calls)
+    assert arguments.pop("local_directory")
+    assert arguments == {
         "n_workers": 2,
         "threads_per_worker": 1,
         "memory_limit": "auto",
@@ -334,23 +333,23 @@ def test_cuda(cuda, calls):
 )
 def test_a_missing_library_is_named_with_its_remedy(kind, module, extra, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
-    said = rf"needs {module}.*pip install 'eopipe\[{extra}\]'"
-    with pytest.raises(SpecError, match=said) as refused, open_cluster(ClusterSpec(kind=kind)):
+    message = rf"needs {module}.*pip install 'eopipe\[{extra}\]'"
+    with pytest.raises(SpecError, match=message) as refused, open_cluster(ClusterSpec(kind=kind)):
         pass
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("kind", ["cuda", "kubernetes", "gateway", "slurm"])
 @pytest.mark.parametrize(
-    ("error", "becomes", "said"),
+    ("error", "becomes", "message"),
     [
         (ValueError("You must specify\nhow much"), SpecError, "refuses them: You must specify how much"),
         (ConnectionError("no route"), ClusterError, "cannot be had: ConnectionError: no route"),
     ],
 )
-def test_what_a_library_refuses_is_one_line(kind, error, becomes, said, request):
+def test_what_a_library_refuses_is_one_line(kind, error, becomes, message, request):
     request.getfixturevalue(kind).refuse = error
-    with pytest.raises(becomes, match=said), open_cluster(ClusterSpec(kind=kind)):
+    with pytest.raises(becomes, match=message), open_cluster(ClusterSpec(kind=kind)):
         pass
 
 

@@ -16,15 +16,12 @@ from distributed import Client
 
 from eopipe.engine.cluster import (
     ClusterHandle,
-    environment_of,
-    mismatches,
+    current_client,
     open_cluster,
     protocol,
-    versions_of,
     wait_for_workers,
     worker_addresses,
 )
-from eopipe.engine.cluster.current import current_client
 from eopipe.engine.cluster.resources import memory_a_worker, memory_limit
 from eopipe.errors import ClusterError, SpecError
 from eopipe.spec import ClusterSpec
@@ -54,9 +51,9 @@ def pid_of(client, address):
 
 def test_local_is_what_was_asked_for(local):
     assert (local.kind, local.owned, local.workers) == ("local", True, 2)
-    said = local.describe()
-    assert (said["workers"], said["threads"], said["memory_limits"]) == (2, 2, [10**9])
-    assert said["scheduler"].startswith("tcp://127.0.0.1:")
+    description = local.describe()
+    assert (description["workers"], description["threads"], description["memory_limits"]) == (2, 2, [10**9])
+    assert description["scheduler"].startswith("tcp://127.0.0.1:")
     assert local.dashboard is None or local.dashboard.startswith("http://127.0.0.1:")
     assert local.client.submit(sum, (1, 2)).result() == 3
 
@@ -100,20 +97,6 @@ def test_too_few_workers_is_one_line_with_the_number(local):
     wait_for_workers(local.client, 2, 20)
     with pytest.raises(ClusterError, match="2 of 5 workers came within 0 s"):
         wait_for_workers(local.client, 5, 0.3)
-
-
-def test_versions_are_those_of_every_place(local):
-    wait_for_workers(local.client, 2, 20)
-    versions = versions_of(local.client, ("numpy", "no-such-package"))
-    assert len(versions) == 3
-    assert all(set(found) == {"python", "numpy", "no-such-package"} for found in versions.values())
-    assert versions["client"]["no-such-package"] == "-"
-    assert environment_of(local.client, ("numpy",))["mismatches"] == []
-
-
-def test_a_mismatch_names_package_versions_and_places():
-    versions = {"client": {"torch": "2.6"}, "tcp://a": {"torch": "2.5"}, "tcp://b": {"torch": "2.5"}}
-    assert mismatches(versions) == ["torch is 2.6 here and 2.5 on tcp://a and 1 more"]
 
 
 def test_current_uses_the_client_that_is_there_and_leaves_it_open(local):
@@ -160,15 +143,15 @@ def test_nobody_at_the_address_is_one_line_with_the_address():
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         (ClusterSpec(kind="address", address="carrier-pigeon://x:1"), "address refuses them"),
         (ClusterSpec(kind="address", address="tcp://x:1", options={"security": {"key": 1}}), "address refuses them"),
         (ClusterSpec(kind="local", workers=1, options={"no_such_option": 1}), "no_such_option"),
     ],
 )
-def test_options_that_nobody_takes_are_one_line(spec, said):
-    with pytest.raises((SpecError, ClusterError), match=said) as refused, open_cluster(spec):
+def test_options_that_nobody_takes_are_one_line(spec, message):
+    with pytest.raises((SpecError, ClusterError), match=message) as refused, open_cluster(spec):
         pass
     assert "\n" not in str(refused.value)
 

@@ -50,8 +50,8 @@ def test_manifests_are_named_pinned_unprivileged_and_without_secrets(path):
 
 
 def test_the_cron_job_s_spec_is_a_valid_run_spec():
-    found = by_kind(DEPLOY / "kubernetes" / "cronjob.yaml")
-    spec = parse_spec(parse_yaml(found["ConfigMap"]["data"]["spec.yaml"], "spec.yaml"))
+    manifests = by_kind(DEPLOY / "kubernetes" / "cronjob.yaml")
+    spec = parse_spec(parse_yaml(manifests["ConfigMap"]["data"]["spec.yaml"], "spec.yaml"))
     assert spec.cluster.kind == "kubernetes"
 
 

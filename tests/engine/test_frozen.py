@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from eopipe.engine import frozen
+from eopipe.engine.output import run_json
 from eopipe.errors import DamageError, SpecError, WeightsError
 from eopipe.spec import parse_spec
 
@@ -28,54 +28,54 @@ def spec(tmp_path, prompts):
     )
 
 
-def made(tmp_path):
+def frozen(tmp_path):
     recipe = {"kernel": {"version": "1", "weights": {"tower": "a" * 64}}}
-    return frozen.Frozen(
-        spec=frozen.plain_spec(spec(tmp_path, WORDS)), now=datetime.now(UTC), tile=512, crs="EPSG:32632",
+    return run_json.Frozen(
+        spec=run_json.plain_spec(spec(tmp_path, WORDS)), now=datetime.now(UTC), tile=512, crs="EPSG:32632",
         kernel_options={}, recipe=recipe, area={}, versions={},
     )  # fmt: skip
 
 
 def test_codes_follow_the_order_of_prompts_so_another_order_is_another_spec(tmp_path):
-    before = frozen.Frozen.from_bytes(made(tmp_path).to_bytes(), "run.json")
-    frozen.refuse_another(before, spec(tmp_path, dict(WORDS)), "out")
+    before = run_json.Frozen.from_bytes(frozen(tmp_path).to_bytes(), "run.json")
+    run_json.refuse_another(before, spec(tmp_path, dict(WORDS)), "out")
     with pytest.raises(SpecError, match=r"kernel\.prompts \(was .*water.*now .*land"):
-        frozen.refuse_another(before, spec(tmp_path, dict(reversed(WORDS.items()))), "out")
+        run_json.refuse_another(before, spec(tmp_path, dict(reversed(WORDS.items()))), "out")
 
 
 @pytest.mark.parametrize(
-    ("weights", "version", "error", "said"),
+    ("weights", "version", "error", "message"),
     [
         ({"tower": "b" * 64}, "1", WeightsError, f"made with sha256 {'a' * 64}, and tower now has sha256 {'b' * 64}"),
         ({"another": "a" * 64}, "1", WeightsError, r"other files \(tower\), and another now has"),
         ({"tower": "a" * 64}, "2", SpecError, "by version 1 of ovss, and this is 2"),
     ],
 )
-def test_other_weights_than_a_run_was_made_with_are_refused(tmp_path, weights, version, error, said):
-    before = made(tmp_path)
+def test_other_weights_than_a_run_was_made_with_are_refused(tmp_path, weights, version, error, message):
+    before = frozen(tmp_path)
     info = SimpleNamespace(name="ovss", version="1", weights={"tower": "a" * 64})
-    frozen.refuse_other_weights(before, info, "out")
+    run_json.refuse_other_weights(before, info, "out")
     info.weights, info.version = weights, version
-    with pytest.raises(error, match=said):
-        frozen.refuse_other_weights(before, info, "out")
+    with pytest.raises(error, match=message):
+        run_json.refuse_other_weights(before, info, "out")
 
 
 def test_what_was_said_of_the_words_is_kept_and_a_record_from_before_has_none(tmp_path):
-    said = ({"phrase": "airplane", "nearest": "ocean", "cosine": 0.43, "known": False},)
-    before = replace(made(tmp_path), words=said)
-    assert frozen.Frozen.from_bytes(before.to_bytes(), "run.json").words == said
-    assert b'"words": [' not in made(tmp_path).to_bytes()
-    assert frozen.Frozen.from_bytes(made(tmp_path).to_bytes(), "run.json").words == ()
+    remarks = ({"phrase": "airplane", "nearest": "ocean", "cosine": 0.43, "known": False},)
+    before = replace(frozen(tmp_path), words=remarks)
+    assert run_json.Frozen.from_bytes(before.to_bytes(), "run.json").words == remarks
+    assert b'"words": [' not in frozen(tmp_path).to_bytes()
+    assert run_json.Frozen.from_bytes(frozen(tmp_path).to_bytes(), "run.json").words == ()
 
 
 def test_what_a_run_was_made_of_is_read_as_it_was_once_written(tmp_path):
     """``rescored`` was the only way to be made of another run."""
-    derived = frozen.Derived("rethreshold", "s3://bucket/out")
-    before = replace(made(tmp_path), derived=derived)
-    assert frozen.Frozen.from_bytes(before.to_bytes(), "run.json").derived == derived
-    document = json.loads(made(tmp_path).to_bytes())
+    derived = run_json.Derived("rethreshold", "s3://bucket/out")
+    before = replace(frozen(tmp_path), derived=derived)
+    assert run_json.Frozen.from_bytes(before.to_bytes(), "run.json").derived == derived
+    document = json.loads(frozen(tmp_path).to_bytes())
     assert not {"derived", "rescored"} & document.keys()
     old = json.dumps({**document, "rescored": "/out/first"}).encode()
-    assert frozen.Frozen.from_bytes(old, "run.json").derived == frozen.Derived("rescore", "/out/first")
+    assert run_json.Frozen.from_bytes(old, "run.json").derived == run_json.Derived("rescore", "/out/first")
     with pytest.raises(DamageError, match=r"run\.json is damaged"):
-        frozen.Frozen.from_bytes(json.dumps({**document, "derived": "/out/first"}).encode(), "run.json")
+        run_json.Frozen.from_bytes(json.dumps({**document, "derived": "/out/first"}).encode(), "run.json")

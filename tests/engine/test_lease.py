@@ -10,16 +10,18 @@ from dataclasses import replace
 
 import pytest
 
-from eopipe.engine import folder
-from eopipe.engine.lease import Lease, LeaseFile, Owner, lease_state
+from eopipe import run_folder
+from eopipe.engine.output.lease import Lease, LeaseFile, Owner, lease_state
 from eopipe.errors import LeaseError, OutputError
 from eopipe.storage import Storage
 from tests.support.paths import ROOT
 from tests.support.s3 import s3  # noqa: F401  (a fixture)
 
+pytestmark = pytest.mark.alone
+
 HOLDER = """
 import sys, time
-from eopipe.engine.lease import Lease
+from eopipe.engine.output.lease import Lease
 from eopipe.storage import Storage
 with Lease(Storage.open(sys.argv[1])):
     print("held", flush=True)
@@ -54,13 +56,13 @@ def holder(local):
 def held_by(storage, *, expires, **owner):
     """Write a lease as another owner would have."""
     now = time.time()
-    someone = replace(Owner.here(), id="other", **owner)
+    someone = replace(Owner.this_process(), id="other", **owner)
     file = LeaseFile(someone, acquired=now - 100, expires=now + expires)
-    storage.create(folder.LEASE, file.to_bytes())
+    storage.create(run_folder.LEASE, file.to_bytes())
 
 
 def content(storage):
-    return json.loads(storage.get(folder.LEASE))
+    return json.loads(storage.get(run_folder.LEASE))
 
 
 def wait_until(condition, seconds=20):
@@ -84,7 +86,7 @@ def test_one_holds_it_until_it_is_released(storage):
 
 def test_release_is_idempotent_and_leaves_another_s_lease_alone(storage):
     lease = Lease(storage).acquire()
-    storage.delete(folder.LEASE)
+    storage.delete(run_folder.LEASE)
     held_by(storage, expires=60, host="elsewhere")
     lease.release()
     lease.release()
@@ -99,7 +101,7 @@ def test_of_many_that_race_exactly_one_wins(storage, state):
     elif state == "expired":
         held_by(storage, expires=-40, host="elsewhere")
     elif state == "damaged":
-        storage.create(folder.LEASE, b"")
+        storage.create(run_folder.LEASE, b"")
     barrier = threading.Barrier(6)
 
     def race(_):
@@ -113,18 +115,18 @@ def test_of_many_that_race_exactly_one_wins(storage, state):
     with ThreadPoolExecutor(6) as pool:
         winners = [lease for lease in pool.map(race, range(6)) if lease]
     assert len(winners) == 1
-    assert content(storage)["owner"]["id"] == winners[0].owner.id
+    assert content(storage)["owner"]["id"] == winners[0]._held.owner.id
     winners[0].release()
 
 
 def test_the_refusal_names_owner_host_process_and_until_when(local, holder):
     with pytest.raises(LeaseError) as refused:
         Lease(local).acquire()
-    said, file = str(refused.value), content(local)
+    message, file = str(refused.value), content(local)
     assert refused.value.exit_status == 5
     for part in (local.uri, str(holder.pid), file["owner"]["host"], file["owner"]["id"], file["expires"], "wait"):
-        assert part in said
-    assert "\n" not in said
+        assert part in message
+    assert "\n" not in message
 
 
 def test_a_killed_owner_s_lease_is_taken_over_at_once(local, holder, caplog):
@@ -175,25 +177,23 @@ def test_it_is_renewed_for_as_long_as_it_is_held(storage):
             Lease(storage, margin=0).acquire()
 
 
-def test_who_is_taken_over_is_told_once_and_gives_nothing_back(storage):
-    told = []
-    lease = Lease(storage, ttl=4, on_lost=told.append).acquire()
-    _, version = storage.get_versioned(folder.LEASE)
-    thief = LeaseFile(replace(Owner.here(), id="thief", host="elsewhere"), time.time(), time.time() + 60)
-    while not storage.swap(folder.LEASE, thief.to_bytes(), version):
-        _, version = storage.get_versioned(folder.LEASE)
+def test_who_is_taken_over_knows_it_and_gives_nothing_back(storage):
+    lease = Lease(storage, ttl=4).acquire()
+    _, version = storage.get_versioned(run_folder.LEASE)
+    thief = LeaseFile(replace(Owner.this_process(), id="thief", host="elsewhere"), time.time(), time.time() + 60)
+    while not storage.swap(run_folder.LEASE, thief.to_bytes(), version):
+        _, version = storage.get_versioned(run_folder.LEASE)
     wait_until(lambda: lease.lost)
     with pytest.raises(LeaseError, match=r"on elsewhere .* took it over; run again to resume"):
         lease.check()
     lease.release()
-    assert len(told) == 1
     assert content(storage)["owner"]["id"] == "thief"
     assert not content(storage)["released"]
 
 
 def test_a_deleted_lease_is_lost(local):
     with Lease(local, ttl=4) as lease:
-        local.delete(folder.LEASE)
+        local.delete(run_folder.LEASE)
         wait_until(lambda: lease.lost)
         with pytest.raises(LeaseError, match=r"lease\.json was deleted"):
             lease.check()
@@ -217,14 +217,14 @@ def test_an_owner_that_cannot_renew_stops_when_it_runs_out(local, monkeypatch, c
 def test_one_that_slept_past_its_expiry_knows_it_without_its_thread(local, monkeypatch):
     lease = Lease(local).acquire()
     now = time.time()
-    monkeypatch.setattr("eopipe.engine.lease.time.time", lambda: now + 1000)
+    monkeypatch.setattr("eopipe.engine.output.lease.time.time", lambda: now + 1000)
     with pytest.raises(LeaseError, match="ran out"):
         lease.check()
     lease.release()
 
 
 def test_a_lease_of_another_version_is_refused(local):
-    local.create(folder.LEASE, b'{"version": 2}')
+    local.create(run_folder.LEASE, b'{"version": 2}')
     with pytest.raises(LeaseError, match="version 2"):
         Lease(local).acquire()
 
@@ -245,8 +245,8 @@ def test_the_state_in_words(local):
     with Lease(local):
         assert lease_state(local).startswith(f"held by process {os.getpid()} on ")
     assert lease_state(local).startswith("free (last held by")
-    local.put(folder.LEASE, b"")
+    local.put(run_folder.LEASE, b"")
     assert "damaged" in lease_state(local)
-    local.delete(folder.LEASE)
+    local.delete(run_folder.LEASE)
     held_by(local, expires=-60, host="elsewhere")
     assert "expire" in lease_state(local)

@@ -16,20 +16,19 @@ from pyproj import CRS, Geod, Transformer
 from pystac.validation import validate_dict
 from skimage.measure import label
 
-from eopipe.area import GridArea
+from eopipe.area.on_grid import GridArea
 from eopipe.engine.display import summary_lines
-from eopipe.engine.objects import TileObjects, owned
-from eopipe.engine.validate import validate_run
+from eopipe.engine.finish.validate import validate_run
+from eopipe.engine.work.tile_objects import TileObjects, owned
 from eopipe.errors import DamageError, SpecError
 from eopipe.grid import Grid, PixelBox, Tile
 from eopipe.kernelinfo import ObjectColumn, ObjectSpec
-from eopipe.kernels import registry
-from eopipe.kernels.found import FoundObjects
-from eopipe.mosaic.merge import Part, merge
+from eopipe.kernels.objects import FoundObjects
 from eopipe.mosaic.objects import ObjectLayout, decode, places_of
+from eopipe.mosaic.objects_merge import ObjectsFile, merge
 from eopipe.mosaic.polygons import runs_of
 from eopipe.storage import Storage
-from tests.support.objects import COLUMNS, ENTRY, STRIDE, discs, found, pixels, regions, runs
+from tests.support.objects import COLUMNS, STRIDE, discs, objects_of, pixels, regions, register, runs
 from tests.support.paths import ROOT, needs_shared
 from tests.support.runs import mosaic, pisa, records, run
 
@@ -68,7 +67,7 @@ def written(storage, region, size, all_windows, spec=SPEC):
             if not (window & box).empty:
                 keeper.add(objects)
         files = keeper.write(storage, tile, "ab")
-        parts += [Part(tile.name, file.path, file.sha256) for file in files.values()]
+        parts += [ObjectsFile(tile.name, file.path, file.sha256) for file in files.values()]
     return parts, layout
 
 
@@ -150,16 +149,16 @@ def test_what_touches_across_seams_is_one_object(tmp_path):
     numbers, firsts, counts = np.unique(painted, return_index=True, return_counts=True)
     rows = table.to_pylist()
     for number, first, count in zip(numbers[1:].tolist(), firsts[1:].tolist(), counts[1:].tolist(), strict=True):
-        said, (row, col) = rows[number - 1], np.array(divmod(first, mask.shape[1])) + ORIGIN
-        assert (said["id"], said["pixels"], said["score"]) == (f"r{row}c{col}", count, greatest[number])
+        entry, (row, col) = rows[number - 1], np.array(divmod(first, mask.shape[1])) + ORIGIN
+        assert (entry["id"], entry["pixels"], entry["score"]) == (f"r{row}c{col}", count, greatest[number])
         if number % 20 == 0:
-            assert said["area_m2"] == pytest.approx(ground(shapes[number - 1]), rel=1e-5)
+            assert entry["area_m2"] == pytest.approx(ground(shapes[number - 1]), rel=1e-5)
 
 
 def test_a_joined_object_has_the_column_of_its_largest_part(tmp_path):
     small, large = runs(np.ones((2, 2), bool), -10, 20), runs(np.ones((3, 9), bool), -8, 22)
-    pair = found([small, large], [True, True], score=np.float32([9, 1]), now=np.uint8([2, 77]))
-    alone = found([small - [9, 9, 9]], [False], score=np.float32([4]), now=np.uint8([1]))
+    pair = objects_of([small, large], [True, True], score=np.float32([9, 1]), now=np.uint8([2, 77]))
+    alone = objects_of([small - [9, 9, 9]], [False], score=np.float32([4]), now=np.uint8([1]))
     region = GridArea(GRID, shapely.box(0, 0, 400, 300))
     table = merged(
         Storage.open(str(tmp_path)), region, 512, [(PixelBox(-512, 0, 0, 512), one) for one in (pair, alone)]
@@ -192,16 +191,16 @@ def test_of_doubles_the_better_stays(tmp_path):
     spec = ObjectSpec((ObjectColumn("score", "float32"),), "doubles", double=0.6)
     places = [tuple(np.argwhere(mask)[0]) for mask in masks]
     keys = [(-scores[k], places[k], runs(masks[k]).tolist()) for k in range(len(masks))]
-    kept, dropped = [], 0
+    survivors, dropped = [], 0
     for k in sorted(np.flatnonzero(seams), key=lambda k: keys[k]):
-        if all((masks[k] & masks[j]).sum() <= 0.6 * (masks[k] | masks[j]).sum() for j in kept):
-            kept.append(k)
+        if all((masks[k] & masks[j]).sum() <= 0.6 * (masks[k] | masks[j]).sum() for j in survivors):
+            survivors.append(k)
         else:
             dropped += 1
     assert dropped > 12
-    expected = sorted((places[k], scores[k], masks[k].sum()) for k in [*kept, *np.flatnonzero(~seams)])
+    expected = sorted((places[k], scores[k], masks[k].sum()) for k in [*survivors, *np.flatnonzero(~seams)])
     parts = [runs(mask, *ORIGIN) for mask in masks]
-    handed = [(PixelBox(*ORIGIN, ORIGIN[0] + 230, ORIGIN[1] + 200), found(parts, seams, score=scores))]
+    handed = [(PixelBox(*ORIGIN, ORIGIN[0] + 230, ORIGIN[1] + 200), objects_of(parts, seams, score=scores))]
     region = region_of((0, 0), (0, 200), (230, 200), (230, 0))
     tables = [merged(Storage.open(str(tmp_path / str(size))), region, size, handed, spec) for size in (64, 512)]
     assert by_id(tables[0]) == by_id(tables[1])
@@ -214,7 +213,9 @@ def test_of_doubles_the_better_stays(tmp_path):
 def test_no_file_for_a_tile_without_an_object(tmp_path):
     storage = Storage.open(str(tmp_path))
     keeper = TileObjects(ObjectLayout(SPEC, GRID), WHOLE, PixelBox(-1024, 2048, -512, 2560), None)
-    keeper.add(found([runs(np.ones((2, 2), bool), -300, 2100)], [False], score=np.float32([1]), now=np.uint8([1])))
+    keeper.add(
+        objects_of([runs(np.ones((2, 2), bool), -300, 2100)], [False], score=np.float32([1]), now=np.uint8([1]))
+    )
     assert keeper.write(storage, Tile(-2, 4), "ab") == {}
     assert list(storage.list()) == []
 
@@ -222,14 +223,14 @@ def test_no_file_for_a_tile_without_an_object(tmp_path):
 def test_objects_without_a_declared_column_are_refused():
     keeper = TileObjects(ObjectLayout(SPEC, GRID), WHOLE, PixelBox(-1024, 2048, -512, 2560), None)
     with pytest.raises(ValueError, match="declared are"):
-        keeper.add(found([runs(np.ones((2, 2), bool), *ORIGIN)], [False], score=np.float32([1])))
+        keeper.add(objects_of([runs(np.ones((2, 2), bool), *ORIGIN)], [False], score=np.float32([1])))
 
 
 def test_an_object_outside_the_area_has_no_owner():
-    outside = found([runs(np.ones((4, 4), bool), ORIGIN[0] - 3, ORIGIN[1] + 10)], [False])
-    own, places = owned(outside, PixelBox(-1536, 2048, -1024, 2560), WHOLE, np.zeros((512, 512), bool))
-    assert not own.any()
-    own, places = owned(outside, PixelBox(-1024, 2048, -512, 2560), WHOLE, None)
+    outside = objects_of([runs(np.ones((4, 4), bool), ORIGIN[0] - 3, ORIGIN[1] + 10)], [False])
+    flags, places = owned(outside, PixelBox(-1536, 2048, -1024, 2560), WHOLE, np.zeros((512, 512), bool))
+    assert not flags.any()
+    flags, places = owned(outside, PixelBox(-1024, 2048, -512, 2560), WHOLE, None)
     assert places.tolist() == [[ORIGIN[0], ORIGIN[1] + 10]], "its first pixel that the area holds"
 
 
@@ -238,17 +239,15 @@ DATES = {"before": "2015", "after": "2018"}
 
 
 def spec(folder, **changes):
-    made = pisa(folder, area=AREA, kernel={"name": "blobs", **changes.pop("kernel", {})}, **changes)
-    made["source"] |= {"epochs": DATES}
-    del made["source"]["datetime"]
-    return made
+    document = pisa(folder, area=AREA, kernel={"name": "blobs", **changes.pop("kernel", {})}, **changes)
+    document["source"] |= {"epochs": DATES}
+    del document["source"]["datetime"]
+    return document
 
 
 @pytest.fixture(scope="module")
 def known():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(registry._KERNELS, "blobs", ENTRY)
-        yield
+    register()
 
 
 @pytest.fixture(scope="module")
@@ -286,8 +285,8 @@ def test_a_run_s_objects_are_its_map_s(small):
             y, x = row + round(float(shown.y[0]) / 10 + 0.5), col - round(float(shown.x[0]) / 10 - 0.5)
             if 0 <= y < marked.shape[0] and 0 <= x < marked.shape[1]:
                 marked[y, x] += 1
-    seen = (shown.label.values == 1) | (shown.label.values == 2)
-    np.testing.assert_array_equal(marked[seen], (shown.label.values == 2)[seen])
+    labelled = (shown.label.values == 1) | (shown.label.values == 2)
+    np.testing.assert_array_equal(marked[labelled], (shown.label.values == 2)[labelled])
     near = geopandas.read_parquet(folder / "objects.parquet", bbox=tuple(table.geometry[5].bounds))
     assert 0 < len(near) < len(table)
 
@@ -325,10 +324,10 @@ def test_validate_finds_what_was_changed_or_lost(small):
     first.unlink()
     second.write_bytes(second.read_bytes()[:-1] + b"x")
     (out / "objects.parquet").write_bytes(b"PAR1")
-    said = "\n".join(validate_run(str(out)))
-    assert f"its objects objects/{first.name} is missing" in said
-    assert f"its objects objects/{second.name} was changed" in said
-    assert "objects.parquet was changed; run again" in said
+    report = "\n".join(validate_run(str(out)))
+    assert f"its objects objects/{first.name} is missing" in report
+    assert f"its objects objects/{second.name} was changed" in report
+    assert "objects.parquet was changed; run again" in report
     with pytest.raises(DamageError, match="delete its record and run again"):
         run(spec(out))
     for name in (first.name, second.name):
@@ -345,7 +344,7 @@ import os
 from distributed import Client, LocalCluster
 from tests.support.objects import register
 from eopipe.cli import main
-from eopipe.engine.ledger import Ledger
+from eopipe.engine.output.ledger import Ledger
 register()
 create = Ledger.create
 left = [1]
@@ -362,6 +361,7 @@ main()
 
 
 @needs_shared
+@pytest.mark.slow
 def test_killed_between_objects_and_record(small, tmp_path):
     out = tmp_path / "out"
     (tmp_path / "spec.yaml").write_text(json.dumps(spec(out)))

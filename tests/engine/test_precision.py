@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from eopipe.engine import precision
-from eopipe.engine.calibrate import Calibration, calibrate_here, calibrate_on_worker
-from eopipe.engine.opened import open_run
+from eopipe.engine.plan.model import Calibration
+from eopipe.engine.plan.open import freeze_precision, open_run
+from eopipe.engine.sources.scenes import Scenes
+from eopipe.engine.work import precision
+from eopipe.engine.work.calibrate import calibrate_here, calibrate_on_worker
 from eopipe.errors import ClusterError, WeightsError
 from eopipe.kernelinfo import Window
 from eopipe.spec import parse_spec, resolve_now
@@ -36,19 +38,19 @@ def opened(overlapping, tmp_path):
 
 @needs_shared
 @pytest.mark.parametrize(
-    ("measured", "taken", "said"),
+    ("measured", "taken", "warning"),
     [
         ({"float32": 0.4, "bfloat16": 0.1}, "bfloat16", "float32 0.400 s, bfloat16 0.100 s a window"),
         ({"float32": 0.4, "bfloat16": 0.5}, "float32", "float32 was taken"),
         ({"float32": 0.4, "product": 400.0}, "float32", "a bfloat16 product takes 400 times as long"),
     ],
 )
-def test_auto_takes_the_faster_and_says_so(opened, measured, taken, said):
+def test_auto_takes_the_faster_and_says_so(opened, measured, taken, warning):
     """Where the product crawls bfloat16 is not tried in the kernel: a window could take minutes."""
-    chosen, calibration = precision.freeze_precision(opened, times(**measured))
+    chosen, calibration = freeze_precision(opened, times(**measured))
     assert chosen.job.kernel.info.options["precision"] == taken
     assert calibration.window_seconds == measured[taken]
-    assert said in chosen.warnings[-1]
+    assert warning in chosen.warnings[-1]
 
 
 @needs_shared
@@ -107,8 +109,8 @@ def test_the_calibration_of_overlapping_windows_is_per_window(monkeypatch):
     kernel = Overlapping(Options())
     encode = kernel._tokens
     kernel._tokens = lambda *args: (setattr(clock, "now", clock.now + 0.1), encode(*args))[1]
-    monkeypatch.setattr("eopipe.engine.calibrate.time.perf_counter", lambda: clock.now)
-    monkeypatch.setattr("eopipe.engine.calibrate.product_ratio", lambda *_: 1.0)
+    monkeypatch.setattr("eopipe.engine.work.calibrate.time.perf_counter", lambda: clock.now)
+    monkeypatch.setattr("eopipe.engine.work.calibrate.product_ratio", lambda *_: 1.0)
     assert calibrate_here(kernel, device="cpu", threads=1).window_seconds == pytest.approx(0.1)
     assert kernel.encoded == 2 * 4 + 3 * 25
 
@@ -122,4 +124,4 @@ class Lacking(Overlapping):
 
 def test_a_worker_that_lacks_weights_is_named(threads):
     with pytest.raises(WeightsError, match=r"^worker inproc://.*: weights w not found"):
-        calibrate_on_worker(threads, Lacking(Options()))
+        calibrate_on_worker(threads, Scenes(), Lacking(Options()))

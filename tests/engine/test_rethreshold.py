@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import eopipe
-from eopipe.engine import mapping
-from eopipe.engine.cut_outlook import outlook
-from eopipe.engine.rethreshold import open_cut, open_source
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
+from eopipe.engine.derived.rethreshold import open_rethreshold, open_scored
+from eopipe.engine.derived.rethreshold_preview import preview
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
+from eopipe.engine.work import strips
+from eopipe.engine.work.strips import Stopwatch
 from eopipe.errors import OutputError, SpecError, TileFault
-from eopipe.kernels.change import kernel as change
+from eopipe.kernels.change.spectral import base as change
+from eopipe.kernels.change.spectral.kernel import SpectralChange
 from eopipe.mosaic.store import STATUS
 from eopipe.mosaic.store import read_status as tile_status
 from eopipe.storage import Storage
@@ -40,7 +42,7 @@ KILLED = """
 import os, signal
 import pytest
 from distributed import Client, LocalCluster
-from eopipe.engine.ledger import Ledger
+from eopipe.engine.output.ledger import Ledger
 from eopipe.cli import main
 from tests.support.measuring import small_blocks
 small_blocks(pytest.MonkeyPatch(), cells=8, sample=1)
@@ -58,10 +60,10 @@ main()
 
 
 def spec(folder, **changes):
-    made = pisa(folder, area=AREA, kernel={"name": "change"}, **changes)
-    made["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
-    del made["source"]["datetime"]
-    return made
+    document = pisa(folder, area=AREA, kernel={"name": "change"}, **changes)
+    document["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
+    del document["source"]["datetime"]
+    return document
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +91,10 @@ def blind(monkeypatch):
     def never(*_, **__):
         pytest.fail("a rethreshold mapped something")
 
-    monkeypatch.setattr(change.Change, "load", never)
-    monkeypatch.setattr(change.Change, "__call__", never)
-    monkeypatch.setattr(mapping, "TileReader", never)
-    monkeypatch.setattr("eopipe.engine.preflight.AssetFile", never)
+    monkeypatch.setattr(SpectralChange, "load", never)
+    monkeypatch.setattr(SpectralChange, "__call__", never)
+    monkeypatch.setattr(strips, "TileReader", never)
+    monkeypatch.setattr("eopipe.engine.sources.scenes.AssetFile", never)
 
 
 def cut(source, to, at):
@@ -105,16 +107,16 @@ def test_at_100_it_is_the_same_map(source, tmp_path, blind):
     ended = command("rethreshold", source, "--to", out, "--at", 100, "--json")
     assert ended.status == 0, ended.err
     summary = ended.document
-    mine, theirs = records(out), records(source)
-    assert mine.keys() == theirs.keys()
-    for tile, record in mine.items():
+    ours, theirs = records(out), records(source)
+    assert ours.keys() == theirs.keys()
+    for tile, record in ours.items():
         for name in ("checksums", "figures", "scenes", "status", "histogram", "lacks"):
             assert record[name] == theirs[tile][name], name
         assert record["inputs"] != theirs[tile]["inputs"]
         assert record["files"].keys() == theirs[tile]["files"].keys()
     assert summary["bytes_read"] == summary["session"]["plan"]["bytes_read"] == 0
     assert summary["classes"] == summary["rethresholded"]["classes_of_source"]
-    assert summary["session"]["plan"]["tasks"] == len(mine)
+    assert summary["session"]["plan"]["tasks"] == len(ours)
     assert "statistics" not in summary
     assert not (out / "statistics").exists()
     document = json.loads((out / "run.json").read_text())
@@ -146,13 +148,13 @@ def test_elsewhere_only_the_map_differs(source, low, tmp_path, blind):
     score = before.change_score.values
     counts = []
     for folder, at in ((low, 60), (source, 100), (high, 250)):
-        found = mosaic(folder)
-        np.testing.assert_array_equal(found.change.values == 1, (score >= at) & (score <= 250))
-        np.testing.assert_array_equal(found.change.values == 0, score < at)
-        np.testing.assert_array_equal(found.change.values[score > 250], score[score > 250])
+        after = mosaic(folder)
+        np.testing.assert_array_equal(after.change.values == 1, (score >= at) & (score <= 250))
+        np.testing.assert_array_equal(after.change.values == 0, score < at)
+        np.testing.assert_array_equal(after.change.values[score > 250], score[score > 250])
         for name in KEPT:
-            np.testing.assert_array_equal(found[name].values, before[name].values, err_msg=name)
-        counts.append(int((found.change == 1).sum()))
+            np.testing.assert_array_equal(after[name].values, before[name].values, err_msg=name)
+        counts.append(int((after.change == 1).sum()))
     assert counts[0] > counts[1] > counts[2]
     assert mosaic(low).change.attrs["long_name"].endswith("from 60 hundredths of the threshold on")
     assert mosaic(low, "1").change.attrs["long_name"].endswith("from 60 hundredths of the threshold on")
@@ -172,12 +174,12 @@ def test_it_can_be_cut_again(source, low, tmp_path, blind):
 
 def test_beforehand_it_says_what_other_thresholds_would_find(source, tmp_path):
     """Both tiles are looked at whole, so the lines are those of the maps themselves."""
-    found = open_source(str(source))
-    scored = open_cut(found, found.spec(str(tmp_path / "out"), 60), 60).scored
-    said = outlook(scored, found.kernel, found.tiles, at=60)
+    scored = open_scored(str(source))
+    scores = open_rethreshold(scored, scored.spec(str(tmp_path / "out"), 60), 60).source
+    line = preview(scores, scored.kernel, scored.tiles)
     score = mosaic(source).change_score.values
-    assert said.startswith("changed, by 2 of 2 tiles: ")
-    for at, part in zip((50, 60, 75, 100, 125, 150, 200), said.split(": ")[1].split(", "), strict=True):
+    assert line.startswith("changed, by 2 of 2 tiles: ")
+    for at, part in zip((50, 60, 75, 100, 125, 150, 200), line.split(": ")[1].split(", "), strict=True):
         km2 = ((score >= at) & (score <= 250)).sum() * 1e-4
         assert part.endswith(f" km² from {at} on")
         assert float(part.split()[0]) == pytest.approx(km2, abs=0.006)
@@ -188,7 +190,7 @@ def test_what_the_source_lacks_fails_until_it_is_there(source, tmp_path, blind):
     copy, out = tmp_path / "copy", tmp_path / "out"
     shutil.copytree(source, copy)
     lost = next(copy.glob("ledger/r*/*.json"))
-    kept = lost.rename(tmp_path / "kept.json")
+    aside = lost.rename(tmp_path / "kept.json")
     summary = cut(copy, out, 60)
     assert (summary["exit_status"], summary["failed_reasons"]) == (3, {"source.not_done": 1})
     assert any("1 of 2 tiles of" in line and "not done" in line for line in summary["warnings"])
@@ -198,7 +200,7 @@ def test_what_the_source_lacks_fails_until_it_is_there(source, tmp_path, blind):
     assert lost.name.split(".")[0] in failed
     assert "run that one to its end" in failed
     first = records(out)
-    kept.rename(lost)
+    aside.rename(lost)
     assert cut(copy, out, 60)["exit_status"] == 0
     assert first.items() <= records(out).items()
     assert validate_run(str(out)) == []
@@ -220,9 +222,9 @@ def test_damage_of_the_source_is_never_copied(source, tmp_path, blind):
 def test_a_source_that_goes_away_is_told_as_such(source, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(source, copy)
-    spec = (found := open_source(str(copy))).spec(str(tmp_path / "out"), 60)
-    scored = open_cut(found, spec, 60).scored
-    one, two = (replace(tile, source=tile.inputs) for tile in found.tiles)
+    spec = (opened := open_scored(str(copy))).spec(str(tmp_path / "out"), 60)
+    scored = open_rethreshold(opened, spec, 60).source
+    one, two = (replace(tile, source_inputs=tile.inputs) for tile in opened.tiles)
     next(copy.glob(f"ledger/r*/{one.tile.name}.*.json")).write_text("{")
     with pytest.raises(TileFault, match=r"source\.damaged: .* is damaged"):
         scored.read(one)
@@ -231,9 +233,10 @@ def test_a_source_that_goes_away_is_told_as_such(source, tmp_path):
         scored.read(two)
     shutil.rmtree(copy)
     with pytest.raises(OutputError, match="not seen from here"):
-        scored.look()
+        scored.ready(None, Stopwatch())
 
 
+@pytest.mark.slow
 def test_killed_between_pixels_and_record_it_resumes(source, low, tmp_path, blind):
     out = tmp_path / "out"
     ended = subprocess.run(
@@ -255,17 +258,17 @@ def test_killed_between_pixels_and_record_it_resumes(source, low, tmp_path, blin
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
+    ("at", "message"),
     [
         ("0", "at: 0 cannot cut change_score; give a whole number from 1 to 250"),
         ("251", "at: 251 cannot cut"),
         ("1.5", "Invalid value for '--at'"),
     ],
 )
-def test_what_cannot_cut_is_refused_before_anything_is_written(source, tmp_path, at, said):
+def test_what_cannot_cut_is_refused_before_anything_is_written(source, tmp_path, at, message):
     ended = command("rethreshold", source, "--to", tmp_path / "out", "--at", at, "--json")
     assert (ended.status, ended.out) == (2, "")
-    assert said in ended.line
+    assert message in ended.line
     assert not (tmp_path / "out").exists()
 
 
@@ -297,7 +300,7 @@ def test_a_run_without_scores_is_refused(overlapping, threads, tmp_path):
 
 def test_it_is_resumed_by_its_own_command(source, low):
     document = json.loads((low / "run.json").read_text())
-    said = f"not of scenes; resume it with eopipe rethreshold {source} --to {low} --at 60"
+    message = f"not of scenes; resume it with eopipe rethreshold {source} --to {low} --at 60"
     for written in (document["spec"], spec(low)):
-        with pytest.raises(SpecError, match=said):
+        with pytest.raises(SpecError, match=message):
             run(written)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
 from eopipe.engine.run import execute
 from eopipe.spec import parse_spec
 from tests.support.http_files import Fault, serve
@@ -14,7 +14,7 @@ from tests.support.runs import CALIBRATION, mosaic, pisa, records, same_pixels
 from tests.support.stac_api import Fault as ApiFault
 from tests.support.stac_api import StacApi
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 
 FAULTS = {
     "B02.tif": Fault("status", status=429),
@@ -31,7 +31,7 @@ TIMES = 2
 """Faults of each kind, since GDAL by itself asks twice."""
 
 
-class Faulty(Quiet):
+class Faulty(Display):
     """Lets faults strike once the tiles begin: the plan's own reads of headers must not use them up."""
 
     def __init__(self, server, scene):
@@ -68,20 +68,20 @@ def test_transient_faults_cost_retries_and_nothing_else(client, pisa_by_http, tm
     faulty = go(api, tmp_path / "faulty", display)
     assert faulty["exit_status"] == 0
     assert faulty["failed"] == 0
-    assert len(api.asked("/search")) >= 3
+    assert len(api.requests("/search")) >= 3
     log = server.requests()[display.since :]
     assert not any(server.faults[f"/{name}/{path}"] for path in FAULTS), "not every fault has struck"
     assert [request.status for request in log if request.status >= 400].count(503) == 2 * TIMES
     assert [request.status for request in log if request.status >= 400].count(429) == TIMES
     # Each fault was followed by another request for the same file: the retry reached the server.
     for path in FAULTS:
-        asked = [request for request in log if request.path == f"/{name}/{path}"]
-        assert len(asked) > TIMES
-        assert asked[-1].status in {200, 206}
+        requests = [request for request in log if request.path == f"/{name}/{path}"]
+        assert len(requests) > TIMES
+        assert requests[-1].status in {200, 206}
     # GDAL asks a second time by itself for some ranges of pixels, and does not say so; what is left is ours.
     assert faulty["retries"] >= 2
 
-    fine = go(api, tmp_path / "fine", Quiet())
+    fine = go(api, tmp_path / "fine", Display())
     assert (fine["exit_status"], fine["retries"]) == (0, 0)
     assert same_pixels(mosaic(tmp_path / "fine"), mosaic(tmp_path / "faulty")) > 400_000
     one, two = records(tmp_path / "fine"), records(tmp_path / "faulty")
@@ -95,10 +95,10 @@ def test_a_lasting_fault_fails_its_tiles_and_a_later_run_mends_them(client, pisa
     server, api, name = pisa_by_http
     path = f"{name}/B11.tif"
     (server.folder / path).rename(server.folder / "away.tif")
-    first = go(api, tmp_path / "out", Quiet())
+    first = go(api, tmp_path / "out", Display())
     assert first["exit_status"] == 3
     assert first["failed_reasons"] == {"read.http_404": first["failed"]}
     (server.folder / "away.tif").rename(server.folder / path)
-    second = go(api, tmp_path / "out", Quiet())
+    second = go(api, tmp_path / "out", Display())
     assert (second["exit_status"], second["failed"]) == (0, 0)
     assert second["done"] == first["tiles"]

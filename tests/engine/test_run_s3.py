@@ -11,15 +11,15 @@ import pytest
 import rasterio
 import xarray as xr
 
-from eopipe.engine import folder
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
+from eopipe import run_folder
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
 from eopipe.storage import Storage
 from tests.support.paths import needs_shared
 from tests.support.runs import mosaic, pisa, records, run, same_pixels
 from tests.support.s3 import s3, s3_uri  # noqa: F401  (fixtures)
 
-pytestmark = needs_shared
+pytestmark = [needs_shared, pytest.mark.slow]
 
 
 def set_environment(values):
@@ -61,7 +61,7 @@ def test_a_bucket_holds_what_a_disk_holds(client, bucket, s3, tmp_path):  # noqa
     options = {"endpoint_url": s3.endpoint, "key": "testing-id", "secret": "testing-secret"}
     uri = f"{bucket}/mosaic.zarr"
     by_fsspec = xr.open_zarr(uri, group="0", consolidated=False, storage_options=options).load()
-    by_obstore = xr.open_zarr(storage.zarr_store(folder.MOSAIC), group="0", consolidated=False)
+    by_obstore = xr.open_zarr(storage.zarr_store(run_folder.MOSAIC), group="0", consolidated=False)
     whole = mosaic(tmp_path / "out")
     assert same_pixels(whole, by_fsspec) > 50_000
     assert same_pixels(whole, by_obstore) > 50_000
@@ -74,11 +74,11 @@ def test_a_bucket_holds_what_a_disk_holds(client, bucket, s3, tmp_path):  # noqa
 
     # Resumed: what was recorded is not done again, what was lost is.
     lost = next(iter(remote.values()))
-    kept = {path: storage.get(path) for path in remote.values() if path != lost}
+    contents = {path: storage.get(path) for path in remote.values() if path != lost}
     storage.delete(lost)
     assert read_status(bucket)["not_run"] == 1
     assert run(spec_of(bucket))["exit_status"] == 0
-    assert {path: storage.get(path) for path in kept} == kept
+    assert {path: storage.get(path) for path in contents} == contents
     assert json.loads(storage.get(lost))["checksums"] == local[lost.rsplit("/", 1)[1].split(".")[0]]["checksums"]
     assert validate_run(bucket) == []
 

@@ -20,16 +20,16 @@ from distributed import Client, LocalCluster, SchedulerPlugin
 from rasterio.windows import Window
 
 import eopipe
-from eopipe.area import Area, GridArea
-from eopipe.engine.calibrate import calibrate_here
+from eopipe.area.on_grid import Area, GridArea
+from eopipe.engine.finish.status import read_status
+from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.statistics import lattice
-from eopipe.engine.statistics.sums import BlockSums
-from eopipe.engine.status import read_status
-from eopipe.engine.validate import validate_run
+from eopipe.engine.statistics.block_file import BlockSums
+from eopipe.engine.work.calibrate import calibrate_here
 from eopipe.errors import DamageError, PlanError, SpecError, TileFault
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.kernels.measure import Field, StageInfo, merged
 from eopipe.kernels.protocol import StripContext
+from eopipe.kernels.statistics import Field, StageInfo, merged
 from tests.support import measuring
 from tests.support.paths import ROOT, needs_shared, shared
 from tests.support.runs import mosaic, pisa, records, run, same_pixels
@@ -69,18 +69,18 @@ def wide():
 
 
 def test_sixteen_cells_a_block_by_a_hash_that_the_area_does_not_shift(wide):
-    found = lattice.sampled_cells(wide)
-    assert {len(cells) for cells in found.values()} <= set(range(1, 17))
-    assert any(len(cells) == 16 for cells in found.values())
-    for block, cells in found.items():
+    sampled = lattice.sampled_cells(wide)
+    assert {len(cells) for cells in sampled.values()} <= set(range(1, 17))
+    assert any(len(cells) == 16 for cells in sampled.values())
+    for block, cells in sampled.items():
         assert cells == sorted(cells)
         assert {Tile(cell.row // 16, cell.col // 16) for cell in cells} == {block}
-    assert max(len({cell.row for cell in cells}) for cells in found.values()) > 7  # spread, not the first rows
+    assert max(len({cell.row for cell in cells}) for cells in sampled.values()) > 7  # spread, not the first rows
     half = GridArea.project(Area.parse([10.0, 43.5, 11.0, 44.4]), wide.grid)
     part = lattice.sampled_cells(half)
     whole = [block for block in part if half.cells(block.box(8192)) == wide.cells(block.box(8192))]
     assert whole
-    assert all(part[block] == found[block] for block in whole)
+    assert all(part[block] == sampled[block] for block in whole)
 
 
 # ---- what: sums, files, fields ----------------------------------------------------------------------------------
@@ -100,8 +100,8 @@ def test_sums_add_in_order_with_weights():
 def test_a_file_of_sums_is_exact_and_tells_damage():
     rng = np.random.default_rng(1)
     sums = {"moment": rng.normal(size=(2, 3)) * 1e9, "one": np.array(0.1 + 0.2)}
-    made = BlockSums("level", "r00001c00002", "ab", ("r00001c00002",), sums)
-    data = made.to_bytes()
+    block_sums = BlockSums("level", "r00001c00002", "ab", ("r00001c00002",), sums)
+    data = block_sums.to_bytes()
     again = BlockSums.from_bytes(data, "x.json")
     assert again.to_bytes() == data
     for name, array in sums.items():
@@ -111,7 +111,7 @@ def test_a_file_of_sums_is_exact_and_tells_damage():
         with pytest.raises(DamageError, match=r"x\.json is damaged"):
             BlockSums.from_bytes(broken, "x.json")
     with pytest.raises(TileFault, match="not finite"):
-        replace(made, sums={"n": np.array(np.nan)}).to_bytes()
+        replace(block_sums, sums={"n": np.array(np.nan)}).to_bytes()
 
 
 def test_a_field_is_a_function_of_the_pixel():
@@ -145,9 +145,9 @@ def test_a_stage_has_a_plain_name_and_bands(bad):
 
 
 def test_a_calibration_gives_a_kernel_statistics_and_times_them():
-    found = calibrate_here(measuring.Flattened(measuring.Options(epochs=2)), device="cpu", threads=1)
-    assert set(found.stage_seconds) == {"level", "spread"}
-    assert min(found.stage_seconds.values()) > 0
+    calibration = calibrate_here(measuring.Flattened(measuring.Options(epochs=2)), device="cpu", threads=1)
+    assert set(calibration.stage_seconds) == {"level", "spread"}
+    assert min(calibration.stage_seconds.values()) > 0
 
 
 # ---- runs --------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def statistics(folder):
 
 
 @pytest.fixture(scope="module")
-def made(flattened, threads, tmp_path_factory):
+def reference(flattened, threads, tmp_path_factory):
     """A run with four blocks and two stages."""
     folder = tmp_path_factory.mktemp("statistics") / "out"
     summary = run(spec(folder))
@@ -181,26 +181,26 @@ def made(flattened, threads, tmp_path_factory):
 
 
 @needs_shared
-def test_blocks_are_planned_counted_and_told(made):
-    folder, summary = made
+def test_blocks_are_planned_counted_and_told(reference):
+    folder, summary = reference
     planned = summary["session"]["plan"]
-    found = statistics(folder)
+    blocks = statistics(folder)
     assert planned["statistics"]["stages"] == ["level", "spread"]
-    assert planned["statistics"]["blocks"] == len(found) == 8
+    assert planned["statistics"]["blocks"] == len(blocks) == 8
     assert planned["tasks"] == summary["tiles"] + 8
     assert 0 < planned["statistics"]["bytes_read"] < planned["bytes_read"]
     assert summary["bytes_read"] == pytest.approx(planned["bytes_read"], rel=0.3)  # of few tiles
     assert summary["statistics"] == {"blocks": 8, "measured": 8, "failed": 0}
     assert read_status(str(folder))["statistics"] == {"blocks": 8, "measured": 8, "failed": 0}
     assert validate_run(str(folder)) == []
-    body = json.loads(next(iter(found.values())))
+    body = json.loads(next(iter(blocks.values())))
     assert not {"time", "seconds", "host"} & body.keys()
 
 
 @needs_shared
-def test_what_was_lost_is_measured_again_to_the_same_bytes(made, tmp_path):
+def test_what_was_lost_is_measured_again_to_the_same_bytes(reference, tmp_path):
     """As if killed anywhere: sums missing, damaged or empty, and tiles' records gone."""
-    out = copied(made[0], tmp_path)
+    out = copied(reference[0], tmp_path)
     before = statistics(out)
     paths = sorted(before)
     (out / paths[0]).unlink()
@@ -213,7 +213,7 @@ def test_what_was_lost_is_measured_again_to_the_same_bytes(made, tmp_path):
     summary = run(spec(out))
     assert (summary["exit_status"], summary["statistics"]["measured"]) == (0, 2)
     assert statistics(out) == before
-    same_pixels(mosaic(made[0]), mosaic(out))
+    same_pixels(mosaic(reference[0]), mosaic(out))
 
 
 def copied(folder, tmp_path):
@@ -227,9 +227,9 @@ def copied(folder, tmp_path):
 
 
 @needs_shared
-def test_a_failed_block_fails_its_tiles_and_no_other(made, tmp_path, monkeypatch):
+def test_a_failed_block_fails_its_tiles_and_no_other(reference, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    block = max(path.name.split(".")[0] for path in made[0].glob("statistics/spread/*.json"))  # in the north
+    block = max(path.name.split(".")[0] for path in reference[0].glob("statistics/spread/*.json"))  # in the north
     place = Tile.parse(block).box(2048)
     measure = measuring.Spread.measure
 
@@ -248,8 +248,8 @@ def test_a_failed_block_fails_its_tiles_and_no_other(made, tmp_path, monkeypatch
     assert [line for line in validate_run(str(out)) if "statistics" in line] == []
     monkeypatch.undo()
     assert run(spec(out, grid__tile=512))["exit_status"] == 0
-    assert statistics(out) == statistics(made[0])
-    same_pixels(mosaic(made[0]), mosaic(out))
+    assert statistics(out) == statistics(reference[0])
+    same_pixels(mosaic(reference[0]), mosaic(out))
 
 
 ALONE = """
@@ -265,7 +265,8 @@ main()
 
 
 @needs_shared
-def test_killed_while_it_measures_then_resumed(made, tmp_path):
+@pytest.mark.slow
+def test_killed_while_it_measures_then_resumed(reference, tmp_path):
     out, file = tmp_path / "out", tmp_path / "spec.json"
     file.write_text(json.dumps(spec(out)))
     process = subprocess.Popen(
@@ -273,16 +274,16 @@ def test_killed_while_it_measures_then_resumed(made, tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     end = time.monotonic() + 120
-    while not (here := statistics(out)) and process.poll() is None and time.monotonic() < end:
+    while not (measured := statistics(out)) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
     process.kill()
-    said = process.communicate()
-    assert here, said
-    times = {path: (out / path).stat().st_mtime_ns for path in here}
+    output = process.communicate()
+    assert measured, output
+    times = {path: (out / path).stat().st_mtime_ns for path in measured}
     assert run(spec(out))["exit_status"] == 0
-    assert {path: (out / path).stat().st_mtime_ns for path in here} == times  # none was measured twice
-    assert statistics(out) == statistics(made[0])
-    same_pixels(mosaic(made[0]), mosaic(out))
+    assert {path: (out / path).stat().st_mtime_ns for path in measured} == times  # none was measured twice
+    assert statistics(out) == statistics(reference[0])
+    same_pixels(mosaic(reference[0]), mosaic(out))
 
 
 # ---- notebooks ---------------------------------------------------------------------------------------------------
@@ -297,24 +298,26 @@ def cube():
 
 
 @needs_shared
-def test_a_notebook_uses_a_runs_statistics(made, cube):
-    found = eopipe.map_kernel(cube, "flattened", tile=512, statistics=str(made[0])).compute(scheduler="synchronous")
-    there = mosaic(made[0]).sel(x=found.x, y=found.y)
-    seen = found.label.values != 0  # outside of the smaller area is no data
-    assert seen.sum() > 20_000
+def test_a_notebook_uses_a_runs_statistics(reference, cube):
+    computed = eopipe.map_kernel(cube, "flattened", tile=512, statistics=str(reference[0])).compute(
+        scheduler="synchronous"
+    )
+    expected = mosaic(reference[0]).sel(x=computed.x, y=computed.y)
+    inside = computed.label.values != 0  # outside of the smaller area is no data
+    assert inside.sum() > 20_000
     for name in ("label", "confidence"):
-        np.testing.assert_array_equal(found[name].values[seen], there[name].values[seen])
+        np.testing.assert_array_equal(computed[name].values[inside], expected[name].values[inside])
 
 
 @needs_shared
-def test_a_notebook_is_told_what_is_wrong(made, cube, tmp_path):
-    where = str(made[0])
+def test_a_notebook_is_told_what_is_wrong(reference, cube, tmp_path):
+    where = str(reference[0])
     with pytest.raises(PlanError, match="needs statistics of a wider area"):
         eopipe.map_kernel(cube, "flattened")
     with pytest.raises(PlanError, match="land-cover uses no statistics; leave statistics="):
         eopipe.map_kernel(cube, "land-cover", statistics=where)
-    with pytest.raises(SpecError, match=r"kernel.options.own \(was false, now true\)"):
-        eopipe.map_kernel(cube, eopipe.kernel("flattened", own=True), statistics=where)
+    with pytest.raises(SpecError, match=r"kernel.options.per_strip \(was false, now true\)"):
+        eopipe.map_kernel(cube, eopipe.kernel("flattened", per_strip=True), statistics=where)
     with pytest.raises(SpecError, match=r"composite \(was \"first\", now \"median\"\)"):
         eopipe.map_kernel(
             replace(cube, settings=replace(cube.settings, composite="median")), "flattened", statistics=where
@@ -322,7 +325,7 @@ def test_a_notebook_is_told_what_is_wrong(made, cube, tmp_path):
     far = replace(cube, box=PixelBox(0, 0, 512, 512), region=None)
     with pytest.raises(SpecError, match="measured nothing around"):
         eopipe.map_kernel(far, "flattened", statistics=where)
-    out = copied(made[0], tmp_path)
+    out = copied(reference[0], tmp_path)
     (out / min(statistics(out))).unlink()
     with pytest.raises(SpecError, match="7 of 8 blocks; run it to its end first"):
         eopipe.map_kernel(cube, "flattened", statistics=str(out))
@@ -337,17 +340,17 @@ class CountTasks(SchedulerPlugin):
     """Counts every task that the scheduler is given."""
 
     def __init__(self):
-        self.seen = set()
+        self.tasks = set()
 
     def transition(self, key, start, finish, *args, **kwargs):
-        self.seen.add(str(key))
+        self.tasks.add(str(key))
 
     def begun(self, prefix):
-        return sum(prefix in key for key in self.seen)
+        return sum(prefix in key for key in self.tasks)
 
 
 @needs_shared
-def test_tiles_and_workers_cannot_be_seen(made, tmp_path):
+def test_tiles_and_workers_cannot_be_seen(reference, tmp_path):
     """Tiles of 512 on two workers, tiles of 1024 on one."""
     out = tmp_path / "out"
     limits = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
@@ -357,12 +360,12 @@ def test_tiles_and_workers_cannot_be_seen(made, tmp_path):
     assert summary["exit_status"] == 0
     assert count.begun("block-") == 8  # one a block and stage
     assert count.begun("tile-") == summary["tiles"]
-    assert statistics(out) == statistics(made[0])
-    fine, coarse = xr.align(mosaic(made[0]), mosaic(out), join="inner")
-    there = fine.label.values != 255  # a tile of 512 that the area does not touch was not made
-    assert (fine.label.values[there] != 0).sum() > 500_000
+    assert statistics(out) == statistics(reference[0])
+    fine, coarse = xr.align(mosaic(reference[0]), mosaic(out), join="inner")
+    mapped = fine.label.values != 255  # a tile of 512 that the area does not touch was not made
+    assert (fine.label.values[mapped] != 0).sum() > 500_000
     for name in ("label", "confidence", "observations"):
-        np.testing.assert_array_equal(fine[name].values[there], coarse[name].values[there])
+        np.testing.assert_array_equal(fine[name].values[mapped], coarse[name].values[mapped])
 
 
 def test_it_fails_when_a_tile_measures_itself():
@@ -376,14 +379,14 @@ def test_it_fails_when_a_tile_measures_itself():
     corners = {"mean": rng.normal(1500, 200, (4, 5, 1)), "spread": rng.normal(800, 50, (4, 5, 1))}
     corners["mode"] = np.zeros((4, 5))
     covered = PixelBox(-512, -512, 1024, 1536)
-    told = {name: Field(covered, 512, corners) for name in ("level", "spread")}
+    fields = {name: Field(covered, 512, corners) for name in ("level", "spread")}
     equal = {}
-    for own in (False, True):
-        kernel = measuring.Flattened(measuring.Options(own=own))
-        context = StripContext(statistics=told)
+    for per_strip in (False, True):
+        kernel = measuring.Flattened(measuring.Options(per_strip=per_strip))
+        context = StripContext(statistics=fields)
         whole = kernel(pixels, valid, wide, context).arrays["confidence"]
         left = kernel(pixels[..., : 512 + 2 * halo], valid[..., : 512 + 2 * halo], PixelBox(0, 0, 512, 512), context)
-        equal[own] = bool((left.arrays["confidence"] == whole[:, :512]).all())
+        equal[per_strip] = bool((left.arrays["confidence"] == whole[:, :512]).all())
     assert equal == {False: True, True: False}
 
 
@@ -439,17 +442,17 @@ def test_a_tile_that_lacks_an_epoch_is_empty_and_names_it(flattened, threads, tm
     }
     assert run(of_two(large, catalog, grid__tile=1024))["exit_status"] == 0
     fine, coarse = xr.align(mosaic(small), mosaic(large), join="inner")
-    there = (fine.label.values != 255) & (coarse.label.values != 255)
-    both = fine.observations.values[there] > 0
+    in_both = (fine.label.values != 255) & (coarse.label.values != 255)
+    both = fine.observations.values[in_both] > 0
     assert both.sum() > 10_000  # the kernel by itself would map what only the last date saw
-    np.testing.assert_array_equal(fine.label.values[there] != 0, both)
+    np.testing.assert_array_equal(fine.label.values[in_both] != 0, both)
     for name in ("label", "confidence", "observations"):
-        np.testing.assert_array_equal(fine[name].values[there], coarse[name].values[there])
+        np.testing.assert_array_equal(fine[name].values[in_both], coarse[name].values[in_both])
 
 
 @needs_shared
 def test_a_source_has_as_many_epochs_as_the_kernel(flattened, tmp_path):
-    for kernel, source, said in (
+    for kernel, source, message in (
         ({"epochs": 2}, {"datetime": "2015"}, "there is none, and flattened compares 2; write such as {before: "),
         ({"epochs": 2}, {"epochs": {"once": "2015"}}, "here are once, and flattened compares 2"),
         (
@@ -458,7 +461,7 @@ def test_a_source_has_as_many_epochs_as_the_kernel(flattened, tmp_path):
             "flattened maps one, and here are 2 (a, b); give source",
         ),
     ):
-        asked = pisa(tmp_path / "out", kernel={"name": "flattened", **kernel})
-        asked["source"] = {"catalog": asked["source"]["catalog"], **source}
-        with pytest.raises(SpecError, match=re.escape(said)):
-            run(asked)
+        document = pisa(tmp_path / "out", kernel={"name": "flattened", **kernel})
+        document["source"] = {"catalog": document["source"]["catalog"], **source}
+        with pytest.raises(SpecError, match=re.escape(message)):
+            run(document)

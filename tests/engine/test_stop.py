@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from eopipe.engine.driver import Stop, catching_signals
+from eopipe.engine.work.driver import Stop, catching_signals
 from eopipe.errors import Interrupted
 
 

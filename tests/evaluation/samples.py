@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from eopipe.evaluation.cards import cards
-from eopipe.evaluation.command import Request, pairs_of
 from eopipe.evaluation.dataset import cut
+from eopipe.evaluation.evaluate_set import ImageRequest, pairs_of
 from tests.support.paths import shared
 
 SETS = {
@@ -21,12 +21,12 @@ def samples_of(name):
     places = {key: folder / value for key, value in SETS[name].items()}
     if "data" in places:
         places["data"] = str(places["data"])
-    return card, cut(pairs_of(Request(card=name, **places), card), card)
+    return card, cut(pairs_of(ImageRequest(card=name, **places), card), card)
 
 
 def classes_by_hand(name, sample):
     """Class of each pixel, -1 where not judged."""
-    with Image.open(sample.pair.label) as file:
+    with Image.open(sample.labels[0]) as file:
         stored = np.asarray(file).astype(int)
     if name != "isaid":
         return stored - 1  # 0 is not judged in both

@@ -2,11 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from eopipe.errors import SpecError
-from eopipe.evaluation.cards import cards, find_card
-from eopipe.evaluation.published import averages, comparable, figures, main_figure
+from eopipe.evaluation.cards import cards, comparable, figures, find_card, main_figure, shipped_tables
 from tests.support.paths import needs_shared, shared
 
 OPTICAL = {
@@ -64,12 +64,12 @@ def numbers(cells):
 
 @needs_shared
 def test_optical_cards_are_the_specs():
-    found = {
+    printed = {
         re.split(r" \(", row[0])[0]: row for row in rows("01-segearth-ov.md", "9.") if row[0] != "dataset (split)"
     }
-    named = set(found)
+    named = set(printed)
     assert {next(key for key in OPTICAL if name.startswith(key)) for name in named} == set(OPTICAL)
-    for name, (_, classes, threshold, background, notes) in found.items():
+    for name, (_, classes, threshold, background, notes) in printed.items():
         key = next(key for key in OPTICAL if name.startswith(key))
         lists = [classes]
         if "OV-2:" in classes:
@@ -115,16 +115,26 @@ def test_radar_cards_are_the_specs():
 
 def column(name):
     """Printed figures of a column by row, over all tables: a method stands in several."""
-    found = {}
+    percents = {}
     for card in cards().values():
         if card.column == name:
             for figure in figures(card):
-                found.setdefault(figure.table, {})[figure.method] = figure.percent
-    return found
+                percents.setdefault(figure.table, {})[figure.method] = figure.percent
+    return percents
+
+
+def averages():
+    """Printed averages as table, method, and the print beside the mean of its own row."""
+    return [
+        (table["title"], method, row[-1], np.mean(row[:-1]))
+        for table in shipped_tables("published.toml")["table"]
+        if table["columns"][-1] == "Avg"
+        for method, row in table["rows"].items()
+    ]
 
 
 def printed_averages(title):
-    return {figure.method: figure.percent for figure, _ in averages() if figure.table == title}
+    return {method: printed for table, method, printed, _ in averages() if table == title}
 
 
 def compare(table, title, *, rename=lambda name: name):
@@ -133,8 +143,8 @@ def compare(table, title, *, rename=lambda name: name):
         ours = column(name)[title] if not name.startswith("Avg") else printed_averages(title)
         for row in body:
             method = rename(row[0].strip("*"))
-            (wanted,) = numbers([row[at].rstrip("*")])
-            assert ours.get(method) == wanted, (title, name, method)
+            (expected,) = numbers([row[at].rstrip("*")])
+            assert ours.get(method) == expected, (title, name, method)
 
 
 @needs_shared
@@ -157,7 +167,7 @@ def test_published_tables_are_the_specs():
 @needs_shared
 def test_the_running_text_of_the_spec_has_the_rest():
     text = " ".join((shared() / "specs" / "01-segearth-ov.md").read_text(encoding="utf-8").split())
-    told = (
+    ablation = (
         text.split("Ablation (OEM / WHU-Sat II / WBS-SI): ")[1]
         .split("Plug-and-play")[0]
         .replace("\N{MULTIPLICATION SIGN}", "x")
@@ -172,7 +182,7 @@ def test_the_running_text_of_the_spec_has_the_rest():
         "+GBA",
         "+11x11 kernel",
     ):
-        printed = numbers(re.search(re.escape(method) + r" ([\d.]+) ([\d.]+) ([\d.]+[\d])", told).groups())
+        printed = numbers(re.search(re.escape(method) + r" ([\d.]+) ([\d.]+) ([\d.]+[\d])", ablation).groups())
         assert [column(name)["SegEarth-OV, ablation"][method] for name in ("OEM", "WHU-S", "WBS-SI")] == printed
     plug = text.split("Plug-and-play")[1].split("RS CLIPs")[0]
     for method in ("MaskCLIP", "SCLIP", "ClearCLIP"):
@@ -189,15 +199,14 @@ def test_the_running_text_of_the_spec_has_the_rest():
 
 
 def test_the_printed_average_is_known_to_be_stale():
-    stale = {
-        figure.method: (figure.percent, round(mean, 1)) for figure, mean in averages() if "table 2" in figure.table
-    }
+    stale = {method: (printed, round(mean, 1)) for table, method, printed, mean in averages() if "table 2" in table}
     assert stale["SegEarth-OV"] == (39.2, 40.7)
-    told = next(figure.note for figure in figures(cards()["loveda"]) if figure.method == "SegEarth-OV")
-    assert "39.2" in told
-    assert "40.7" in told
-    radar = [(figure.percent, mean) for figure, mean in averages() if "table 4" in figure.table]
-    assert all(abs(percent - mean) <= 0.051 for percent, mean in radar)
+    note = next(figure.note for figure in figures(cards()["loveda"]) if figure.method == "SegEarth-OV")
+    assert "39.2" in note
+    assert "40.7" in note
+    radar = [(printed, mean) for table, _, printed, mean in averages() if "table 4" in table]
+    assert radar
+    assert all(abs(printed - mean) <= 0.051 for printed, mean in radar)
 
 
 def settings(card, **other):
@@ -259,7 +268,7 @@ def test_a_card_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('title = "x"\nclasses = "a"', "name"),
         ('name = "x"\ntitle = "x"\nclasses = "a"\nbackground = 3', "background 3 is no class"),
@@ -269,10 +278,10 @@ def test_a_card_of_ones_own(tmp_path):
         ("name = ", "cannot be read"),
     ],
 )
-def test_a_wrong_card_is_one_line(tmp_path, text, told):
+def test_a_wrong_card_is_one_line(tmp_path, text, message):
     file = tmp_path / "mine.toml"
     file.write_text(text)
-    with pytest.raises(SpecError, match=told) as caught:
+    with pytest.raises(SpecError, match=message) as caught:
         find_card(str(file))
     assert "\n" not in str(caught.value)
 

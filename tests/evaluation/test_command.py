@@ -32,7 +32,7 @@ def few_sentences(tmp_path_factory):
     """One sentence a word, kept in a cache of our own: eighty take seconds and show nothing more here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EOPIPE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr("eopipe.models.clip.text.IMAGENET_TEMPLATES", ("a photo of a {}.",))
+        patch.setattr("eopipe.models.clip.text.imagenet_templates", lambda: ("a photo of a {}.",))
         yield
 
 
@@ -44,30 +44,30 @@ def test_the_samples_are_judged_and_kept(model, tmp_path, name, key):
     arguments = (name, *places(name), "--model", model, *BARE, "--limit", 1, "--out", tmp_path, "--json")
     ended = eopipe("eval", *arguments)
     assert (ended.status, ended.err) == (0, "")
-    found, card = ended.document, cards()[name]
+    result, card = ended.document, cards()[name]
     with Image.open(tmp_path / "predictions" / f"{key}.png") as file:
         assert file.mode == "P"
-        said = np.asarray(file).astype(int)
+        predicted = np.asarray(file).astype(int)
     truth = classes_by_hand(name, samples_of(name)[1][0])
     judged = truth >= 0
     ious = []
-    for number, row in enumerate(found["classes"]):
-        both = (said == number) & (truth == number)
-        either = ((said == number) & judged) | (truth == number)
+    for number, row in enumerate(result["classes"]):
+        both = (predicted == number) & (truth == number)
+        either = ((predicted == number) & judged) | (truth == number)
         ious.append(both.sum() / either.sum() if either.any() else None)
         assert row["name"] == card.names[number]
         assert row["IoU"] == (None if ious[-1] is None else pytest.approx(100 * ious[-1], abs=0.005))
     assert (
-        found["mIoU"]
-        == found["ours"]
+        result["mIoU"]
+        == result["ours"]
         == pytest.approx(100 * np.mean([iou for iou in ious if iou is not None]), abs=0.005)
     )
-    assert found["accuracy"] == pytest.approx(100 * (said == truth)[judged].mean(), abs=0.005)
-    assert found["pixels"] == judged.sum()
-    assert json.loads((tmp_path / "result.json").read_text()) == found
+    assert result["accuracy"] == pytest.approx(100 * (predicted == truth)[judged].mean(), abs=0.005)
+    assert result["pixels"] == judged.sum()
+    assert json.loads((tmp_path / "result.json").read_text()) == result
     again = eopipe("eval", *arguments).document
     assert (again["resumed"], again["images"]) == (1, 1)
-    assert again["classes"] == found["classes"]
+    assert again["classes"] == result["classes"]
 
 
 @needs_shared
@@ -111,12 +111,12 @@ def test_words_of_ones_own(model, tmp_path, words):
 
 @needs_shared
 def test_the_demonstrations_way_gives_another_map(model):
-    found = [
+    results = [
         eopipe("eval", "potsdam", *places("potsdam"), "--model", model, *BARE, "--preprocess", way, "--json").document
         for way in ("benchmark", "demo")
     ]
-    assert found[0]["classes"] != found[1]["classes"]
-    assert any("preprocess demo" in note for note in found[1]["notes"])
+    assert results[0]["classes"] != results[1]["classes"]
+    assert any("preprocess demo" in note for note in results[1]["notes"])
 
 
 def test_a_radar_card_on_a_stac_collection(model, tmp_path):
@@ -138,9 +138,9 @@ def test_a_radar_card_on_a_stac_collection(model, tmp_path):
         "--out",
         tmp_path / "out",
     )
-    found = eopipe("eval", *arguments, "--json").document
-    assert (found["pixels"], found["images"]) == (64 * 64, 1)
-    chosen = found["settings"]
+    result = eopipe("eval", *arguments, "--json").document
+    assert (result["pixels"], result["images"]) == (64 * 64, 1)
+    chosen = result["settings"]
     assert (chosen["attention"], chosen["last_layers"], chosen["resize"], chosen["bias"]) == ("SCLIP", 2, 224, -0.3)
     assert (tmp_path / "out" / "predictions" / "scene.png").exists()
 
@@ -159,7 +159,7 @@ def test_without_weights_it_says_which_file_goes_where(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "eval needs a CARD"),
         (("atlantis",), "no card 'atlantis'"),
@@ -173,10 +173,10 @@ def test_without_weights_it_says_which_file_goes_where(tmp_path, monkeypatch):
         (("loveda", "--limit", "0"), "limit"),
     ],
 )
-def test_a_wrong_request_is_one_line(arguments, told):
+def test_a_wrong_request_is_one_line(arguments, message):
     ended = eopipe("eval", *arguments)
     assert ended.status == 2
-    assert told in ended.line
+    assert message in ended.line
 
 
 def test_the_cards_are_listed_for_people_and_programs():

@@ -9,8 +9,8 @@ from rasterio.transform import from_origin
 
 from eopipe.errors import CatalogError, ItemError, SpecError
 from eopipe.evaluation.cards import cards
-from eopipe.evaluation.dataset import Naming, Pair, Reader, cut, find_folders, find_items, find_pairs
-from eopipe.evaluation.pictures import picture_shape, read_image, read_label
+from eopipe.evaluation.dataset import ImageReader, Naming, Sample, cut, find_folders, find_items, find_pairs
+from eopipe.evaluation.read_images import picture_shape, read_image, read_label
 from tests.evaluation.documents import collection, item
 from tests.support.paths import needs_shared, shared
 
@@ -24,7 +24,7 @@ def picture(path, array=None, size=(4, 3), **options):
     return path
 
 
-def told(error, match, call, *arguments, **named):
+def refuses(error, match, call, *arguments, **named):
     with pytest.raises(error, match=match) as caught:
         call(*arguments, **named)
     assert "\n" not in str(caught.value)
@@ -67,22 +67,22 @@ def test_a_turned_photograph_is_upright_and_its_label_is_not_touched(tmp_path):
 
 def test_sixteen_bits_are_refused_with_a_remedy(tmp_path):
     deep = picture(tmp_path / "deep.png", np.zeros((2, 2), np.uint16))
-    told(SpecError, "no 8-bit picture.*scale it to 0-255", read_image, str(deep))
+    refuses(SpecError, "no 8-bit picture.*scale it to 0-255", read_image, str(deep))
     with rasterio.open(
         tmp_path / "d.tif", "w", driver="GTiff", width=2, height=1, count=3, dtype="uint16", transform=PLACE
     ) as file:
         file.write(np.zeros((3, 1, 2), np.uint16))
-    told(SpecError, "uint16", read_image, str(tmp_path / "d.tif"))
+    refuses(SpecError, "uint16", read_image, str(tmp_path / "d.tif"))
 
 
 def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "x.png").write_bytes(b"no picture")
-    told(SpecError, "x.png cannot be read as a picture", read_image, str(tmp_path / "x.png"))
+    refuses(SpecError, "x.png cannot be read as a picture", read_image, str(tmp_path / "x.png"))
     whole = picture(tmp_path / "half.png", np.random.default_rng(0).integers(0, 255, (90, 90), np.uint8)).read_bytes()
     (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
-    told(SpecError, "half.png", read_image, str(tmp_path / "half.png"))
+    refuses(SpecError, "half.png", read_image, str(tmp_path / "half.png"))
     (tmp_path / "x.tif").write_bytes(b"no picture")
-    told(SpecError, "x.tif", read_label, str(tmp_path / "x.tif"))
+    refuses(SpecError, "x.tif", read_label, str(tmp_path / "x.tif"))
 
 
 def test_labels_keep_their_values_and_palette(tmp_path):
@@ -99,7 +99,7 @@ def test_labels_keep_their_values_and_palette(tmp_path):
 
 
 def keys(one, other, **naming):
-    return {pair.key: pair.label.rsplit("/", 1)[1] for pair in find_pairs(one, other, Naming(**naming))}
+    return {pair.key: pair.labels[0].rsplit("/", 1)[1] for pair in find_pairs(one, other, Naming(**naming))}
 
 
 def test_folders_side_by_side_with_subfolders(tmp_path):
@@ -121,15 +121,15 @@ def test_isaids_own_names(tmp_path):
     for name in ("P1.png", "P1_instance_color_RGB.png", "P1_instance_id_RGB.png"):
         picture(tmp_path / name)
     card = cards()["isaid"]
-    found = keys(tmp_path, tmp_path, images=card.image_names, labels=card.label_names, skip=card.skip)
-    assert found == {"P1": "P1_instance_color_RGB.png"}
+    files = keys(tmp_path, tmp_path, images=card.image_names, labels=card.label_names, skip=card.skip)
+    assert files == {"P1": "P1_instance_color_RGB.png"}
 
 
 def test_a_pattern_may_have_a_suffix(tmp_path):
     for name in ("a.tif", "a.png"):
         picture(tmp_path / "images" / "a.tif")
         picture(tmp_path / "labels" / name)
-    told(SpecError, "two labels, a.png and a.tif", keys, tmp_path / "images", tmp_path / "labels")
+    refuses(SpecError, "two labels, a.png and a.tif", keys, tmp_path / "images", tmp_path / "labels")
     assert keys(tmp_path / "images", tmp_path / "labels", labels=("*.tif",)) == {"a": "a.tif"}
 
 
@@ -137,18 +137,18 @@ def test_what_is_missing_is_one_line(tmp_path):
     picture(tmp_path / "images" / "a.png")
     picture(tmp_path / "images" / "b.png")
     (tmp_path / "labels").mkdir()
-    told(SpecError, "a.png has no label a in .* 1 more have none", find_pairs, *find_folders(tmp_path), Naming())
-    told(SpecError, "no image in", find_pairs, tmp_path / "labels", tmp_path / "images", Naming())
-    told(SpecError, "is no folder", find_pairs, tmp_path / "nowhere", tmp_path, Naming())
-    told(SpecError, "has none of images/ with labels/", find_folders, tmp_path / "labels")
-    told(SpecError, "needs one \\*", Naming, images=("a",))
+    refuses(SpecError, "a.png has no label a in .* 1 more have none", find_pairs, *find_folders(tmp_path), Naming())
+    refuses(SpecError, "no image in", find_pairs, tmp_path / "labels", tmp_path / "images", Naming())
+    refuses(SpecError, "is no folder", find_pairs, tmp_path / "nowhere", tmp_path, Naming())
+    refuses(SpecError, "has none of images/ with labels/", find_folders, tmp_path / "labels")
+    refuses(SpecError, "needs one \\*", Naming, images=("a",))
 
 
 def test_two_images_of_one_name(tmp_path):
     for suffix in ("png", "jpg"):
         picture(tmp_path / "images" / f"a.{suffix}")
     picture(tmp_path / "labels" / "a.png")
-    told(SpecError, "have one name", find_pairs, *find_folders(tmp_path), Naming())
+    refuses(SpecError, "have one name", find_pairs, *find_folders(tmp_path), Naming())
 
 
 # STAC
@@ -160,15 +160,15 @@ def test_a_static_collection(tmp_path):
     address = collection(tmp_path, [item("b", named), item("a", by_role)])
     pairs = find_items(address, image="image", label="label")
     assert [pair.key for pair in pairs] == ["a", "b"]
-    assert pairs[0].image == str(tmp_path / "a.png")
-    assert pairs[1].label == str(tmp_path / "b_l.png")
+    assert pairs[0].images[0] == str(tmp_path / "a.png")
+    assert pairs[1].labels[0] == str(tmp_path / "b_l.png")
 
 
 def test_an_item_without_labels_names_what_it_has(tmp_path):
     address = collection(tmp_path, [item("a", {"image": {"href": "./a.png"}, "mask": {"href": "./m.png"}})])
-    told(ItemError, "item a has no asset 'label' .it has image, mask.; name it with --label-asset",
+    refuses(ItemError, "item a has no asset 'label' .it has image, mask.; name it with --label-asset",
          find_items, address, image="image", label="label")  # fmt: skip
-    assert find_items(address, image="image", label="mask")[0].label == str(tmp_path / "m.png")
+    assert find_items(address, image="image", label="mask")[0].labels[0] == str(tmp_path / "m.png")
 
 
 def test_an_item_collection_and_no_collection(tmp_path):
@@ -176,8 +176,8 @@ def test_an_item_collection_and_no_collection(tmp_path):
     (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [item("a", assets)]}))
     assert find_items(str(tmp_path / "items.json"), image="image", label="label")[0].key == "a"
     (tmp_path / "none.json").write_text("{}")
-    told(CatalogError, "none.json", find_items, str(tmp_path / "none.json"), image="image", label="label")
-    told(CatalogError, "does not exist", find_items, str(tmp_path / "gone.json"), image="image", label="label")
+    refuses(CatalogError, "none.json", find_items, str(tmp_path / "none.json"), image="image", label="label")
+    refuses(CatalogError, "does not exist", find_items, str(tmp_path / "gone.json"), image="image", label="label")
 
 
 # Cutting
@@ -186,7 +186,7 @@ def test_an_item_collection_and_no_collection(tmp_path):
 def pair(folder, size, label_size=None):
     image = picture(folder / "P1.png", np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8))
     label = picture(folder / "P1_l.png", np.ones(label_size or size, np.uint8))
-    return Pair("P1", str(image), str(label))
+    return Sample("P1", (str(image),), (str(label),))
 
 
 def test_a_large_image_is_cut_as_isaid_is(tmp_path):
@@ -196,15 +196,15 @@ def test_a_large_image_is_cut_as_isaid_is(tmp_path):
         (104, 1000, 0, 896), (104, 1000, 512, 1408), (104, 1000, 604, 1500),
     ]  # fmt: skip
     assert samples[1].key == "P1_0_896_512_1408"
-    image, truth = Reader(cards()["isaid"].label_rule())(samples[4])
-    np.testing.assert_array_equal(image, read_image(samples[0].pair.image)[104:1000, 512:1408])
+    image, truth = ImageReader(cards()["isaid"].label_rule())(samples[4])
+    np.testing.assert_array_equal(image, read_image(samples[0].images[0])[104:1000, 512:1408])
     assert truth.shape == (896, 896)
 
 
 def test_a_small_image_is_padded_without_truth(tmp_path):
     (sample,) = cut([pair(tmp_path, (500, 896))], cards()["isaid"])
     assert sample.key == "P1"
-    image, truth = Reader(cards()["isaid"].label_rule())(sample)
+    image, truth = ImageReader(cards()["isaid"].label_rule())(sample)
     assert image.shape == (896, 896, 3)
     assert not image[500:].any()
     assert (truth[:500] == 1).all()
@@ -213,7 +213,7 @@ def test_a_small_image_is_padded_without_truth(tmp_path):
 
 def test_potsdams_scenes_give_the_published_number_of_tiles(tmp_path, monkeypatch):
     monkeypatch.setattr("eopipe.evaluation.dataset.picture_shape", lambda *_, **__: (6000, 6000))
-    scenes = [Pair(str(number), "i", "l") for number in range(14)]
+    scenes = [Sample(str(number), ("i",), ("l",)) for number in range(14)]
     assert len(cut(scenes, cards()["potsdam"])) == cards()["potsdam"].images == 2016
     assert len(cut(scenes, cards()["potsdam"], limit=150)) == 150
 
@@ -224,7 +224,7 @@ def test_a_tile_that_was_cut_before_is_one_piece(tmp_path):
 
 
 def test_a_label_of_another_size_is_told_before_anything_is_computed(tmp_path):
-    told(SpecError, "is 20 x 10 and its label .*P1_l.png 20 x 11", cut, [pair(tmp_path, (10, 20), (11, 20))],
+    refuses(SpecError, "is 20 x 10 and its label .*P1_l.png 20 x 11", cut, [pair(tmp_path, (10, 20), (11, 20))],
          cards()["loveda"])  # fmt: skip
 
 
@@ -237,16 +237,16 @@ def sample_set(name):
 
 @needs_shared
 def test_the_samples_are_found_and_hold_the_classes_that_their_readme_says(tmp_path):
-    found = {}
+    values = {}
     for name, folder in (("loveda", "loveda"), ("potsdam", "isprs_potsdam")):
         card = cards()[name]
-        read = Reader(card.label_rule())
+        read = ImageReader(card.label_rule())
         samples = cut(find_pairs(*find_folders(sample_set(folder)), Naming()), card)
         for sample in samples:
             image, truth = read(sample)
             assert image.shape[:2] == truth.shape
-            found[name, sample.key] = np.unique(truth).tolist()
-    assert found == {
+            values[name, sample.key] = np.unique(truth).tolist()
+    assert values == {
         ("loveda", "0"): [0, 1, 2, 3, 6],
         ("loveda", "1"): [0, 1, 2, 3, 5, 6],
         ("potsdam", "2_10_0_0_512_512"): [0, 1, 2, 3, 4, 255],
@@ -258,7 +258,7 @@ def test_isaids_sample_is_cut_in_two_and_its_colours_are_classes():
     card, folder = cards()["isaid"], sample_set("isaid")
     samples = cut(find_pairs(folder, folder, Naming(card.image_names, (*card.label_names, "*"), card.skip)), card)
     assert [sample.window for sample in samples] == [(0, 896, 0, 896), (81, 977, 0, 896)]
-    image, truth = Reader(card.label_rule())(samples[0])
+    image, truth = ImageReader(card.label_rule())(samples[0])
     assert image.shape == (896, 896, 3)
     assert np.unique(truth).tolist() == [0, 8, 9, 255]  # background, large and small vehicles, and the padding
     assert (truth[:, 884:] == 255).all()
@@ -270,6 +270,6 @@ def test_deepglobes_mask_is_binarised(tmp_path):
         shutil.copy(file, tmp_path)
     card = cards()["deepglobe-road"]
     (sample,) = cut(find_pairs(tmp_path, tmp_path, Naming(card.image_names, card.label_names)), card)
-    _, truth = Reader(card.label_rule())(sample)
+    _, truth = ImageReader(card.label_rule())(sample)
     with Image.open(tmp_path / "6383_mask.png") as file:
         np.testing.assert_array_equal(truth, np.asarray(file.convert("L")) // 255)

@@ -1,5 +1,6 @@
 """Invariant 1: tile sizes x workers x any order of resuming: the same bytes, on reprojected scenes too."""
 
+import functools
 import json
 import shutil
 
@@ -10,16 +11,22 @@ import zarr
 from rasterio.warp import Resampling, calculate_default_transform, reproject
 
 from eopipe.kernels import land_cover
+from tests.support import seeded_scenes
 from tests.support.paths import needs_shared, shared
-from tests.support.runs import mosaic, pisa, records, run, same_pixels
+from tests.support.runs import PISA, mosaic, pisa, records, run, same_pixels
+from tests.support.seeded_scenes import SeededScene, seeded
 
-pytestmark = needs_shared
+
+@pytest.fixture(scope="module", params=["seeded", pytest.param("pisa", marks=[needs_shared, pytest.mark.slow])])
+def spec(request, catalog):
+    """Makes the spec of an output: of the seeded scenes, or of the real one."""
+    return functools.partial(seeded, catalog=catalog) if request.param == "seeded" else pisa
 
 
 @pytest.fixture(scope="module")
-def reference(client, tmp_path_factory):
+def reference(spec, client, tmp_path_factory):
     folder = tmp_path_factory.mktemp("reference") / "out"
-    assert run(pisa(folder))["exit_status"] == 0
+    assert run(spec(folder))["exit_status"] == 0
     return folder
 
 
@@ -48,29 +55,37 @@ def _resume(dask_worker):
 
 
 @pytest.mark.parametrize(
-    ("tile", "workers"), [(512, 1), (1024, 2), (1024, 4), (2048, 1), (2048, 2)], indirect=["workers"]
+    ("tile", "workers"),
+    [
+        pytest.param(512, 1, marks=pytest.mark.slow),
+        pytest.param(1024, 2, marks=pytest.mark.slow),
+        (1024, 4),
+        (2048, 1),
+        pytest.param(2048, 2, marks=pytest.mark.slow),
+    ],
+    indirect=["workers"],
 )
-def test_tile_size_and_workers_do_not_show(reference, client, tmp_path, tile, workers):
-    assert run(pisa(tmp_path / "out", grid__tile=tile))["exit_status"] == 0
+def test_tile_size_and_workers_do_not_show(reference, spec, client, tmp_path, tile, workers):
+    assert run(spec(tmp_path / "out", grid__tile=tile))["exit_status"] == 0
     assert same_pixels(mosaic(reference), mosaic(tmp_path / "out")) > 400_000
 
 
-def test_the_order_of_resuming_does_not_show(reference, client, tmp_path):
+def test_the_order_of_resuming_does_not_show(reference, spec, client, tmp_path):
     """Half of the tiles are lost, records and shards, and done again on their own."""
     out = tmp_path / "out"
     shutil.copytree(reference, out)
-    spec = json.loads((out / "run.json").read_text())
-    spec["spec"]["output"]["uri"] = str(out)
-    (out / "run.json").write_text(json.dumps(spec))
+    document = json.loads((out / "run.json").read_text())
+    document["spec"]["output"]["uri"] = str(out)
+    (out / "run.json").write_text(json.dumps(document))
     group = zarr.open_group(out / "mosaic.zarr", mode="r+")
     layout = group.attrs["eopipe:layout"]["tile_bounds"]
     for number, (name, record) in enumerate(records(out).items()):
         if number % 2:
             next(out.glob(f"ledger/r*/{name}.{record['inputs']}.json")).unlink()
-            row, col = (int(part) for part in name[1:].split("c"))
-            at = (row - layout["row0"], col - layout["col0"])
-            group["0/label"][at[0] * 512 : at[0] * 512 + 512, at[1] * 512 : at[1] * 512 + 512] = 77
-    summary = run(pisa(out))
+            row, col = (int(number) for number in name[1:].split("c"))
+            top, left = 512 * (row - layout["row0"]), 512 * (col - layout["col0"])
+            group["0/label"][top : top + 512, left : left + 512] = 77
+    summary = run(spec(out))
     assert summary["exit_status"] == 0
     same_pixels(mosaic(reference), mosaic(out))
     assert records(out).keys() == records(reference).keys()
@@ -104,28 +119,33 @@ def warped(folder, crs):
     return str(folder / "collection.json")
 
 
-def test_scenes_of_another_zone_show_no_tiles_either(client, tmp_path):
-    """Pisa warped to UTM 32, read in UTM 33, far outside its zone: rotated by some degrees."""
-    catalog = warped(tmp_path / "scene", "EPSG:32632")
-    area = [10.38, 43.69, 10.43, 43.74]
+@pytest.mark.parametrize("scene", ["seeded", pytest.param("pisa", marks=[needs_shared, pytest.mark.slow])])
+def test_scenes_of_another_zone_show_no_tiles_either(client, tmp_path, scene):
+    """A scene in UTM 32, read in UTM 33, far outside its zone: rotated by some degrees."""
+    changes = {"grid__crs": "EPSG:32633", "area": [10.38, 43.69, 10.43, 43.74]}
+    if scene == "seeded":
+        scenes = [SeededScene("zone-32", "EPSG:32632", PISA, seed=4)]
+        make_spec = functools.partial(seeded, catalog=seeded_scenes.write_catalog(tmp_path / "scene", scenes))
+    else:
+        make_spec = functools.partial(pisa, source__catalog=warped(tmp_path / "scene", "EPSG:32632"))
     maps = {}
     for tile in (512, 1024):
-        spec = pisa(
-            tmp_path / f"out{tile}", source__catalog=catalog, grid__crs="EPSG:32633", grid__tile=tile, area=area
-        )
-        assert run(spec)["exit_status"] == 0
+        assert run(make_spec(tmp_path / f"out{tile}", grid__tile=tile, **changes))["exit_status"] == 0
         maps[tile] = mosaic(tmp_path / f"out{tile}")
     assert same_pixels(maps[512], maps[1024]) > 200_000
 
 
-def test_two_areas_agree_where_they_overlap(reference, client, tmp_path):
-    """The lattice is absolute: another area, the same pixels."""
-    spec = pisa(tmp_path / "out", area=[10.39, 43.70, 10.4403, 43.75])
-    assert run(spec)["exit_status"] == 0
-    one, two = mosaic(reference), mosaic(tmp_path / "out")
-    rows, cols = np.nonzero((two.label.values != 0) & (two.label.values != 255))
-    part = one.reindex_like(two, fill_value=255)
-    np.testing.assert_array_equal(part.label.values[rows, cols], two.label.values[rows, cols])
+def test_two_areas_agree_where_they_overlap(reference, spec, client, tmp_path):
+    """The lattice is absolute: another area, the same pixels.
+
+    The smaller area lies inside the larger one on every side: an area's edge is drawn from vertices of its own, and
+    a pixel whose centre lies on it may belong to the one and not to the other.
+    """
+    assert run(spec(tmp_path / "out", area=[10.39, 43.70, 10.44, 43.75]))["exit_status"] == 0
+    whole, smaller = mosaic(reference), mosaic(tmp_path / "out")
+    rows, cols = np.nonzero((smaller.label.values != 0) & (smaller.label.values != 255))
+    expected = whole.reindex_like(smaller, fill_value=255)
+    np.testing.assert_array_equal(expected.label.values[rows, cols], smaller.label.values[rows, cols])
     assert len(rows) > 150_000
 
 

@@ -3,11 +3,12 @@
 import pytest
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate
-from eopipe.engine.display import Quiet
-from eopipe.engine.job import resolve
-from eopipe.engine.memory import check_fits, choose_tile
+from eopipe.engine.display import Display
+from eopipe.engine.plan.memory import check_fits, choose_tile
+from eopipe.engine.plan.resolved_spec import resolve
 from eopipe.engine.run import execute
+from eopipe.engine.sources.scenes import Scenes
+from eopipe.engine.work.calibrate import calibrate_in_process
 from eopipe.errors import PlanError
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.paths import needs_shared
@@ -15,14 +16,16 @@ from tests.support.runs import high_water, pisa
 
 
 @needs_shared
+@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [512, 2048])
 def test_a_worker_stays_within_the_plan(tmp_path, tile):
     spec = parse_spec(pisa(tmp_path / "out", grid__tile=tile, output={"uri": str(tmp_path / "out"), "cog": True}))
     kernel = resolve(spec, resolve_now(None)).kernel
-    calibration = calibrate(kernel)
+    calibration = calibrate_in_process(Scenes(), kernel)
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "6GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster, Client(cluster) as client:
-        summary = execute(spec, display=Quiet(), calibration=calibration)
+        summary = execute(spec, display=Display(), calibration=calibration)
         [peak] = client.run(high_water).values()
     promised = summary["session"]["plan"]["worker_peak_bytes"]
     assert peak <= 1.15 * promised

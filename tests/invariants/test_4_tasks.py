@@ -3,8 +3,8 @@
 import pytest
 from distributed import SchedulerPlugin
 
-from tests.support.paths import needs_shared
-from tests.support.runs import pisa, run
+from tests.support.runs import run
+from tests.support.seeded_scenes import seeded
 
 
 class CountTasks(SchedulerPlugin):
@@ -13,22 +13,21 @@ class CountTasks(SchedulerPlugin):
     name = "count-tasks"
 
     def __init__(self):
-        self.seen = set()
+        self.keys = set()
 
     def transition(self, key, start, finish, *args, **kwargs):
         if start == "released" and finish in {"waiting", "queued", "processing", "no-worker"}:
-            self.seen.add(str(key))
+            self.keys.add(str(key))
 
 
 def _count(dask_scheduler):
-    return sorted(dask_scheduler.plugins["count-tasks"].seen)
+    return sorted(dask_scheduler.plugins["count-tasks"].keys)
 
 
-@needs_shared
-def test_one_task_a_tile(client, tmp_path):
+def test_one_task_a_tile(client, catalog, tmp_path):
     client.register_plugin(CountTasks())
     try:
-        summary = run(pisa(tmp_path / "out", grid__resolution=5))
+        summary = run(seeded(tmp_path / "out", catalog, grid__resolution=5))
         tasks = client.run_on_scheduler(_count)
     finally:
         client.unregister_scheduler_plugin("count-tasks")

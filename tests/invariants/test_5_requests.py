@@ -9,12 +9,12 @@ import time
 import pytest
 from pyproj import Transformer
 
-from eopipe.cube import estimate
-from eopipe.engine import job as job_module
-from eopipe.engine import plan as plan_module
-from eopipe.engine.display import Quiet
-from eopipe.engine.plan import Workers
-from eopipe.engine.run import execute, open_run, plan_run
+from eopipe.cube import file_layout
+from eopipe.engine.display import Display
+from eopipe.engine.plan import make as plan_module
+from eopipe.engine.plan import resolved_spec as job_module
+from eopipe.engine.plan.model import Workers
+from eopipe.engine.run import execute, open_run
 from eopipe.kernels import registry
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.derived import CORNER, item, write_catalog, write_cogs
@@ -28,7 +28,7 @@ pytestmark = needs_shared
 SIDE = 2048
 
 
-class Marks(Quiet):
+class Marks(Display):
     """Where in the server's log each phase begins."""
 
     def __init__(self, server):
@@ -78,7 +78,11 @@ def spec_of(server, folder, crs, days):
 
 
 @pytest.mark.parametrize(
-    ("crs", "days"), [("EPSG:32632", (1,)), ("EPSG:32633", (1, 2))], ids=["aligned", "reprojected"]
+    ("crs", "days"),
+    [
+        pytest.param("EPSG:32632", (1,), id="aligned"),
+        pytest.param("EPSG:32633", (1, 2), id="reprojected", marks=pytest.mark.slow),
+    ],
 )
 def test_the_plan_is_what_the_server_counts(client, server, cheap, tmp_path, monkeypatch, crs, days):
     spec, marks = spec_of(server, tmp_path, crs, days), Marks(server)
@@ -88,7 +92,7 @@ def test_the_plan_is_what_the_server_counts(client, server, cheap, tmp_path, mon
     assert summary["retries"] == 0
     time.sleep(0.2)  # a request is logged when its answer has been sent
     before, reads = server.requests()[: marks.at["tiles"]], server.requests()[marks.at["tiles"] :]
-    assert len({request.path for request in before}) <= estimate.HEADERS
+    assert len({request.path for request in before}) <= file_layout.HEADERS
     counted = (sum(request.sent for request in reads), len(reads))
     plan = summary["session"]["plan"]
     assert (plan["bytes_read"], plan["requests"]) == pytest.approx(counted, rel=0.10)
@@ -96,7 +100,6 @@ def test_the_plan_is_what_the_server_counts(client, server, cheap, tmp_path, mon
     # The test can fail: without the halo the plan promises too little.
     monkeypatch.setattr(plan_module, "read_box", lambda box, _: box)
     workers = Workers(plan["workers"], None)
-    broken = plan_run(
-        open_run(spec, now=resolve_now(None), allow_empty=False), workers=workers, calibration=CALIBRATION
-    )
+    opened = open_run(spec, now=resolve_now(None), allow_empty=False)
+    broken = opened.plan(workers=workers, calibration=CALIBRATION)
     assert (broken.reads.bytes, broken.reads.requests) != pytest.approx(counted, rel=0.10)

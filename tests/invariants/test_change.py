@@ -14,11 +14,10 @@ import xarray as xr
 from distributed import Client, LocalCluster
 from geopandas.testing import assert_geodataframe_equal
 
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
+from eopipe.engine.finish.validate import validate_run
 from eopipe.engine.run import execute
-from eopipe.engine.validate import validate_run
-from eopipe.kernels.change import kernel as pixelwise
-from eopipe.kernels.change import staged
+from eopipe.kernels.change.spectral import base
 from eopipe.spec import parse_spec
 from tests.invariants.test_4_tasks import CountTasks, _count
 from tests.support import measuring
@@ -42,36 +41,32 @@ PIXELS = {"name": "change"}
 
 
 def spec(folder, kernel, area=AREA, **changes):
-    made = pisa(folder, area=area, kernel=kernel, **changes)
-    made["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
-    del made["source"]["datetime"]
-    return made
+    document = pisa(folder, area=area, kernel=kernel, **changes)
+    document["source"] |= {"epochs": {"before": "2015", "after": "2018"}}
+    del document["source"]["datetime"]
+    return document
 
 
 def vectors(folder):
     """All but the order, which follows the tiles."""
-    found = gpd.read_parquet(folder / "objects.parquet").sort_values("id").reset_index(drop=True)
-    return found.assign(geometry=found.geometry.normalize())
+    table = gpd.read_parquet(folder / "objects.parquet").sort_values("id").reset_index(drop=True)
+    return table.assign(geometry=table.geometry.normalize())
 
 
 @pytest.fixture
 def cheap(monkeypatch):
     """Statistics of one cell, and classes by colour."""
     measuring.small_blocks(monkeypatch, cells=8, sample=1)
-    for module in (pixelwise, staged):
-        monkeypatch.setattr(module, "load_dynamic_world", lambda *_, **__: Colours())
-
-
-@pytest.fixture(scope="module")
-def threads():
-    """Two workers that are threads of this process: a test can change what they do."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": "127.0.0.1:0"}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
-        yield client
+    monkeypatch.setattr(base, "load_dynamic_world", lambda *_, **__: Colours())
 
 
 @pytest.mark.parametrize(
-    ("kernel", "least"), [(PIXELS, 3), (OBJECTS, 1), (THINGS, 3)], ids=["pixels", "segments", "things"]
+    ("kernel", "least"),
+    [
+        pytest.param(PIXELS, 3, id="pixels"),
+        pytest.param(OBJECTS, 1, id="segments", marks=pytest.mark.slow),
+        pytest.param(THINGS, 3, id="things", marks=pytest.mark.slow),
+    ],
 )
 def test_tiles_cannot_be_seen_and_a_tile_is_one_task(kernel, least, cheap, threads, tmp_path):
     threads.register_plugin(CountTasks())
@@ -85,18 +80,18 @@ def test_tiles_cannot_be_seen_and_a_tile_is_one_task(kernel, least, cheap, threa
     assert sum("tile-" in key for key in tasks) == 2
     assert sum("tile-" not in key and "build_parent" not in key for key in tasks) == fine["statistics"]["blocks"]
     one, two = xr.align(mosaic(tmp_path / "fine"), mosaic(tmp_path / "coarse"), join="inner")
-    there = (one.change.values != 255) & (two.change.values != 255)
-    assert (one.change.values[there] == 1).sum() > 10 * least
+    both = (one.change.values != 255) & (two.change.values != 255)
+    assert (one.change.values[both] == 1).sum() > 10 * least
     for name in ARRAYS:
-        np.testing.assert_array_equal(one[name].values[there], two[name].values[there], err_msg=name)
+        np.testing.assert_array_equal(one[name].values[both], two[name].values[both], err_msg=name)
     first, second = vectors(tmp_path / "fine"), vectors(tmp_path / "coarse")
     assert len(first) == fine["objects"] >= least
     assert_geodataframe_equal(first, second)
     assert validate_run(str(tmp_path / "fine")) == []
 
 
-def start(path, made):
-    path.write_text(json.dumps(made))
+def start(path, document):
+    path.write_text(json.dumps(document))
     return subprocess.Popen(
         [sys.executable, "-m", "eopipe.cli", "run", str(path), "--json"],
         stdout=subprocess.DEVNULL,
@@ -116,6 +111,7 @@ def written(folder):
     }
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_has_the_same_bytes(client, tmp_path):
     """With the real net; the statistics that were measured stay, and no recorded tile is done twice."""
     cog = {"output": {"uri": str(tmp_path / "whole"), "cog": True}}
@@ -142,10 +138,12 @@ def test_killed_and_resumed_it_has_the_same_bytes(client, tmp_path):
     assert gpd.read_parquet(out / "objects.parquet").seam.any()  # a site that a cell's edge cuts is one object
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_a_worker_of_objects_stays_within_the_plan(tmp_path):
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "8GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **options) as cluster, Client(cluster) as alone:
-        summary = execute(parse_spec(spec(tmp_path / "out", OBJECTS)), display=Quiet())  # calibrated on the worker
+        summary = execute(parse_spec(spec(tmp_path / "out", OBJECTS)), display=Display())  # calibrated on the worker
         [peak] = alone.run(high_water).values()
     promised = summary["session"]["plan"]["worker_peak_bytes"]
     assert summary["exit_status"] == 0

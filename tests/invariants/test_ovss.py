@@ -7,10 +7,10 @@ tests/bench/bench_ovss_tile.py.
 import pytest
 from distributed import Client, LocalCluster
 
-from eopipe.engine.calibrate import calibrate
-from eopipe.engine.display import Quiet
-from eopipe.engine.opened import open_run
+from eopipe.engine.display import Display
+from eopipe.engine.plan.open import open_run
 from eopipe.engine.run import execute
+from eopipe.engine.work.calibrate import calibrate_in_process
 from eopipe.spec import parse_spec, resolve_now
 from tests.support.ovss import options
 from tests.support.paths import needs_shared
@@ -33,6 +33,7 @@ def spec(tmp_path, name, upsampler, tile, **changes):
     return pisa(tmp_path / name, kernel=kernel, grid__tile=tile, area=[10.385, 43.70, 10.425, 43.74])
 
 
+@pytest.mark.slow
 def test_tiles_cannot_be_seen(client, tmp_path):
     for tile in (512, 1024):
         assert run(spec(tmp_path, str(tile), "jbu_one", tile))["exit_status"] == 0
@@ -41,12 +42,14 @@ def test_tiles_cannot_be_seen(client, tmp_path):
     assert len(set(small.confidence.values.ravel())) > 5
 
 
+@pytest.mark.alone
+@pytest.mark.slow
 def test_a_worker_stays_within_the_plan(tmp_path):
     settled = open_run(parse_spec(spec(tmp_path, "out", "jbu_one", 2048)), now=resolve_now(None), allow_empty=False)
-    calibration = calibrate(settled.job.kernel)
+    calibration = calibrate_in_process(settled.source, settled.job.kernel)
     limits = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "memory_limit": "6GB"}
     with LocalCluster(dashboard_address="127.0.0.1:0", **limits) as cluster, Client(cluster) as one:
-        summary = execute(settled.job.spec, display=Quiet(), calibration=calibration)
+        summary = execute(settled.job.spec, display=Display(), calibration=calibration)
         [peak] = one.run(high_water).values()
     promised = summary["session"]["plan"]["worker_peak_bytes"]
     assert 0.4 * promised <= peak <= 1.15 * promised

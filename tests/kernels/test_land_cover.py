@@ -7,16 +7,16 @@ from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
 from eopipe.kernels.protocol import StripContext
 from eopipe.kernels.registry import create, names
-from eopipe.models.dynamicworld import HALO
+from eopipe.models.dynamicworld.net import HALO
 
 SIDE = 512 + 2 * HALO
 
 
 @pytest.fixture(scope="module")
 def kernel():
-    made = create("land-cover", {"probabilities": True}, resolution=10.0)
-    made.load(device="cpu", threads=1)
-    return made
+    land_cover = create("land-cover", {"probabilities": True}, resolution=10.0)
+    land_cover.load(device="cpu", threads=1)
+    return land_cover
 
 
 def pixels(rows, cols, seed=0):
@@ -45,47 +45,47 @@ def test_auto_never_takes_a_precision_that_changes_labels():
 def test_labels_confidence_and_probabilities_agree(kernel):
     values, valid = pixels(SIDE, SIDE)
     valid[0, HALO : HALO + 100, HALO : HALO + 100] = False
-    found = kernel(values, valid, PixelBox(0, 0, 512, 512)).arrays
+    arrays = kernel(values, valid, PixelBox(0, 0, 512, 512)).arrays
     unseen = ~valid[0, HALO:-HALO, HALO:-HALO]
-    assert (found["label"][unseen] == 0).all()
-    assert (found["confidence"][unseen] == 0).all()
-    assert (found["probability"][:, unseen] == 254).all()
-    planes = found["probability"][:, ~unseen].astype(int)
-    assert (planes.argmax(0) + 1 == found["label"][~unseen]).mean() > 0.99
-    assert np.abs(planes.max(0) / 2.5 - found["confidence"][~unseen]).max() <= 0.8
+    assert (arrays["label"][unseen] == 0).all()
+    assert (arrays["confidence"][unseen] == 0).all()
+    assert (arrays["probability"][:, unseen] == 254).all()
+    planes = arrays["probability"][:, ~unseen].astype(int)
+    assert (planes.argmax(0) + 1 == arrays["label"][~unseen]).mean() > 0.99
+    assert np.abs(planes.max(0) / 2.5 - arrays["confidence"][~unseen]).max() <= 0.8
 
 
 def test_a_window_with_nothing_to_see_is_not_computed(kernel, monkeypatch):
     values, valid = pixels(SIDE, SIDE + 512)
     valid[0, :, HALO + 512 :] = False
     calls = []
-    runner = kernel._runner
-    monkeypatch.setattr(kernel, "_runner", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
-    found = kernel(values, valid, PixelBox(0, 0, 512, 1024)).arrays
+    runner = kernel._net
+    monkeypatch.setattr(kernel, "_net", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
+    arrays = kernel(values, valid, PixelBox(0, 0, 512, 1024)).arrays
     assert calls == [1]
-    assert (found["label"][:, 512:] == 0).all()
-    assert (found["label"][:, :512] > 0).all()
+    assert (arrays["label"][:, 512:] == 0).all()
+    assert (arrays["label"][:, :512] > 0).all()
 
 
 def test_a_window_that_nobody_will_see_is_not_computed(kernel, monkeypatch):
     values, valid = pixels(SIDE, SIDE + 512)
-    wanted = np.zeros_like(valid[0])
-    wanted[HALO + 5, HALO + 5] = True
+    inside = np.zeros_like(valid[0])
+    inside[HALO + 5, HALO + 5] = True
     calls = []
-    runner = kernel._runner
-    monkeypatch.setattr(kernel, "_runner", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
-    found = kernel(values, valid, PixelBox(0, 0, 512, 1024), StripContext(wanted=wanted)).arrays
+    runner = kernel._net
+    monkeypatch.setattr(kernel, "_net", lambda *args, **kwargs: calls.append(1) or runner(*args, **kwargs))
+    arrays = kernel(values, valid, PixelBox(0, 0, 512, 1024), StripContext(inside=inside)).arrays
     assert calls == [1]
-    assert found["label"][5, 5] > 0
+    assert arrays["label"][5, 5] > 0
 
 
 def test_a_finer_gsd_is_averaged_before_it_decides():
-    made = create("land-cover", {"gsd": 10}, resolution=20.0)
-    made.load(device="cpu", threads=1)
+    coarsened = create("land-cover", {"gsd": 10}, resolution=20.0)
+    coarsened.load(device="cpu", threads=1)
     fine = create("land-cover", {"probabilities": True}, resolution=10.0)
     fine.load(device="cpu", threads=1)
     values, valid = pixels(SIDE, SIDE, seed=3)
-    coarse = made(values, valid, PixelBox(0, 0, 512, 512)).arrays
+    coarse = coarsened(values, valid, PixelBox(0, 0, 512, 512)).arrays
     planes = fine(values, valid, PixelBox(0, 0, 512, 512)).arrays["probability"].astype(float)
     mean = planes.reshape(9, 256, 2, 256, 2).mean(axis=(2, 4))
     margin = np.sort(mean, axis=0)[-1] - np.sort(mean, axis=0)[-2]
@@ -101,9 +101,9 @@ def test_a_gsd_that_cannot_be_placed_is_refused(gsd, resolution):
 
 
 def test_level_2a_and_far_resolutions_are_warned_of():
-    made = create("land-cover", {}, resolution=100.0)
-    said = made.check(["L1C", "L2A"], 100.0)
-    assert len(said) == 2
-    assert "L2A" in said[0]
-    assert "10 m" in said[1]
+    far = create("land-cover", {}, resolution=100.0)
+    warnings = far.check(["L1C", "L2A"], 100.0)
+    assert len(warnings) == 2
+    assert "L2A" in warnings[0]
+    assert "10 m" in warnings[1]
     assert create("land-cover", {}, resolution=10.0).check(["L1C"], 10.0) == []

@@ -18,7 +18,7 @@ def test_to_name_a_kernel_loads_no_library_of_another():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"background": "sky"}, r"^kernel\.background: 'sky' is no prompt; name one of water, or none$"),
         ({"prompts": {str(n): None for n in range(255)}}, "255 classes; a label holds 254$"),
@@ -31,14 +31,14 @@ def test_to_name_a_kernel_loads_no_library_of_another():
         ({"templates": []}, r"^kernel\.templates: there is none"),
     ],
 )
-def test_wrong_options_are_one_short_line(options, said):
-    with pytest.raises(EopipeError, match=said) as error:
+def test_wrong_options_are_one_short_line(options, message):
+    with pytest.raises(EopipeError, match=message) as error:
         registry.create("ovss", {"model": "m", "prompts": {"water": None}, **options}, resolution=10.0)
     assert len(str(error.value)) < 250
 
 
 @pytest.mark.parametrize(
-    ("patch", "options", "said"),
+    ("patch", "options", "message"),
     [
         (32, {"upsampler": "jbu_stack"}, "jbu_stack makes features 16 times finer.*32 pixels a side"),
         (14, {"upsampler": "jbu_one"}, "jbu_one makes features 16 times finer.*14 pixels a side"),
@@ -47,19 +47,19 @@ def test_wrong_options_are_one_short_line(options, said):
         (16, {"features": {"pca": 33}}, "33 components, and .* has 32 channels"),
     ],
 )
-def test_what_does_not_go_together_is_told_before_a_worker_starts(tmp_path, monkeypatch, patch, options, said):
+def test_what_does_not_go_together_is_told_before_a_worker_starts(tmp_path, monkeypatch, patch, options, message):
     monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
     model = write_seeded_model(tmp_path / "m", 1, width=64, layers=2, heads=2, patch=patch, image=240, out=32)
-    with pytest.raises(EopipeError, match=said):
+    with pytest.raises(EopipeError, match=message):
         registry.create("ovss", {**ovss_options(tmp_path), "model": model, **options}, resolution=10.0)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (
             {"upsampler": "bilinear"},
-            r"upsampler: unknown key; this model's own are model, prompts, .*background, scale$",
+            r"upsampler: unknown key; ovss with these options has model, prompts, .*background, scale$",
         ),
         ({"background": "sky"}, r"background: 'sky' is no prompt; name one of water, or auto, or none$"),
         (
@@ -69,7 +69,7 @@ def test_what_does_not_go_together_is_told_before_a_worker_starts(tmp_path, monk
         ({"prompts": ["other"]}, r"background: 'auto' adds a class 'other', and a prompt has that name"),
     ],
 )
-def test_a_model_that_looks_at_pixels_has_options_of_its_own(options, said):
-    with pytest.raises(EopipeError, match=rf"^kernel\.{said}") as error:
+def test_a_model_that_looks_at_pixels_has_options_of_its_own(options, message):
+    with pytest.raises(EopipeError, match=rf"^kernel\.{message}") as error:
         registry.create("ovss", {"model": "mini", "prompts": {"water": None}, **options}, resolution=10.0)
     assert "\n" not in str(error.value)

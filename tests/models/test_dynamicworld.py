@@ -1,19 +1,21 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from eopipe.models import dynamicworld
 from eopipe.models._simd import vector_width
-from eopipe.models.dynamicworld import (
+from eopipe.models.dynamicworld import net
+from eopipe.models.dynamicworld.net import (
     ALIGN,
     HALO,
     RECEPTIVE_FIELD,
@@ -23,6 +25,7 @@ from eopipe.models.dynamicworld import (
     load_dynamic_world,
     normalise,
 )
+from tests.support.paths import needs_shared, shared
 
 _spec = importlib.util.spec_from_file_location("dw_reference", Path(__file__).with_name("reference.py"))
 assert _spec is not None
@@ -30,7 +33,6 @@ assert _spec.loader is not None
 reference = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(reference)
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "sentinel2-oscd"
 SHAPES = [(40, 36), (16, 16), (18, 62), (50, 34)]
 
 
@@ -139,6 +141,19 @@ def test_windows_on_the_lattice_agree_inside_the_halo(scene):
     assert np.array_equal(a[:, :, 32:], b[:, :, :-32])
 
 
+def test_bytes_depend_neither_on_a_window_s_size_nor_on_its_place(arrays, scene):
+    # with tiles that reach beyond their window, those that do not, and some that are moved back into it
+    runner, pixels = FastDynamicWorld(arrays), scene(400, 620, seed=5)
+    valid = everywhere(pixels)
+    valid[100:140, 40:300] = False
+    whole = runner(pixels, valid)
+    for top, left, height, width in ((0, 0, 400, 560), (2, 6, 304, 310), (60, 46, 340, 560), (40, 34, 64, 80)):
+        at = slice(top, top + height), slice(left, left + width)
+        got = runner(pixels[:, *at], valid[at], crop=HALO)
+        inside = slice(top + HALO, top + height - HALO), slice(left + HALO, left + width - HALO)
+        assert np.array_equal(got, whole[:, *inside])
+
+
 @pytest.mark.parametrize("crop", [2, 10, HALO])
 def test_crop_gives_the_same_bytes_as_cropping(runner, scene, crop):
     pixels = scene(64, 80)
@@ -155,6 +170,30 @@ def test_same_bytes_again_from_other_threads_and_thread_counts(runner, scene):
     if isinstance(runner, FastDynamicWorld):
         torch.set_num_threads(2)
         assert np.array_equal(runner(pixels, everywhere(pixels)), expected)
+
+
+def test_windows_of_several_threads_do_not_mix(arrays, scene):
+    runner = FastDynamicWorld(arrays)
+    windows = [scene(side, 90 - side, seed) for seed, side in enumerate((40, 40, 50, 30, 50, 40))]
+    expected = [runner(pixels, everywhere(pixels)) for pixels in windows]
+    with ThreadPoolExecutor(3) as pool:
+        for got, alone in zip(pool.map(lambda p: runner(p, everywhere(p)), windows), expected, strict=True):
+            assert np.array_equal(got, alone)
+
+
+def test_a_used_runner_goes_to_a_spawned_process(arrays, scene):
+    runner, pixels = FastDynamicWorld(arrays), scene(32, 32)
+    expected = runner(pixels, everywhere(pixels))
+    assert np.array_equal(pickle.loads(pickle.dumps(runner))(pixels, everywhere(pixels)), expected)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert np.array_equal(pool.submit(runner, pixels, everywhere(pixels)).result(), expected)
+
+
+def test_values_that_are_normalised_already(arrays, scene):
+    runner, pixels = FastDynamicWorld(arrays), scene(48, 80)
+    x = normalise(torch.from_numpy(pixels)).numpy()
+    got = runner.normalised(x, crop=6)
+    np.testing.assert_allclose(got, runner(pixels, everywhere(pixels), crop=6), rtol=0, atol=1e-5)
 
 
 def test_bfloat16_agrees_where_the_margin_is_big(scene):
@@ -196,42 +235,57 @@ def test_wrong_arguments_are_refused(runner):
 def test_the_flops_of_a_window_are_those_of_the_layers(arrays):
     half = sum(a.size for n, a in arrays.items() if n.endswith("weight") and not n.startswith(("stem", "head")))
     whole = arrays["stem.weight"].size + arrays["head.weight"].size
-    assert pytest.approx(2 * (whole + half / 4) / 1e9) == dynamicworld.GFLOP_PER_PIXEL
+    assert pytest.approx(2 * (whole + half / 4) / 1e9) == net.GFLOP_PER_PIXEL
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cpu", ["generic", "haswell"])
-def test_older_instruction_sets_agree(arrays, scene, tmp_path, cpu):
-    # the kernels take other shapes there, and no fused multiply-add on the first
-    environment = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CACHE_DIR": str(tmp_path)}
-    if cpu == "haswell":
-        if vector_width() < 8:
-            pytest.skip("this CPU has no AVX2")
-        environment["NUMBA_CPU_FEATURES"] = "+avx,+avx2,+fma,+sse4.2,+bmi,+bmi2,+f16c"
+def test_older_instruction_sets_agree(arrays, scene, tmp_path):
+    # other kernels run there, on smaller vectors
+    if vector_width() < 8:
+        pytest.skip("this CPU has no AVX2")
     pixels = scene(34, 46)
     np.save(tmp_path / "pixels.npy", pixels)
     code = (
         "import sys, numpy as np\n"
-        "from eopipe.models.dynamicworld import load_dynamic_world\n"
+        "from eopipe.models.dynamicworld.net import load_dynamic_world\n"
         "pixels = np.load(sys.argv[1])\n"
         "np.save(sys.argv[2], load_dynamic_world()(pixels, np.ones(pixels.shape[1:], bool)))\n"
     )
     arguments = [str(tmp_path / "pixels.npy"), str(tmp_path / "probabilities.npy")]
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     subprocess.run([sys.executable, "-c", code, *arguments], env=environment, check=True, timeout=240)
     got = np.load(tmp_path / "probabilities.npy")
     np.testing.assert_allclose(got, FastDynamicWorld(arrays)(pixels, everywhere(pixels)), rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(
-    not DATA.exists() and os.environ.get("CI") != "true", reason=f"needs the Sentinel-2 sample in {DATA}"
-)
+def test_openvino_reports_nothing_to_its_makers():
+    # a bare ``import openvino`` sends an event by way of openvino_telemetry, see `eopipe.models.dynamicworld.graph`
+    code = (
+        "import sys, numpy as np\n"
+        "from eopipe.models.dynamicworld.net import load_dynamic_world\n"
+        "assert 'openvino' not in sys.modules\n"
+        "load_dynamic_world()(np.zeros((9, 16, 16), np.float32), np.ones((16, 16), bool))\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('openvino') and 'telemetry' in name))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True, text=True)
+    stub = "openvino.tools.ovc.telemetry"
+    assert run.stdout.split() == [f"{stub}_params", f"{stub}_stub", f"{stub}_utils"]
+
+
+def test_without_openvino_the_plain_module_runs_and_the_log_says_so(monkeypatch, caplog):
+    monkeypatch.setattr(net, "find_spec", lambda _: None)
+    assert isinstance(load_dynamic_world(), TorchDynamicWorld)
+    assert "openvino is not installed" in caplog.text
+
+
+@needs_shared
 def test_pisa_is_a_river_a_town_and_fields():
     import rasterio
     from rasterio.enums import Resampling
 
     bands = []
-    for band in dynamicworld.DYNAMIC_WORLD.bands:
-        with rasterio.open(DATA / "S2_pisa_20150704" / f"{band}.tif") as source:
+    for band in net.DYNAMIC_WORLD.bands:
+        with rasterio.open(shared() / f"data/sentinel2-oscd/S2_pisa_20150704/{band}.tif") as source:
             if band == "B02":
                 shape = source.shape
             bands.append(source.read(1, out_shape=shape, resampling=Resampling.bilinear))
@@ -239,7 +293,7 @@ def test_pisa_is_a_river_a_town_and_fields():
     valid = (pixels > 0).all(axis=0)
     label = load_dynamic_world()(pixels, valid, crop=HALO).argmax(axis=0)
     share = np.bincount(label.ravel(), minlength=9) / label.size
-    names = dict(zip(dynamicworld.DYNAMIC_WORLD.classes, share, strict=True))
+    names = dict(zip(net.DYNAMIC_WORLD.classes, share, strict=True))
     assert names["water"] > 0.003  # the Arno
     assert names["crops"] + names["grass"] > 0.1
     assert names["built"] > 0.2

@@ -9,7 +9,8 @@ from eopipe.errors import WeightsError
 from eopipe.models import weights
 from eopipe.models.clip.entries import CLIP_ENTRIES
 from eopipe.models.clip.load import resolve_model
-from eopipe.models.entry import (
+from eopipe.models.registry import ANYUP, JBU_ONE, JBU_STACK, MODELS, get_model, listing
+from eopipe.models.registry_entry import (
     NO_LICENCE,
     ClassifierEntry,
     ClipEntry,
@@ -17,7 +18,6 @@ from eopipe.models.entry import (
     FoundationEntry,
     UpsamplerEntry,
 )
-from eopipe.models.registry import ANYUP, JBU_ONE, JBU_STACK, MODELS, get_model, listing
 from eopipe.models.weights import WeightsEntry, find, locate
 from tests.support.paths import needs_shared, shared
 
@@ -140,7 +140,7 @@ def test_the_second_file_is_asked_for_where_the_first_is_not_on_the_hub(hub, mon
 
     asked = []
 
-    def download(repo, file):
+    def download(repo, file, *, revision=None):
         asked.append((repo, file))
         if file == "a.safetensors":
             raise EntryNotFoundError("404")
@@ -153,7 +153,7 @@ def test_the_second_file_is_asked_for_where_the_first_is_not_on_the_hub(hub, mon
 
 
 def test_a_hub_that_refuses_is_told_in_one_line(hub, monkeypatch):
-    def download(repo, file):
+    def download(repo, file, *, revision=None):
         raise RuntimeError("401\nUnauthorized")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)

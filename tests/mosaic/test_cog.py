@@ -32,7 +32,7 @@ def written(tmp_path, layout):
 
 def test_one_file_an_array_and_the_map_has_the_plain_name(written):
     _, _, files = written
-    assert {name: entry["path"] for name, entry in files.items()} == {
+    assert {name: entry.path for name, entry in files.items()} == {
         "label": "cog/here-1.tif",
         "change": "cog/here-1-change.tif",
         "confidence": "cog/here-1-confidence.tif",
@@ -43,21 +43,21 @@ def test_one_file_an_array_and_the_map_has_the_plain_name(written):
 def test_size_and_checksum_are_the_files(written):
     root, _, files = written
     for entry in files.values():
-        data = (root / entry["path"]).read_bytes()
-        assert entry["size"] == len(data)
-        assert entry["sha256"] == hashlib.sha256(data).hexdigest()
+        data = (root / entry.path).read_bytes()
+        assert entry.size == len(data)
+        assert entry.sha256 == hashlib.sha256(data).hexdigest()
 
 
 def test_every_file_is_a_valid_cog(written):
     root, _, files = written
     for entry in files.values():
-        assert cog_validate(str(root / entry["path"]), strict=True, quiet=True) == (True, [], [])
+        assert cog_validate(str(root / entry.path), strict=True, quiet=True) == (True, [], [])
 
 
 @pytest.mark.parametrize("spec", ARRAYS, ids=lambda spec: spec.name)
 def test_values_mask_and_place(written, layout, spec):
     root, arrays, files = written
-    with rasterio.open(root / files[spec.name]["path"]) as dataset:
+    with rasterio.open(root / files[spec.name].path) as dataset:
         values = arrays[spec.name].reshape(-1, 512, 512)
         assert (dataset.read() == values).all()
         assert dataset.nodata is None
@@ -72,7 +72,7 @@ def test_values_mask_and_place(written, layout, spec):
 
 def test_map_is_paletted_and_names_its_classes(written):
     root, _, files = written
-    with rasterio.open(root / files["label"]["path"]) as dataset:
+    with rasterio.open(root / files["label"].path) as dataset:
         assert dataset.colorinterp == (ColorInterp.palette,)
         assert dataset.colormap(1)[1] == (0x41, 0x9B, 0xDF, 255)
         assert dataset.tags()["CLASS_2"] == "flooded vegetation"
@@ -122,12 +122,12 @@ def test_written_to_a_server(s3_uri, layout):  # noqa: F811  (the fixture)
     storage = Storage.open(s3_uri)
     box = layout.grid.geobox(HERE.box(512))
     files = write_cog(storage, path="cog/x.tif", geobox=box, arrays=make_tile(layout, HERE), info=INFO)
-    assert hashlib.sha256(storage.get("cog/x.tif")).hexdigest() == files["label"]["sha256"]
+    assert hashlib.sha256(storage.get("cog/x.tif")).hexdigest() == files["label"].sha256
 
 
 def test_cog_info_has_no_side_files(written):
     root, _, files = written
     assert sorted(path.name for path in (root / "cog").iterdir()) == sorted(
-        entry["path"].split("/")[1] for entry in files.values()
+        entry.path.split("/")[1] for entry in files.values()
     )
     assert cog_info(str(root / "cog/here-1.tif")).COG

@@ -7,8 +7,9 @@ import zarr
 from eopipe.errors import DamageError, OutputError, TileFault
 from eopipe.grid import PixelBox, Tile
 from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
-from eopipe.mosaic.basis import fit_basis
-from eopipe.mosaic.features import FEATURES, FeatureLayout, FeatureStore, create, read_layout, tile_checksum
+from eopipe.mosaic.features import FeatureLayout, FeatureStore, create, read_layout, tile_checksum
+from eopipe.mosaic.pca import fit_basis
+from eopipe.run_folder import FEATURES
 from eopipe.storage import Storage
 
 
@@ -33,7 +34,7 @@ def test_every_window_that_touches_a_tile_has_one_writer(tiles):
     """Also where the tile of its origin is no part of the run: at the border, and at an area's inner corner."""
     place = layout()
     there = all_tiles(place) - ({Tile(-1, 3)} if tiles == "l-shaped" else set())
-    written = [index for tile in there for index in place.own(tile, there)]
+    written = [index for tile in there for index in place.windows_of(tile, there)]
     assert len(written) == len(set(written))
     touched = set()
     for tile in there:
@@ -127,14 +128,14 @@ def test_the_layout_follows_the_kernel():
 
 def test_a_row_is_read_at_once_and_what_is_lost_is_told(anywhere):
     """What another run scores: whole windows of tiles that are done, and a fault for the others."""
-    from eopipe.engine.features import AHEAD, KeptFeatures
+    from eopipe.engine.sources.kept_features import AHEAD, StoredFeatures
 
     storage, place = anywhere, layout()
     create(storage, place, None, {})
     store, tiles = FeatureStore(storage, place), frozenset(all_tiles(place))
     windows = {index: made(index) for index in ((-4, 15), (-4, 16), (-4, 17), (-3, 15))}
     store.write(windows)
-    kept = KeptFeatures(storage, place, tiles, tiles - {Tile(-1, 4)}, {})
+    kept = StoredFeatures(storage, place, tiles, tiles - {Tile(-1, 4)}, {})
     asked = []
     read = kept.store.stored_row
     kept.store.stored_row = lambda *args: asked.append(args) or read(*args)
@@ -147,4 +148,4 @@ def test_a_row_is_read_at_once_and_what_is_lost_is_told(anywhere):
         kept.get(-4, 20)
     storage.put(place.path((-3, 15)), b"no zstd")
     with pytest.raises(TileFault, match=r"features\.corrupt: .* cannot be decoded"):
-        KeptFeatures(storage, place, tiles, tiles, {}).get(-3, 15)
+        StoredFeatures(storage, place, tiles, tiles, {}).get(-3, 15)

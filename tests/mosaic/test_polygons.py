@@ -11,7 +11,7 @@ from rasterio import features
 
 from eopipe.grid import Grid, PixelBox
 from eopipe.mosaic import polygons as module
-from eopipe.mosaic.areas import pixel_m2
+from eopipe.mosaic.class_areas import pixel_m2
 from eopipe.mosaic.polygons import polygons, runs_of, united
 from tests.support.objects import runs
 

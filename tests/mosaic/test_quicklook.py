@@ -9,8 +9,8 @@ from PIL import Image
 from pyproj import Geod, Transformer
 
 from eopipe.grid import Grid, PixelBox, Tile
-from eopipe.mosaic.areas import class_areas, pixel_km2
-from eopipe.mosaic.coarse import build_coarse
+from eopipe.mosaic.class_areas import class_areas, pixel_km2
+from eopipe.mosaic.coarse_pyramid import build_coarse
 from eopipe.mosaic.quicklook import FAILED, NO_OBSERVATION, NOT_RUN, QuicklookInfo, quicklook
 from eopipe.mosaic.store import Layout, MosaicWriter, create, write_status
 from eopipe.storage import Storage

@@ -17,10 +17,9 @@ import zarr
 from eopipe.errors import DamageError, OutputError, PlanError
 from eopipe.grid import Grid, PixelBox, Tile
 from eopipe.kernelinfo import ArraySpec
-from eopipe.mosaic.coarse import build_coarse, build_parent, coarse_tasks
+from eopipe.mosaic.coarse_pyramid import build_coarse, build_parent, coarse_tasks
 from eopipe.mosaic.pyramid import reduce
 from eopipe.mosaic.store import (
-    MOSAIC,
     STATUS,
     Layout,
     MosaicWriter,
@@ -30,6 +29,7 @@ from eopipe.mosaic.store import (
     read_status,
     write_status,
 )
+from eopipe.run_folder import MOSAIC
 from eopipe.storage import Storage
 from tests.mosaic.conftest import ARRAYS, CONFIDENCE, LABEL, make_layout, make_tile
 
@@ -318,6 +318,7 @@ def test_coarse_on_a_server(s3_uri, layout):
     assert (_level(storage, layout, 2, "label") != 255).any()
 
 
+@pytest.mark.alone
 def test_twenty_thousand_tiles_are_made_in_a_moment(tmp_path):
     layout = make_layout(4096, PixelBox(-100, -3, 40, 140), arrays=(LABEL, CONFIDENCE))
     assert len(list(layout.tiles())) == 20_020

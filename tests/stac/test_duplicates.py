@@ -5,8 +5,8 @@ import json
 import pytest
 import shapely
 
+from eopipe.stac.describe_item import Remarks, describe
 from eopipe.stac.duplicates import reduce_duplicates
-from eopipe.stac.scenes import Remarks, describe
 from tests.support.paths import needs_shared
 from tests.support.stac_items import real_item, real_items
 
@@ -69,7 +69,7 @@ def test_of_the_same_product_in_two_collections_the_first_named_stays(first):
     other = "sentinel-2-c1-l2a" if first == "sentinel-2-l2a" else "sentinel-2-l2a"
     kept, dropped = reduced(*items, collections=(first, other))
     assert len(kept) == len(dropped) == 6
-    assert all(one.kept.startswith(f"{first}/") and one.dropped.startswith(f"{other}/") for one in dropped)
+    assert all(one.chosen.startswith(f"{first}/") and one.dropped.startswith(f"{other}/") for one in dropped)
 
 
 def test_levels_are_not_duplicates_of_each_other():
@@ -122,5 +122,5 @@ def test_three_processings_leave_one_and_name_it_twice():
     versions = [reprocessed(item, f"v{n}", **{"s2:processing_baseline": f"0{n}.00"}) for n in (4, 2, 3)]
     kept, dropped = reduced(*versions)
     assert kept == ["v4"]
-    assert {one.kept for one in dropped} == {"sentinel-2-l2a/v4"}
+    assert {one.chosen for one in dropped} == {"sentinel-2-l2a/v4"}
     assert {one.dropped for one in dropped} == {"sentinel-2-l2a/v2", "sentinel-2-l2a/v3"}

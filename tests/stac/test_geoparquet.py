@@ -20,7 +20,7 @@ NOW = datetime(2025, 8, 1, tzinfo=UTC)
 
 def found(catalog, bbox=(-180.0, -90.0, 180.0, 90.0), **source):
     spec, area = spec_for(catalog, bbox, **source)
-    return search(spec, area, NOW)
+    return search(spec.source, area, NOW)
 
 
 @pytest.fixture(scope="module")

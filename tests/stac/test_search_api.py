@@ -22,7 +22,7 @@ L2A = "sentinel-2-l2a"
 def found(api, bbox=(-180.0, -90.0, 180.0, 90.0), **source):
     source.setdefault("collections", [L2A])
     spec, area = spec_for(source.pop("catalog", api.url), bbox, **source)
-    return search(spec, area, NOW, backoff=QUICK)
+    return search(spec.source, area, NOW, backoff=QUICK)
 
 
 @pytest.fixture
@@ -40,15 +40,15 @@ def test_every_page_is_followed_and_items_stay_as_they_were_received(api):
     wanted = {item["id"]: item for item in real_items(EARTH_SEARCH) if item["collection"] == L2A}
     assert sorted(ids(snapshot)) == sorted(wanted)
     assert {item["id"]: item for item in snapshot.raw_items(range(len(snapshot)))} == wanted
-    assert (report.matched, report.kept) == (len(wanted), len(wanted))
-    assert len(api.asked("/search")) == 3
+    assert (report.matched, report.used) == (len(wanted), len(wanted))
+    assert len(api.requests("/search")) == 3
     assert report.requests == len(api.log)
 
 
 def test_progress_counts_items(api):
     seen = []
     spec, area = spec_for(api.url, collections=[L2A])
-    search(spec, area, NOW, backoff=QUICK, progress=seen.append)
+    search(spec.source, area, NOW, backoff=QUICK, progress=seen.append)
     assert seen == list(range(1, 7))
 
 
@@ -61,7 +61,7 @@ def test_query_filter_time_and_place_go_to_the_server(api):
         filter="s2:processing_baseline = '05.11'",
     )
     assert ids(snapshot) == ["S2B_24MXV_20250731_0_L2A", "S2B_24MWV_20250731_0_L2A", "S2B_24MVV_20250731_0_L2A"]
-    body = api.asked("/search")[0].body
+    body = api.requests("/search")[0].body
     assert body["datetime"] == "2025-07-01T00:00:00.000Z/2025-07-31T23:59:59.999Z"
     assert body["query"] == {"eo:cloud_cover": {"lt": 40}}
     assert body["filter"]["op"] == "="
@@ -73,7 +73,7 @@ def test_get_is_used_where_the_api_offers_nothing_else():
     with StacApi(real_items(EARTH_SEARCH), page=2, methods=("GET",)) as api:
         snapshot, _ = found(api, query={"eo:cloud_cover": {"lt": 40}}, filter="s2:processing_baseline = '05.11'")
         assert len(snapshot) == 4
-        asked = api.asked("/search")
+        asked = api.requests("/search")
     assert {line.method for line in asked} == {"GET"}
     assert asked[0].body["filter-lang"] == "cql2-text"
 
@@ -84,7 +84,7 @@ def test_a_polygon_goes_as_intersects_and_a_rich_one_is_thinned(api):
     circle = shapely.Point(-39, -4.7).buffer(2, quad_segs=400)
     snapshot, _ = found(api, json.loads(shapely.to_geojson(circle)))
     assert len(snapshot) == 5
-    sent = shapely.geometry.shape(api.asked("/search")[0].body["intersects"])
+    sent = shapely.geometry.shape(api.requests("/search")[0].body["intersects"])
     assert shapely.get_num_coordinates(sent) < 200
     assert sent.contains(circle)
 
@@ -93,7 +93,7 @@ def test_one_search_an_epoch_in_the_order_of_the_spec(api):
     snapshot, report = found(api, datetime=None, epochs={"later": "2025-07-31", "before": "2020/2021"})
     assert snapshot.epochs == ("later", "before")
     assert report.by_epoch == {"later": 6, "before": 0}
-    assert [line.body["datetime"][:4] for line in api.asked("/search") if "token" not in line.body] == [
+    assert [line.body["datetime"][:4] for line in api.requests("/search") if "token" not in line.body] == [
         "2025",
         "2020",
     ]
@@ -102,7 +102,7 @@ def test_one_search_an_epoch_in_the_order_of_the_spec(api):
 def test_duplicates_across_collections_are_reduced_and_reported(api):
     snapshot, report = found(api, collections=["sentinel-2-c1-l2a", L2A])
     assert report.matched == 12
-    assert report.kept == 6
+    assert report.used == 6
     assert set(snapshot.index.column("collection").to_pylist()) == {"sentinel-2-c1-l2a"}
     assert report.duplicates[0].dropped.startswith(f"{L2A}/")
 
@@ -127,15 +127,19 @@ def test_passing_faults_are_tried_again(api, fault):
     snapshot, report = found(api)
     assert len(snapshot) == 6
     assert report.requests == 8
-    assert len(api.asked("/search")) == 5
+    assert len(api.requests("/search")) == 5
 
 
 def test_a_fault_in_the_middle_of_paging_loses_nothing(api):
     spec, area = spec_for(api.url, collections=[L2A])
     search(
-        spec, area, NOW, backoff=QUICK, progress=lambda n: api.inject("/search", Fault("reset")) if n == 2 else None
+        spec.source,
+        area,
+        NOW,
+        backoff=QUICK,
+        progress=lambda n: api.inject("/search", Fault("reset")) if n == 2 else None,
     )
-    assert len(api.asked("/search")) == 4
+    assert len(api.requests("/search")) == 4
 
 
 def test_retry_after_is_waited_for_but_not_for_ever(api):
@@ -165,7 +169,7 @@ def test_a_permanent_fault_is_not_tried_again(api):
     api.inject("/search", Fault(status=400, body="bad bbox"))
     with pytest.raises(CatalogError, match="bad bbox"):
         found(api)
-    assert len(api.asked("/search")) == 1
+    assert len(api.requests("/search")) == 1
 
 
 def test_pages_too_large_for_the_server_are_asked_for_in_smaller_ones():
@@ -173,7 +177,7 @@ def test_pages_too_large_for_the_server_are_asked_for_in_smaller_ones():
         api.largest_page = 20
         snapshot, report = found(api)
         assert len(snapshot) == 6
-        assert [line.body["limit"] for line in api.asked("/search")] == [100, 10]
+        assert [line.body["limit"] for line in api.requests("/search")] == [100, 10]
     assert "asked again for 10" in report.warnings[0]
 
 
@@ -188,7 +192,7 @@ def test_nobody_at_home():
         url = api.url
     spec, area = spec_for(url, collections=[L2A])
     with pytest.raises(CatalogError, match="cannot be reached"):
-        search(spec, area, NOW, backoff=QUICK)
+        search(spec.source, area, NOW, backoff=QUICK)
 
 
 def test_an_unknown_collection_names_the_nearest(api):
@@ -204,7 +208,7 @@ def test_an_api_without_collections_asked_for_is_refused(api):
 def test_a_collection_of_an_api_says_what_to_write(api):
     spec, area = spec_for(f"{api.url}/collections/{L2A}")
     with pytest.raises(SpecError, match=r"give catalog: .*/v1 and collections: \[sentinel-2-l2a\]"):
-        search(spec, area, NOW, backoff=QUICK)
+        search(spec.source, area, NOW, backoff=QUICK)
 
 
 @pytest.mark.parametrize("matched", [True, False])
@@ -212,14 +216,14 @@ def test_too_many_items_are_refused_with_the_remedy(matched):
     with StacApi(real_items(EARTH_SEARCH), page=2, matched=matched) as api:
         with pytest.raises(SpecError, match=r"max_items 3; narrow datetime.*or raise source.max_items"):
             found(api, max_items=3)
-        assert len(api.asked("/search")) == (1 if matched else 2)
+        assert len(api.requests("/search")) == (1 if matched else 2)
 
 
 def test_a_query_that_the_api_would_ignore_is_evaluated_here():
     with StacApi(real_items(EARTH_SEARCH), conforms=(CORE, SEARCH)) as api:
         snapshot, report = found(api, query={"eo:cloud_cover": {"lt": 40}})
         assert len(snapshot) == 4
-        assert "query" not in api.asked("/search")[0].body
+        assert "query" not in api.requests("/search")[0].body
         assert "does not offer the query extension" in report.warnings[0]
         with pytest.raises(SpecError, match="does not offer filters"):
             found(api, filter="eo:cloud_cover < 40")
@@ -227,7 +231,7 @@ def test_a_query_that_the_api_would_ignore_is_evaluated_here():
 
 def test_an_item_that_comes_twice_counts_once():
     items = real_items(EARTH_SEARCH)
-    with StacApi([*items, *items], page=3) as api:
+    with StacApi([*items, *items], page=3, matched=False) as api:
         snapshot, report = found(api)
     assert len(snapshot) == report.matched == 6
 
@@ -250,7 +254,7 @@ def _only(items):
 
 def test_an_area_across_the_antimeridian_goes_as_two_parts(api):
     found(api, (177.0, -19.0, -177.0, -16.0))
-    assert api.asked("/search")[0].body["intersects"]["type"] == "MultiPolygon"
+    assert api.requests("/search")[0].body["intersects"]["type"] == "MultiPolygon"
 
 
 def test_a_password_in_the_address_is_used_but_not_kept(api):
@@ -262,7 +266,15 @@ def test_a_password_in_the_address_is_used_but_not_kept(api):
     assert "hunter2" not in str(snapshot.index.to_pylist())
 
 
-def test_a_feature_that_is_no_item_is_named():
-    broken = {**real_items(EARTH_SEARCH)[4], "assets": None}
+def test_an_item_that_cannot_be_used_is_left_out_with_a_line_and_refused_when_strict():
+    items = real_items(EARTH_SEARCH)
+    broken = {**items[4], "id": "broken", "collection": L2A, "assets": None}
+    with StacApi([*items, broken]) as api:
+        snapshot, report = found(api)
+        assert len(snapshot) == 6
+        assert any("left out: STAC item 'broken'" in line and "has no assets" in line for line in report.warnings)
+        spec, area = spec_for(api.url, collections=[L2A])
+        with pytest.raises(ItemError, match=r"'broken'.*has no assets.*leave it out"):
+            search(spec.source, area, NOW, backoff=QUICK, strict=True)
     with StacApi([broken]) as api, pytest.raises(ItemError, match="has no assets"):
-        found(api, collections=[broken["collection"]])
+        found(api)

@@ -6,7 +6,7 @@ import pytest
 
 import eopipe
 from eopipe.errors import SpecError
-from eopipe.stac.season import Season
+from eopipe.stac.time_range import Season
 from tests.support.paths import needs_shared, shared
 
 LEAP_YEAR = [datetime(2024, 1, 1, 12, tzinfo=UTC) + timedelta(days=day) for day in range(366)]
@@ -49,7 +49,7 @@ def test_a_search_takes_scenes_of_the_season_in_every_epoch():
         snapshot, report = eopipe.search(**source, **({"season": season} if season else {}))
         moments = snapshot.index.column("datetime").to_pylist()
         times[season] = sorted(moments)
-        assert report.kept == len(moments)
+        assert report.used == len(moments)
     assert 0 < len(times["05/09"]) < len(times[None])
     assert times["05/09"] == [moment for moment in times[None] if 5 <= moment.month <= 9]
     with pytest.raises(SpecError, match=r"source\.season: 'winter' is no season"):

@@ -24,7 +24,7 @@ OSCD = shared() / "data" / "sentinel2-oscd"
 
 def found(catalog, bbox=WORLD, **source):
     spec, area = spec_for(catalog, bbox, **source)
-    return search(spec, area, NOW, backoff=QUICK)
+    return search(spec.source, area, NOW, backoff=QUICK)
 
 
 def ids(answer):

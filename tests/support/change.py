@@ -4,6 +4,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
+from eopipe.kernels.change.masks.regions import regions
+
 
 def stretched(features, shape):
     """``[C, H, W]``: bilinear, aligned corners."""
@@ -34,31 +37,47 @@ def resized(mask, cells):
 
 def classes(probabilities, masks):
     """``[N]``: argmax of the mean over each mask; 0 for a mask that vanishes."""
-    found = []
+    codes = []
     for mask in masks:
         small = resized(mask, probabilities.shape[1:])
-        found.append(probabilities[:, small].mean(axis=1).argmax() if small.any() else 0)
-    return np.array(found, int)
+        codes.append(probabilities[:, small].mean(axis=1).argmax() if small.any() else 0)
+    return np.array(codes, int)
 
 
-def kept(changed, before, after, origin, rule):
+def is_change(changed, before, after, origin, rule):
     """One object after the other."""
-    found = []
-    for was, first, second, seen in zip(changed, before, after, origin, strict=True):
-        own = first if seen == 1 else second
-        found.append(was and first != second and (rule == "stuff" or own != 0))
-    return np.array(found, bool)
+    answers = []
+    for moved, first, second, date in zip(changed, before, after, origin, strict=True):
+        label = first if date == 1 else second
+        answers.append(moved and first != second and (rule == "stuff" or label != 0))
+    return np.array(answers, bool)
 
 
 def discs(generator, count, shape, least=2, most=24):
     """Dense masks of ellipses anywhere, some over the edge."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    found = np.zeros((count, *shape), bool)
-    for mask in found:
+    masks = np.zeros((count, *shape), bool)
+    for mask in masks:
         y, x = generator.uniform(0, shape[0]), generator.uniform(0, shape[1])
         a, b = generator.uniform(least, most, 2)
         mask[:] = ((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 <= 1
-    return found
+    return masks
+
+
+def dense(masks):
+    """``[N, H, W]``."""
+    arrays = np.zeros((len(masks), *masks.shape), bool)
+    for number, (top, left, bottom, right) in enumerate(masks.boxes.tolist()):
+        arrays[number, top:bottom, left:right] = masks.crop(number)
+    return arrays
+
+
+def class_objects(before, after, codes):
+    """Objects of two maps of classes, of each date: regions of these codes, as one kind of object."""
+    return tuple(
+        Proposals.of(regions(np.isin(classes, sorted(codes)).astype(np.uint8)), date)
+        for classes, date in ((before, BEFORE), (after, AFTER))
+    )
 
 
 class Colours:
@@ -66,6 +85,6 @@ class Colours:
 
     def __call__(self, pixels, valid, *, crop=0):
         values = np.where(valid, pixels / 3000, 0) + np.roll(np.where(valid, pixels / 3000, 0), 7, axis=1)
-        found = np.exp(values - values.max(axis=0))
-        found = (found / found.sum(axis=0)).astype(np.float32)
-        return np.ascontiguousarray(found[:, crop:-crop, crop:-crop])
+        chances = np.exp(values - values.max(axis=0))
+        chances = (chances / chances.sum(axis=0)).astype(np.float32)
+        return np.ascontiguousarray(chances[:, crop:-crop, crop:-crop])

@@ -46,11 +46,11 @@ def item(base: str, day: int, side: int, *, query: str = "") -> dict:
         query: Appended to every href, ``?`` included.
     """
     source = shared() / "data/sentinel2-oscd/S2_pisa_20150704/S2_pisa_20150704.json"
-    found = json.loads(source.read_text())
+    document = json.loads(source.read_text())
     west, north = CORNER
     box = (west, north - side * 10, west + side * 10, north)
     outline = shapely.box(*Transformer.from_crs(32632, 4326, always_xy=True).transform_bounds(*box))
-    found |= {
+    document |= {
         "id": f"derived-{day}",
         "collection": "sentinel-2-l1c-derived",
         "geometry": json.loads(shapely.to_geojson(outline)),
@@ -58,19 +58,19 @@ def item(base: str, day: int, side: int, *, query: str = "") -> dict:
         "links": [],
     }
     when = datetime(2015, 7, day, 10, 0, tzinfo=UTC)
-    found["properties"] |= {
+    document["properties"] |= {
         "datetime": when.isoformat().replace("+00:00", "Z"),
         "proj:code": "EPSG:32632",
         "proj:epsg": 32632,
     }
-    for band, asset in found["assets"].items():
+    for band, asset in document["assets"].items():
         step, count = (10, side) if band in FINE else (20, side // 2)
         asset |= {
             "href": f"{base}/{day}/{band}.tif{query}",
             "proj:shape": [count, count],
             "proj:transform": [step, 0.0, west, 0.0, -step, north],
         }
-    return found
+    return document
 
 
 def write_catalog(folder: Path, items: list[dict]) -> str:
@@ -78,8 +78,8 @@ def write_catalog(folder: Path, items: list[dict]) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     collection = json.loads((shared() / "data/sentinel2-oscd/collection.json").read_text())
     collection |= {"id": "sentinel-2-l1c-derived"}
-    collection["links"] = [{"rel": "item", "href": f"./{found['id']}.json"} for found in items]
-    for found in items:
-        (folder / f"{found['id']}.json").write_text(json.dumps(found))
+    collection["links"] = [{"rel": "item", "href": f"./{document['id']}.json"} for document in items]
+    for document in items:
+        (folder / f"{document['id']}.json").write_text(json.dumps(document))
     (folder / "collection.json").write_text(json.dumps(collection))
     return str(folder / "collection.json")

@@ -63,7 +63,7 @@ class FileServer:
         self.log: list[Request] = []
         self.faults: dict[str, deque[Fault]] = defaultdict(deque)
         self.lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _handler(self))
+        self._server = _bind(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -80,9 +80,9 @@ class FileServer:
     def requests(self, path: str | None = None, method: str | None = None) -> list[Request]:
         """The log, for one path if given."""
         with self.lock:
-            found = list(self.log)
-        wanted = None if path is None else "/" + path.lstrip("/")
-        return [r for r in found if (wanted in (None, r.path)) and (method in (None, r.method))]
+            log = list(self.log)
+        absolute = None if path is None else "/" + path.lstrip("/")
+        return [r for r in log if (absolute in (None, r.path)) and (method in (None, r.method))]
 
     def bytes_sent(self) -> int:
         """Body bytes sent since the last reset."""
@@ -112,6 +112,17 @@ class FileServer:
         """Write one line of the log."""
         with self.lock:
             self.log.append(request)
+
+
+_PORTS: set[int] = set()
+"""Ports of this process's earlier servers: GDAL remembers what their URLs answered, so none is used twice."""
+
+
+def _bind(files: FileServer) -> ThreadingHTTPServer:
+    while (server := _Server(("127.0.0.1", 0), _handler(files))).server_address[1] in _PORTS:
+        server.server_close()
+    _PORTS.add(server.server_address[1])
+    return server
 
 
 class _Server(ThreadingHTTPServer):
@@ -157,16 +168,16 @@ def _handler(files: FileServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901  
                 status = 206
             with target.open("rb") as file:
                 file.seek(start or 0)
-                wanted = (stop if stop is not None else size) - (start or 0)
-                data = file.read(wanted) if body else b""
+                span = (stop if stop is not None else size) - (start or 0)
+                data = file.read(span) if body else b""
             if fault is not None and fault.kind == "slow":
                 time.sleep(fault.seconds)
             if fault is not None and fault.kind == "garbage":
                 data = os.urandom(len(data))
-            self._answer(url, body, status, data, start, stop, size=size, wanted=wanted, fault=fault)
+            self._answer(url, body, status, data, start, stop, size=size, span=span, fault=fault)
 
-        def _answer(self, url, body, status, data, start, stop, *, size=None, wanted=None, fault=None) -> None:
-            length = len(data) if wanted is None else wanted
+        def _answer(self, url, body, status, data, start, stop, *, size=None, span=None, fault=None) -> None:
+            length = len(data) if span is None else span
             if fault is not None and fault.kind == "length":
                 length += 1000
             if fault is not None and fault.kind in ("truncate", "length"):
@@ -177,7 +188,7 @@ def _handler(files: FileServer) -> type[BaseHTTPRequestHandler]:  # noqa: C901  
                 self.send_header("Content-Length", str(length))
                 self.send_header("Accept-Ranges", "bytes")
                 if status == 206:
-                    self.send_header("Content-Range", f"bytes {start or 0}-{(start or 0) + wanted - 1}/{size}")
+                    self.send_header("Content-Range", f"bytes {start or 0}-{(start or 0) + span - 1}/{size}")
                 self.end_headers()
                 if fault is not None and fault.kind == "reset":
                     _reset(self.connection)

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
 from eopipe.kernelinfo import ArraySpec, ClassInfo, FeatureSpec, Inputs, KernelInfo, Window
-from eopipe.kernels import registry
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.registry import register_kernel
 
 
 class Brightness:
@@ -40,9 +40,9 @@ class Brightness:
         halo = self.info.window.halo
         inside = slice(halo, -halo)
         mean = pixels[0].mean(axis=0)[inside, inside]
-        seen = valid[0, inside, inside]
-        label = np.where(seen, np.clip(mean // 500, 0, 8) + 1, 0).astype(np.uint8)
-        confidence = np.where(seen, np.clip(mean // 100, 0, 100), 0).astype(np.uint8)
+        observed = valid[0, inside, inside]
+        label = np.where(observed, np.clip(mean // 500, 0, 8) + 1, 0).astype(np.uint8)
+        confidence = np.where(observed, np.clip(mean // 100, 0, 100), 0).astype(np.uint8)
         return Result({"label": label, "confidence": confidence})
 
 
@@ -76,7 +76,7 @@ class Overlapping:
     def __init__(self, options, *, factor=1):
         self.options, self.encoded = options, 0
         pca = options.features.get("pca") if isinstance(options.features, dict) else None
-        kept = FeatureSpec(TOKENS, CHANNELS, reduced=pca, free=("prompts", "scale"))
+        features = FeatureSpec(TOKENS, CHANNELS, reduced=pca, free=("prompts", "scale"))
         classes = tuple(
             ClassInfo(code, name, f"#{code:02x}8040", tuple(words))
             for code, (name, words) in enumerate(options.prompts.items(), 1)
@@ -92,7 +92,7 @@ class Overlapping:
             ),
             options=options.model_dump(),
             factor=factor,
-            features=None if options.features == "none" else kept,
+            features=None if options.features == "none" else features,
         )
 
     def check(self, levels, resolution):
@@ -102,10 +102,12 @@ class Overlapping:
         if self.options.stretch != "auto" or not sensors:
             return {}
         known = {"Sentinel-2": "optical", "Landsat 8 Collection 1 level 1": "landsat"}
-        wanted = sorted({known[name] for name in sensors})
-        if len(wanted) > 1:
-            raise PlanError(f"kernel.stretch: auto, and {', '.join(sensors)} differ; say one of {', '.join(wanted)}")
-        return {"stretch": wanted[0]}
+        stretches = sorted({known[name] for name in sensors})
+        if len(stretches) > 1:
+            raise PlanError(
+                f"kernel.stretch: auto, and {', '.join(sensors)} differ; say one of {', '.join(stretches)}"
+            )
+        return {"stretch": stretches[0]}
 
     def load(self, *, device, threads):
         """There is nothing to load."""
@@ -117,7 +119,7 @@ class Overlapping:
         outer, factor = box.pad(self.info.window.halo), self.info.factor
         total = np.zeros((len(self.options.prompts), *box.shape), np.float32)
         count = np.zeros(box.shape, np.float32)
-        known, kept, below = context.carry or {}, {}, {}
+        known, encoded, below = context.carry or {}, {}, {}
         for row in range((box.row0 - SIZE) // STRIDE + 1, -(-box.row1 // STRIDE)):
             for col in range((box.col0 - SIZE) // STRIDE + 1, -(-box.col1 // STRIDE)):
                 window = PixelBox(row * STRIDE, col * STRIDE, row * STRIDE + SIZE, col * STRIDE + SIZE)
@@ -128,29 +130,29 @@ class Overlapping:
                 if logits is None:
                     tokens = self._tokens(pixels[0][:, *at], (row, col), context.features)
                     if self.info.features is not None and context.features is None:
-                        kept[row, col] = tokens
+                        encoded[row, col] = tokens
                     logits = self._score(tokens, pixels[0][:, *at])
                 if window.row1 > box.row1:
                     below[row, col] = logits
                 part = window & box
                 total[:, *part.slices(box)] += logits[:, *part.slices(window)]
                 count[part.slices(box)] += 1
-        seen = valid[0][box.slices(outer)]
+        observed = valid[0][box.slices(outer)]
         mean = total / np.maximum(count, 1)
         rows, cols = (side // factor for side in box.shape)
         mean = mean.reshape(len(mean), rows, factor, cols, factor).mean(axis=(2, 4), dtype=np.float32)
-        seen = seen.reshape(rows, factor, cols, factor).any(axis=(1, 3))
+        observed = observed.reshape(rows, factor, cols, factor).any(axis=(1, 3))
         chance = np.exp(mean - mean.max(axis=0))
         chance /= chance.sum(axis=0)
-        label = ((chance.argmax(axis=0) + 1) * seen).astype(np.uint8)
-        confidence = (np.rint(chance.max(axis=0) * 100) * seen).astype(np.uint8)
-        return Result({"label": label, "confidence": confidence}, carry=below, windows=kept)
+        label = ((chance.argmax(axis=0) + 1) * observed).astype(np.uint8)
+        confidence = (np.rint(chance.max(axis=0) * 100) * observed).astype(np.uint8)
+        return Result({"label": label, "confidence": confidence}, carry=below, windows=encoded)
 
     def _tokens(self, crop, index, features):
         if features is not None:
-            found = features.get(*index)
-            assert found is not None, f"window {index} has valid pixels and no features"
-            return found
+            tokens = features.get(*index)
+            assert tokens is not None, f"window {index} has valid pixels and no features"
+            return tokens
         self.encoded += 1
         cut = crop.reshape(3, SIZE // PATCH, PATCH, SIZE // PATCH, PATCH) / np.float32(3000)
         means, spread = cut.mean(axis=(2, 4)).reshape(3, -1).T, cut.std(axis=(2, 4)).reshape(3, -1).T
@@ -170,8 +172,8 @@ class Overlapping:
 
 def _unit(words):
     seed = int.from_bytes(hashlib.sha256(" ".join(words).encode()).digest()[:4])
-    found = np.random.default_rng(seed).normal(size=CHANNELS).astype(np.float32)
-    return found / np.linalg.norm(found)
+    vector = np.random.default_rng(seed).normal(size=CHANNELS).astype(np.float32)
+    return vector / np.linalg.norm(vector)
 
 
 def make_overlapping(options, *, resolution):
@@ -180,5 +182,5 @@ def make_overlapping(options, *, resolution):
 
 
 def register():
-    """Let specs name ``overlapping``; for a process of its own, where no fixture takes it back."""
-    registry._KERNELS["overlapping"] = registry._Entry(Options, make_overlapping)
+    """Let specs name ``overlapping``."""
+    register_kernel("overlapping", Options, make_overlapping)

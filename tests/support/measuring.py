@@ -7,19 +7,19 @@ from pydantic import BaseModel, ConfigDict
 
 from eopipe.grid import PixelBox
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, Window
-from eopipe.kernels import registry
-from eopipe.kernels.measure import StageInfo
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.registry import register_kernel
+from eopipe.kernels.statistics import StageInfo
 
 HALO = 8
 
 
 class Options(BaseModel):
-    """``own`` takes each strip's own mean and spread: what statistics are there to avoid."""
+    """``per_strip`` takes each strip's own mean and spread: what statistics are there to avoid."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     epochs: int = 1
-    own: bool = False
+    per_strip: bool = False
 
 
 class Level:
@@ -93,7 +93,7 @@ class Flattened:
     def __call__(self, pixels, valid, box, context=ALONE):
         outer = box.pad(HALO)
         red = pixels[:, 0]
-        if self.options.own:
+        if self.options.per_strip:
             mean = red[valid].mean()
             spread = red[valid].std()
         else:
@@ -103,18 +103,15 @@ class Flattened:
         score = (red - mean) / spread
         score = (score[:, HALO:-HALO, HALO:-HALO] + score[:, 2 * HALO :, HALO:-HALO]) / 2
         score = score[-1] - (score[0] if len(score) > 1 else 0)
-        seen = valid[-1, HALO:-HALO, HALO:-HALO]  # of two epochs it would map what only the last one saw
-        label = (np.clip(np.floor(score * 2) + 4, 1, 8) * seen).astype(np.uint8)
-        confidence = (np.clip(np.abs(score) * 37, 0, 100) * seen).astype(np.uint8)
+        observed = valid[-1, HALO:-HALO, HALO:-HALO]  # of two epochs it would map what only the last one saw
+        label = (np.clip(np.floor(score * 2) + 4, 1, 8) * observed).astype(np.uint8)
+        confidence = (np.clip(np.abs(score) * 37, 0, 100) * observed).astype(np.uint8)
         return Result({"label": label, "confidence": confidence})
 
 
 def make_flattened(options, *, resolution):
     """What the registry calls."""
     return Flattened(options)
-
-
-ENTRY = {"flattened": registry._Entry(Options, make_flattened)}
 
 
 def small_blocks(patch, *, cells=4, sample=5):
@@ -127,8 +124,7 @@ def small_blocks(patch, *, cells=4, sample=5):
 
 def register(patch):
     """Let specs name ``flattened``, and make blocks small."""
-    for name, entry in ENTRY.items():
-        patch.setitem(registry._KERNELS, name, entry)
+    register_kernel("flattened", Options, make_flattened)
     small_blocks(patch)
 
 

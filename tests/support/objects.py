@@ -8,9 +8,9 @@ from skimage.measure import label, regionprops
 
 from eopipe.grid import PixelBox
 from eopipe.kernelinfo import ArraySpec, ClassInfo, Inputs, KernelInfo, ObjectColumn, ObjectSpec, Window
-from eopipe.kernels import registry
-from eopipe.kernels.found import FoundObjects
+from eopipe.kernels.objects import FoundObjects
 from eopipe.kernels.protocol import ALONE, Result
+from eopipe.kernels.registry import register_kernel
 
 STRIDE = 96
 CLASSES = (ClassInfo(1, "darker", "#202020"), ClassInfo(2, "brighter", "#d0d0d0"))
@@ -27,7 +27,7 @@ def runs(mask, row0=0, col0=0):
     return np.column_stack([rows + row0, starts + col0, stops + col0]).astype(np.int64)
 
 
-def found(parts, seams, **columns):
+def objects_of(parts, seams, **columns):
     """Objects of some runs each."""
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     whole = np.concatenate(parts) if parts else np.zeros((0, 3), np.int64)
@@ -63,7 +63,7 @@ def regions(mask, values, box):
     height, width = mask.shape
     seams = [one.bbox[0] == 0 or one.bbox[1] == 0 or one.bbox[2] == height or one.bbox[3] == width for one in regions]
     scores = np.array([one.intensity_max for one in regions], np.float32)
-    return found(parts, seams, score=scores, now=(1 + (scores > 2000)).astype(np.uint8))
+    return objects_of(parts, seams, score=scores, now=(1 + (scores > 2000)).astype(np.uint8))
 
 
 class Options(BaseModel):
@@ -101,7 +101,7 @@ class Blobs:
     def __call__(self, pixels, valid, box, context=ALONE):
         outer = box.pad(self.info.window.halo)
         change = np.where(valid.all(axis=0), (pixels[1] - pixels[0]).mean(axis=0), 0)
-        mine = change[box.slices(outer)]
+        inner = change[box.slices(outer)]
         parts = []
         first = box.row0 // STRIDE if context.carry is None else -(-box.row0 // STRIDE)  # those above were told of
         for row in range(first, -(-box.row1 // STRIDE)):
@@ -109,7 +109,7 @@ class Blobs:
                 window = PixelBox(row * STRIDE, col * STRIDE, (row + 1) * STRIDE, (col + 1) * STRIDE)
                 values = change[window.slices(outer)]
                 parts.append(regions(values > self.options.least, values, window))
-        bright = (1 + (mine > self.options.least)).astype(np.uint8)
+        bright = (1 + (inner > self.options.least)).astype(np.uint8)
         return Result({"label": bright}, objects=FoundObjects.concatenate(parts), carry=True)
 
 
@@ -117,9 +117,6 @@ def make_blobs(options, *, resolution):
     return Blobs(options, factor=1 if options.gsd == "grid" else round(resolution / options.gsd))
 
 
-ENTRY = registry._Entry(Options, make_blobs)
-
-
 def register():
-    """Let specs name ``blobs``; for a process of its own, where no fixture takes it back."""
-    registry._KERNELS["blobs"] = ENTRY
+    """Let specs name ``blobs``."""
+    register_kernel("blobs", Options, make_blobs)

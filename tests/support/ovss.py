@@ -3,7 +3,7 @@
 import torch
 
 from eopipe.kernels.ovss.kernel import create
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.models.clip.seeded import write_seeded_model
 from eopipe.models.upsample.jbu import JBU
 from tests.support.paths import shared
@@ -46,6 +46,6 @@ def options(folder, upsampler="bilinear", **changes):
 
 def kernel(folder, upsampler="bilinear", *, resolution=10.0, threads=1, **changes):
     """The kernel, loaded."""
-    made = create(Options(**options(folder, upsampler, **changes)), resolution=resolution)
-    made.load(device="cpu", threads=threads)
-    return made
+    loaded = create(OvssOptions(**options(folder, upsampler, **changes)), resolution=resolution)
+    loaded.load(device="cpu", threads=threads)
+    return loaded

@@ -20,11 +20,11 @@ def shrink(source: Path, target: Path = TARGET) -> int:
     picture = Image.open(source).convert("RGB")
     colours, counts = np.unique(np.asarray(picture).reshape(-1, 3), axis=0, return_counts=True)
     boxes = np.array([colour for colour, count in zip(colours, counts, strict=True) if count >= FREQUENT], np.uint8)
-    kept = np.unique(np.vstack([boxes, [PAPER, INK, SOFT]]), axis=0)[: 256 - PHOTO].astype(np.uint8)
+    exact = np.unique(np.vstack([boxes, [PAPER, INK, SOFT]]), axis=0)[: 256 - PHOTO].astype(np.uint8)
     small = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
     photo = np.array(small.quantize(PHOTO).getpalette()[: 3 * PHOTO], np.uint8).reshape(-1, 3)
     palette = Image.new("P", (1, 1))
-    palette.putpalette(np.vstack([kept, photo]).tobytes())
+    palette.putpalette(np.vstack([exact, photo]).tobytes())
     small.quantize(palette=palette, dither=Image.Dither.NONE).save(target, optimize=True)
     size = target.stat().st_size
     assert size <= MOST_BYTES, f"{size:,} bytes; take a smaller WIDTH"

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from eopipe.engine.calibrate import Calibration
-from eopipe.engine.display import Quiet
+from eopipe.engine.display import Display
+from eopipe.engine.plan.model import Calibration
 from eopipe.engine.run import execute
 from eopipe.spec import parse_spec
 from tests.support.paths import shared
+
+PISA = (10.363, 43.6748, 10.4403, 43.7583)
+"""West, south, east, north of the real scene of Pisa, degrees."""
 
 CALIBRATION = Calibration(base=800 * 2**20, window_seconds=0.3, device="test")
 
@@ -19,7 +22,7 @@ def pisa(folder, **changes):
     """A spec of the real Pisa scene of July 2015; ``changes`` as ``grid__tile=512``."""
     spec = {
         "name": "pisa",
-        "area": [10.363, 43.6748, 10.4403, 43.7583],
+        "area": list(PISA),
         "source": {
             "catalog": str(shared() / "data/sentinel2-oscd/collection.json"),
             "collections": ["sentinel-2-l1c-oscd"],
@@ -42,7 +45,7 @@ def pisa(folder, **changes):
 
 def run(spec, **options):
     """Run a spec on the current client; returns the summary."""
-    return execute(parse_spec(spec), display=Quiet(), calibration=CALIBRATION, **options)
+    return execute(parse_spec(spec), display=Display(), calibration=CALIBRATION, **options)
 
 
 def mosaic(folder, level="0"):

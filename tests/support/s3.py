@@ -58,9 +58,9 @@ def _free_port() -> int:
 def server() -> S3Server:
     """Start the server in this test session; it ends with the session."""
     for _ in range(3):  # another process may take the port between its choice and its use
-        found = _start(_free_port())
-        if found is not None:
-            return found
+        started = _start(_free_port())
+        if started is not None:
+            return started
     raise AssertionError("moto did not start in three attempts; run `python -m moto.server` to see why")
 
 
@@ -86,10 +86,10 @@ def _start(port: int) -> S3Server | None:
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """The server, with this process's environment pointing at it."""
-    found = server()
-    for key, value in found.env.items():
+    running = server()
+    for key, value in running.env.items():
         monkeypatch.setenv(key, value)
-    return found
+    return running
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ApiRequest:
     """One line of the log."""
 
     method: str
@@ -75,7 +75,7 @@ class StacApi:
         matched: bool = True,
     ) -> None:
         self.stored, self.page, self.conforms, self.methods, self.matched = items, page, conforms, methods, matched
-        self.log: list[Asked] = []
+        self.log: list[ApiRequest] = []
         self.faults: dict[str, deque[Fault]] = {}
         self.largest_page: int | None = None
         self.password: str | None = None
@@ -102,7 +102,7 @@ class StacApi:
         with self.lock:
             self.faults.setdefault(path, deque()).extend(faults)
 
-    def asked(self, path: str) -> list[Asked]:
+    def requests(self, path: str) -> list[ApiRequest]:
         """The log of one path."""
         with self.lock:
             return [line for line in self.log if line.path == path]
@@ -137,21 +137,21 @@ class StacApi:
             "links": [{"rel": "self", "href": href}, {"rel": "items", "href": f"{href}/items"}],
         }
 
-    def search(self, asked: dict[str, Any], method: str) -> dict[str, Any]:
-        found = [item for item in self.stored if _matches(item, asked)]
-        start = int(asked.get("token") or 0)
-        limit = min(int(asked.get("limit") or self.page), self.page)
-        features = found[start : start + limit]
+    def search(self, search: dict[str, Any], method: str) -> dict[str, Any]:
+        matches = [item for item in self.stored if _matches(item, search)]
+        start = int(search.get("token") or 0)
+        limit = min(int(search.get("limit") or self.page), self.page)
+        features = matches[start : start + limit]
         page: dict[str, Any] = {"type": "FeatureCollection", "features": features, "links": []}
         if self.matched:
-            page["numberMatched"] = len(found)
-        if start + limit < len(found):
+            page["numberMatched"] = len(matches)
+        if start + limit < len(matches):
             token = str(start + limit)
             link: dict[str, Any] = {"rel": "next", "method": method, "href": f"{self.url}/search"}
             if method == "POST":
-                link |= {"body": {**asked, "token": token}}
+                link |= {"body": {**search, "token": token}}
             else:
-                query = "&".join(f"{key}={_plain(value)}" for key, value in {**asked, "token": token}.items())
+                query = "&".join(f"{key}={_plain(value)}" for key, value in {**search, "token": token}.items())
                 link["href"] = f"{self.url}/search?{query}"
             page["links"].append(link)
         return page
@@ -161,28 +161,28 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _matches(item: dict[str, Any], asked: dict[str, Any]) -> bool:
+def _matches(item: dict[str, Any], search: dict[str, Any]) -> bool:
     where = shape(item["geometry"])
     return (
-        item["collection"] in (asked.get("collections") or [item["collection"]])
-        and item["id"] in (asked.get("ids") or [item["id"]])
-        and ("bbox" not in asked or shapely.intersects(where, shapely.box(*asked["bbox"])))
-        and ("intersects" not in asked or shapely.intersects(where, shape(asked["intersects"])))
-        and _in_time(item["properties"]["datetime"][:19], asked.get("datetime") or "../..")
-        and _meets(item, asked.get("query") or {})
-        and _filtered(item, asked.get("filter"))
+        item["collection"] in (search.get("collections") or [item["collection"]])
+        and item["id"] in (search.get("ids") or [item["id"]])
+        and ("bbox" not in search or shapely.intersects(where, shapely.box(*search["bbox"])))
+        and ("intersects" not in search or shapely.intersects(where, shape(search["intersects"])))
+        and _in_time(item["properties"]["datetime"][:19], search.get("datetime") or "../..")
+        and _meets(item, search.get("query") or {})
+        and _filtered(item, search.get("filter"))
     )
 
 
-def _in_time(when: str, asked: str) -> bool:
-    first, _, last = asked.partition("/")
+def _in_time(when: str, interval: str) -> bool:
+    first, _, last = interval.partition("/")
     return (first == ".." or first[:19] <= when) and (last == ".." or when <= last[:19])
 
 
 def _meets(item: dict[str, Any], query: dict[str, Any]) -> bool:
     for name, conditions in query.items():
         value = item["properties"].get(name)
-        if value is None or not all(_OPS[op](value, wanted) for op, wanted in conditions.items()):
+        if value is None or not all(_OPS[op](value, limit) for op, limit in conditions.items()):
             return False
     return True
 
@@ -218,7 +218,7 @@ def _handler(api: StacApi) -> type[BaseHTTPRequestHandler]:  # noqa: C901  (the 
         def _serve(self, method: str, body: dict[str, Any]) -> None:
             path = urlsplit(self.path).path.removeprefix("/v1") or "/"
             with api.lock:
-                api.log.append(Asked(method, path, body))
+                api.log.append(ApiRequest(method, path, body))
                 waiting = api.faults.get(path)
                 fault = waiting.popleft() if waiting else None
             sent = base64.b64encode((api.password or "").encode()).decode()

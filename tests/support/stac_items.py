@@ -5,8 +5,10 @@ import json
 from functools import cache
 from typing import Any
 
-from eopipe.area import Area
+from eopipe.area.on_grid import Area
+from eopipe.snapshot import Snapshot
 from eopipe.spec import RunSpec, parse_spec
+from eopipe.stac.describe_item import Remarks, describe
 from tests.support.paths import shared
 
 
@@ -19,8 +21,8 @@ def _files() -> dict[str, Any]:
 
 @cache
 def _flat(part: str) -> tuple[dict[str, Any], ...]:
-    wanted = [document for path, document in _files().items() if part in path]
-    features = [d.get("features", [d]) for d in wanted if d.get("type") in {"Feature", "FeatureCollection"}]
+    documents = [document for path, document in _files().items() if part in path]
+    features = [d.get("features", [d]) for d in documents if d.get("type") in {"Feature", "FeatureCollection"}]
     return tuple(item for group in features for item in group)
 
 
@@ -33,6 +35,12 @@ def real_item(which: str | int) -> dict[str, Any]:
     """A copy of one real item, by its id or its number among all."""
     items = _flat("")
     return copy.deepcopy(items[which] if isinstance(which, int) else next(i for i in items if i["id"] == which))
+
+
+def snapshot_of(epochs: dict[str, list[dict[str, Any]]], *, href: str | None = None) -> Snapshot:
+    """A snapshot of items at hand; duplicates stay."""
+    rows = [describe(item, name, Remarks(), href=href) for name, items in epochs.items() for item in items]
+    return Snapshot.build(list(epochs), rows)
 
 
 def spec_for(catalog: object, bbox: Any = (-180.0, -90.0, 180.0, 90.0), **source: Any) -> tuple[RunSpec, Area]:

@@ -6,17 +6,16 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import OutputError, SpecError, WeightsError
-from eopipe.models.dynamicworld import DynamicWorld, normalise
+from eopipe.evaluation.metrics import Confusion
+from eopipe.models.dynamicworld.net import DynamicWorld, normalise
 from eopipe.models.mini.net import NINE
 from eopipe.models.mini.runner import MiniRunner
 from eopipe.models.registry import MINI
-from eopipe.training.judge import compare
-from eopipe.training.losses import divergence, one_in_four, unit
+from eopipe.training.evaluate import compare
 from eopipe.training.mini import Training, train
 from eopipe.training.patches import Patches, air_above, change, curtain
-from eopipe.training.recipe import Recipe
 from eopipe.training.scenes import SceneData, load_scenes, split
-from eopipe.training.student import Student
+from eopipe.training.trainer import Recipe, Student, divergence, one_in_four, unit
 
 TINY = Recipe(alone=2, joint=2, size=2, side=32)
 
@@ -159,7 +158,7 @@ def test_figures_count_the_classes_that_a_scene_has():
     truth = np.repeat([0, 1, 5], [500, 495, 5])
     found = truth.copy()
     found[:100] = 1
-    figures = compare(found, truth)
+    figures = compare(Confusion.of(truth, found, classes=9))
     assert figures.accuracy == pytest.approx(0.9)
     assert dict(figures.ious) == {"water": pytest.approx(0.8), "trees": pytest.approx(495 / 595)}
     assert figures.miou == pytest.approx((0.8 + 495 / 595) / 2)
@@ -192,7 +191,7 @@ def _asked(folder, **options):
         (folder / f"{scene.name}.json").write_text(json.dumps(item))
     links = [{"rel": "item", "href": f"{scene.name}.json"} for scene in _scenes()]
     source.write_text(json.dumps({"links": links}))
-    return Training(source=source, out=out, recipe=TINY, **{"leave_out": ("a_",), "told": lambda _: None, **options})
+    return Training(source=source, out=out, recipe=TINY, **{"leave_out": ("a_",), **options})
 
 
 def test_a_checkpoint_goes_on_with_the_scenes_that_it_began_with(tmp_path):

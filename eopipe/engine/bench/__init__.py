@@ -5,10 +5,15 @@ A kernel's bench is a module with ``bench(*, rounds) -> dict``; it is imported o
 
 from __future__ import annotations
 
+import statistics
+import time
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 BENCHES = {"land-cover": "eopipe.engine.bench.land_cover", "ovss": "eopipe.engine.bench.ovss"}
 """Kernel to the module that times it."""
@@ -26,5 +31,21 @@ def bench(kernel: str, *, rounds: int = 5) -> dict[str, Any]:
     """
     if kernel not in BENCHES:
         raise SpecError(f"bench: there is none for {kernel!r}; there is one for {', '.join(sorted(BENCHES))}")
-    found: dict[str, Any] = import_module(BENCHES[kernel]).bench(rounds=rounds)
-    return found
+    figures: dict[str, Any] = import_module(BENCHES[kernel]).bench(rounds=rounds)
+    return figures
+
+
+def seconds(form: Callable[[], object]) -> float:
+    """Of one call."""
+    start = time.perf_counter()
+    form()
+    return time.perf_counter() - start
+
+
+def median_seconds(forms: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Medians of interleaved rounds, by form."""
+    taken: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(rounds):
+        for name, form in forms.items():
+            taken[name].append(seconds(form))
+    return {name: statistics.median(times) for name, times in taken.items()}

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import platform
-import statistics
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from eopipe.engine.device import choose_device, device_label
+from eopipe.engine.bench import median_seconds
+from eopipe.engine.cluster.resources import choose_device, device_label
 from eopipe.grid import CELL
-from eopipe.models.dynamicworld import GFLOP_PER_PIXEL, HALO, TorchDynamicWorld, load_dynamic_world
+from eopipe.models.dynamicworld.net import GFLOP_PER_PIXEL, HALO, TorchDynamicWorld, load_dynamic_world
 from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import load_arrays
 
@@ -42,13 +41,7 @@ def bench(*, rounds: int) -> dict[str, Any]:
     shipped = load_dynamic_world("float32", device=device)
     plain = TorchDynamicWorld(load_arrays(DYNAMIC_WORLD.weights), device=device)
     maps = {name: form() for name, form in forms.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(rounds):
-        for name, form in forms.items():
-            start = time.perf_counter()
-            form()
-            seconds[name].append(time.perf_counter() - start)
-    median = {name: statistics.median(times) for name, times in seconds.items()}
+    median = median_seconds(forms, rounds)
     km2 = (CELL * DYNAMIC_WORLD.gsd / 1000) ** 2
     return {
         "kernel": "land-cover",

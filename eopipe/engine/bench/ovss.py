@@ -8,7 +8,6 @@ features, the worst case of a low-rank form.
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,20 +15,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch.nn import functional
 
-from eopipe.engine.device import choose_device, device_label
+from eopipe.engine.bench import median_seconds, seconds
+from eopipe.engine.cluster.resources import choose_device, device_label
 from eopipe.grid import PixelBox
-from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, segment_image
-from eopipe.kernels.ovss.windows import lay_windows
-from eopipe.models.clip.products import Product
+from eopipe.kernels.ovss.segmentor import WINDOWS_AT_ONCE, Segmentor, lay_windows, segment_image
+from eopipe.models.clip.architecture import AttentionSettings
+from eopipe.models.clip.packed_linear import Product
 from eopipe.models.clip.seeded import VIT_B_16, seeded_vision_state
-from eopipe.models.clip.settings import AttentionSettings
-from eopipe.models.clip.vision import DenseEncoder, encoder_gflop
+from eopipe.models.clip.vision import SELF_ATTENTION, DenseEncoder
 from eopipe.models.upsample.jbu import JBU, KEYS, RADIUS
 from eopipe.models.upsample.load import jbu_upsampler
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from eopipe.models.upsample.protocol import Upsampler
@@ -82,7 +79,7 @@ def bench(*, rounds: int = 5) -> dict[str, Any]:
     start = time.perf_counter()
     expected = torch.cat([plain(crop[None]) for crop in setup.crops])
     plain_seconds = (time.perf_counter() - start) / len(setup.crops)
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "kernel": "ovss",
         "device": device_label(setup.device),
         "threads": threads,
@@ -92,8 +89,29 @@ def bench(*, rounds: int = 5) -> dict[str, Any]:
         "plain_window_seconds": round(plain_seconds, 4),
     }
     for precision in PRECISIONS:
-        found[precision] = _compare(setup, precision, expected, plain_seconds, rounds)
-    return found
+        figures[precision] = _compare(setup, precision, expected, plain_seconds, rounds)
+    return figures
+
+
+def encoder_gflop(encoder: DenseEncoder, height: int, width: int) -> float:
+    """Arithmetic of one window of ``height`` x ``width`` pixels in 10⁹ operations: the matrix products alone.
+
+    A multiplication and an addition count as two. What the changed blocks leave out (residual, MLP, attention
+    matrices that are the identity) is not counted.
+    """
+    patches = (height // encoder.patch) * (width // encoder.patch)
+    tokens, inner = patches + 1, encoder.inner
+    attention, mlp = 4 * tokens**2 * inner, 4 * tokens * inner * encoder.hidden
+    projections = 2 * tokens * inner * 3 * inner
+    output = 2 * tokens * inner * inner
+    ordinary = projections + attention + output + mlp
+    settings = encoder.attention
+    matrices = {"vanilla": 1, "MaskCLIP": 0}.get(settings.kind) or len(SELF_ATTENTION.get(settings.kind, ""))
+    changed = projections + matrices * attention + output + (0 if settings.ignore_residual else mlp)
+    total = (encoder.layers - settings.last) * ordinary + settings.last * changed
+    total += (settings.last - 1) * (ordinary - projections)  # each but the last feeds the next
+    ends = 2 * patches * 3 * encoder.patch**2 * inner + 2 * tokens * inner * encoder.width
+    return (total + ends) / 1e9
 
 
 @dataclass(frozen=True)
@@ -143,23 +161,19 @@ def _compare(
     setup: _Setup, precision: Precision, expected: Tensor, plain_seconds: float, rounds: int
 ) -> dict[str, Any]:
     model = setup.segmentor(precision, setup.upsampler)
-    found = torch.cat([model(crop[None]) for crop in setup.crops])
+    logits = torch.cat([model(crop[None]) for crop in setup.crops])
     setup.map(model)
-    whole, alone = [], []
-    for _ in range(rounds):
-        alone.append(_seconds(lambda: setup.encode(model)))
-        whole.append(_seconds(lambda: setup.map(model)))
-    windows = len(setup.crops)
-    window, encoder = statistics.median(whole) / windows, statistics.median(alone) / windows
+    median = median_seconds({"alone": lambda: setup.encode(model), "whole": lambda: setup.map(model)}, rounds)
+    encoder, window = (median[name] / len(setup.crops) for name in ("alone", "whole"))
     first, second = expected.topk(2, dim=-1).values.unbind(-1)
     sure = first - second >= MARGIN
-    equal = (found.argmax(-1) == expected.argmax(-1)).float()
+    equal = (logits.argmax(-1) == expected.argmax(-1)).float()
     peak = product_gflops(precision, setup.device)
     rate = encoder_gflop(model.encoder, CROP, CROP) / encoder
     return {
         "speedup_vs_plain": round(plain_seconds / window, 2),
         "window_over_encoder": round(window / encoder, 3),
-        "max_logit_error": float((found - expected).abs().max()),
+        "max_logit_error": float((logits - expected).abs().max()),
         "equal_labels": round(float(equal.mean()), 6),
         "equal_labels_at_margin": round(float(equal[sure].mean()), 6) if sure.any() else None,
         "share_at_margin": round(float(sure.float().mean()), 4),
@@ -174,14 +188,14 @@ def _compare(
 
 def arithmetic(model: Segmentor) -> dict[str, float]:
     """GFLOP of one window by part, as the formulas stand: the low-rank form beside the plain one."""
-    made = sum((CROP >> n) ** 2 for n in range(4))  # pixels of the four stages
+    pixels = sum((CROP >> n) ** 2 for n in range(4))  # of the four stages
     taps = (2 * RADIUS["jbu_one"] + 1) ** 2
     parts = {
         "encoder": encoder_gflop(model.encoder, CROP, CROP),
-        "upsampler_filters": 2e-9 * made * (3 * KEYS + KEYS**2 + taps * KEYS + (2 * taps + 3) * taps),
-        "upsampler_channels": 2e-9 * made * taps * TOKENS,
+        "upsampler_filters": 2e-9 * pixels * (3 * KEYS + KEYS**2 + taps * KEYS + (2 * taps + 3) * taps),
+        "upsampler_channels": 2e-9 * pixels * taps * TOKENS,
         "queries": 2e-9 * CROP**2 * TOKENS * QUERIES,
-        "plain_channels": 2e-9 * made * taps * CHANNELS,
+        "plain_channels": 2e-9 * pixels * taps * CHANNELS,
         "plain_projection": 2e-9 * CROP**2 * CHANNELS**2,
     }
     return {name: round(value, 1) for name, value in parts.items()}
@@ -193,14 +207,8 @@ def product_gflops(precision: Precision, device: str) -> float:
     dtype = getattr(torch, precision)
     product = Product(torch.randn(outputs, inputs), None, dtype=dtype, device=torch.device(device))
     x = torch.randn(rows, inputs, device=device).to(dtype)
-    best = min(_seconds(lambda: _finish(product(x))) for _ in range(40))
+    best = min(seconds(lambda: _finish(product(x))) for _ in range(40))
     return 2 * rows * inputs * outputs / best / 1e9
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def _finish(result: Tensor) -> None:

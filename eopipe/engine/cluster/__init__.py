@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eopipe.engine.cluster.address import open_address
-from eopipe.engine.cluster.cuda import open_cuda
-from eopipe.engine.cluster.current import current_client, open_current
-from eopipe.engine.cluster.gateway import open_gateway
-from eopipe.engine.cluster.helpers import environment_of, mismatches, versions_of, wait_for_workers, worker_addresses
-from eopipe.engine.cluster.kubernetes import open_kubernetes
-from eopipe.engine.cluster.local import open_local
-from eopipe.engine.cluster.protocol import Adapter, ClusterHandle
-from eopipe.engine.cluster.slurm import open_slurm
+from eopipe.engine.cluster.elsewhere import open_gateway, open_kubernetes, open_slurm
+from eopipe.engine.cluster.local import open_cuda, open_local
+from eopipe.engine.cluster.protocol import ClusterHandle, wait_for_workers, worker_addresses
+from eopipe.engine.cluster.running import current_client, open_address, open_current
 from eopipe.spec import ClusterSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-_ADAPTERS: dict[str, Adapter] = {
+_ADAPTERS: dict[str, Callable[[ClusterSpec], AbstractContextManager[ClusterHandle]]] = {
     "local": open_local,
     "current": open_current,
     "address": open_address,
@@ -37,19 +33,11 @@ def open_cluster(spec: ClusterSpec | None = None) -> AbstractContextManager[Clus
 
     Raises:
         SpecError: The kind's library is missing, or refuses the options (on entering the block).
-        ClusterError: The cluster cannot be had (on entering the block).
+        ClusterError: The cluster cannot be started or reached (on entering the block).
     """
     if spec is None:
         spec = ClusterSpec(kind="current" if current_client() is not None else "local")
     return _ADAPTERS[spec.kind](spec)
 
 
-__all__ = [
-    "ClusterHandle",
-    "environment_of",
-    "mismatches",
-    "open_cluster",
-    "versions_of",
-    "wait_for_workers",
-    "worker_addresses",
-]
+__all__ = ["ClusterHandle", "current_client", "open_cluster", "wait_for_workers", "worker_addresses"]

@@ -5,27 +5,28 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import dask
+from distributed import Client
 
-from eopipe.errors import ClusterError, EopipeError, SpecError
+from eopipe.errors import ClusterError, EopipeError, SpecError, one_line
+from eopipe.redact import unsign
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
-    from distributed import Client
-
-    from eopipe.spec import ClusterSpec
 
 CONNECT_SECONDS = 30.0
 """How long to wait for a scheduler to answer."""
 
 ALLOWED_FAILURES = 3
-"""Workers that may die on a tile before the tile is blamed (DESIGN §5 "Engine")."""
+"""Workers that may die on a tile before the tile is blamed."""
+
+_POLL = 0.2
 
 
 def _nothing() -> None:
@@ -40,7 +41,7 @@ class ClusterHandle:
         client: The Client; not made the process's default.
         kind: The adapter's name, ``local`` … ``slurm``.
         owned: Whether eopipe started the cluster and will stop it.
-        workers: Number of workers asked for; None where someone else decides.
+        workers: Number of workers asked for; None where the cluster's owner decides.
         stop_now: Kills workers that run here, for a second signal; does nothing for other kinds.
     """
 
@@ -60,31 +61,18 @@ class ClusterHandle:
         return None
 
     def describe(self) -> dict[str, Any]:
-        """What ``sessions/<time>.json`` keeps: kind, scheduler, workers as they are now; no password."""
+        """For ``sessions/<time>.json``: kind, scheduler, workers as they are now; no password."""
         info = self.client.scheduler_info(n_workers=-1)
         workers = info["workers"].values()
         return {
             "kind": self.kind,
             "owned": self.owned,
-            "scheduler": _without_user(info["address"]),
-            "dashboard": _without_user(self.dashboard or "") or None,
+            "scheduler": unsign(info["address"]),
+            "dashboard": unsign(self.dashboard or "") or None,
             "workers": len(workers),
             "threads": sum(worker["nthreads"] for worker in workers),
             "memory_limits": sorted({worker["memory_limit"] or 0 for worker in workers}),
         }
-
-
-class Adapter(Protocol):
-    """One kind of cluster: a context manager that opens it and closes what it opened."""
-
-    def __call__(self, spec: ClusterSpec) -> AbstractContextManager[ClusterHandle]:
-        """Open the cluster.
-
-        Raises:
-            SpecError: The library is not installed, or refuses the options.
-            ClusterError: The cluster cannot be had.
-        """
-        ...
 
 
 def library(name: str, extra: str, kind: str) -> ModuleType:
@@ -115,10 +103,12 @@ def starting(kind: str) -> Iterator[None]:
     except Exception as error:
         cause = _root(error)
         if isinstance(cause, (TypeError, ValueError)):
-            raise SpecError(f"cluster.options: {kind} refuses them: {_line(cause)}; mend the options") from error
+            raise SpecError(
+                f"cluster.options: {kind} refuses them: {_line(cause)}; correct cluster.options"
+            ) from error
         raise ClusterError(
             f"cluster {kind!r} cannot be had: {type(cause).__name__}: {_line(cause)}; "
-            f"mend it or try later, nothing was computed"
+            f"remove the cause or try later, nothing was computed"
         ) from error
 
 
@@ -152,11 +142,6 @@ def worker_settings() -> dict[str, Any]:
     }
 
 
-def merged(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the library is called with: the user's options win."""
-    return {**defaults, **options}
-
-
 @contextlib.contextmanager
 def closing_client(client: Client) -> Iterator[Client]:
     """Close the client at the end, however the block ends."""
@@ -166,17 +151,43 @@ def closing_client(client: Client) -> Iterator[Client]:
         client.close()
 
 
+def client_of(cluster: Any) -> contextlib.AbstractContextManager[Client]:
+    """A Client of a cluster object, closed with the block; it does not become the process's default."""
+    return closing_client(Client(cluster, set_as_default=False, timeout=CONNECT_SECONDS))
+
+
+def worker_addresses(client: Client) -> list[str]:
+    """Addresses of the workers that the scheduler knows now, in order."""
+    return sorted(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def wait_for_workers(client: Client, count: int, timeout: float) -> list[str]:
+    """Wait until ``count`` workers have come; return their addresses.
+
+    Raises:
+        ClusterError: Fewer came in ``timeout`` seconds; says how many.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        if client.status in {"closed", "closing"}:
+            raise ClusterError("the scheduler is gone while workers were awaited; start it and run again to resume")
+        addresses = worker_addresses(client)
+        if len(addresses) >= count:
+            return addresses
+        if time.monotonic() >= end:
+            raise ClusterError(
+                f"{len(addresses)} of {count} workers came within {timeout:.0f} s; look at the cluster's own log "
+                f"(quota, image, queue), or ask for fewer with cluster.workers"
+            )
+        time.sleep(_POLL)
+
+
 def _root(error: BaseException) -> BaseException:
-    """What came first: a nanny says only that it failed, and has the reason as its cause."""
+    """The first cause: a nanny reports only that it failed, and has the reason as its cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _without_user(address: str) -> str:
-    scheme, separator, rest = address.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else address
+    return one_line(error) or type(error).__name__

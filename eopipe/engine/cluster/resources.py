@@ -1,10 +1,12 @@
-"""What this machine, or the container we run in, lets us have."""
+"""What this machine, or the container that we run in, offers: memory, and a device to compute on."""
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import psutil
+import torch
 
 _GIB = 2**30
 
@@ -32,17 +34,35 @@ def memory_a_worker(workers: int, total: int | None = None) -> int:
     return (whole - min(_GIB, whole // 10)) // workers
 
 
+def process_memory() -> int:
+    """Bytes resident in this process now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def choose_device() -> str:
+    """``cuda`` where torch sees a GPU, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@cache
+def device_label(device: str) -> str:
+    """Such as ``cpu AVX512`` or ``cuda NVIDIA H200``; free of host names, so that it may stand in a record."""
+    if device.startswith("cuda"):
+        return f"cuda {torch.cuda.get_device_name()}"
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _groups(cgroups: Path, me: Path) -> set[Path]:
-    found = {cgroups, cgroups / "memory"}
+    folders = {cgroups, cgroups / "memory"}
     try:
         lines = me.read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
-        return found
+        return folders
     for line in lines:
         _, controllers, path = line.split(":", maxsplit=2)
         if controllers and "memory" not in controllers.split(","):
             continue
         root = cgroups / "memory" if controllers else cgroups
         group = root / path.lstrip("/")
-        found |= {group, *(parent for parent in group.parents if parent.is_relative_to(root))}
-    return found
+        folders |= {group, *(parent for parent in group.parents if parent.is_relative_to(root))}
+    return folders

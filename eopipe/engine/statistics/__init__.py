@@ -1,6 +1,7 @@
-"""Statistics stages: what a kernel must know of a wider area, measured before the first tile (DESIGN §5).
+"""Statistics stages: what a kernel must know of a wider area, measured before the first tile.
 
-``lattice`` says where: blocks, the cells that are looked at, whose sums meet at a corner. ``planning`` says what: one
-task a block and stage, each with the key of its inputs. ``task`` measures a block, ``sums`` is its file, ``store``
-the folder, ``fields`` what a strip is told, ``cost`` what the plan says of it, ``driving`` the driver's part.
+``lattice``: where blocks and their sampled cells lie, and which blocks count at a cell's corner. ``planning``: one
+task a block and stage, each with the key of its inputs. ``block_file``: a block's sums as a file. ``store``: the
+folder of these files. ``interpolate``: from blocks' sums to numbers at every pixel of a strip. ``for_calibration``:
+the same for seeded pixels. See docs/ARCHITECTURE.md, "Statistics of a wider area".
 """

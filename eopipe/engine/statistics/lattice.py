@@ -1,7 +1,7 @@
 """Where statistics are measured and where they are used: blocks and cells of the grid's absolute lattice.
 
-A block is ``BLOCK_CELLS`` cells a side. Its sums stand at its centre; at a cell's corner the four nearest blocks have
-a say, by bilinear weights, which are multiples of 1/256 and so exact.
+A block is ``BLOCK_CELLS`` cells a side. Its sums stand at its centre; at a cell's corner the sums of the four nearest
+blocks are added with bilinear weights, which are multiples of 1/256 and so exact.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eopipe.grid import CELL, PixelBox, Tile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from eopipe.area import GridArea
+    from eopipe.area.on_grid import GridArea
 
 BLOCK_CELLS = 16
 """Cells along a block's side: 8192 pixels."""
@@ -38,41 +38,29 @@ def sampled_cells(region: GridArea) -> dict[Tile, list[Tile]]:
     order = np.lexsort((_hash(rows, cols), right, down))
     starts = np.flatnonzero(np.diff(down[order], prepend=down[order[0]] - 1) | np.diff(right[order], prepend=0))
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
-    found: dict[Tile, list[Tile]] = defaultdict(list)
+    cells: dict[Tile, list[Tile]] = defaultdict(list)
     for row, col in sorted(zip(*(axis[order][rank < SAMPLE].tolist() for axis in (rows, cols)), strict=True)):
-        found[Tile(row // BLOCK_CELLS, col // BLOCK_CELLS)].append(Tile(row, col))
-    return {block: found[block] for block in sorted(found)}
-
-
-def corners_of(box: PixelBox) -> PixelBox:
-    """Corners of the cells that a box of the grid touches, as indices of corners; its ends are corners too."""
-    whole = box.snap(CELL)
-    return PixelBox(*(edge // CELL for edge in (whole.row0, whole.col0, whole.row1, whole.col1)))
-
-
-def coarser(box: PixelBox, factor: int) -> PixelBox:
-    """The box of the grid that holds a box of the kernel's lattice."""
-    whole = box.snap(factor)
-    return PixelBox(*(edge // factor for edge in (whole.row0, whole.col0, whole.row1, whole.col1)))
+        cells[Tile(row // BLOCK_CELLS, col // BLOCK_CELLS)].append(Tile(row, col))
+    return {block: cells[block] for block in sorted(cells)}
 
 
 def weights(corner: int) -> tuple[tuple[int, float], ...]:
-    """Along one axis: the blocks that have a say at a corner, and how much; one where it is a block's centre."""
+    """Along one axis: the blocks that count at a corner with their weights; a single one at a block's centre."""
     first, rest = divmod(2 * corner - BLOCK_CELLS, 2 * BLOCK_CELLS)
     share = rest / (2 * BLOCK_CELLS)
     return ((first, 1 - share), (first + 1, share)) if rest else ((first, 1.0),)
 
 
 def blocks_around(box: PixelBox) -> list[Tile]:
-    """Blocks that have a say anywhere in a box of the grid, row by row; some may hold nothing of the area."""
-    corners = corners_of(box)
+    """Blocks that count anywhere in a box of the grid, row by row; some may hold nothing of the area."""
+    corners = box.coarsen(CELL)
     rows = range(weights(corners.row0)[0][0], weights(corners.row1)[-1][0] + 1)
     cols = range(weights(corners.col0)[0][0], weights(corners.col1)[-1][0] + 1)
     return [Tile(row, col) for row in rows for col in cols]
 
 
 def widest_halo() -> int:
-    """Grid pixels around a tile for which its own block still has a say at every corner."""
+    """Grid pixels around a tile for which its own block still counts at every corner."""
     return (BLOCK_CELLS // 2 - 1) * CELL
 
 

@@ -1,6 +1,6 @@
 """Which blocks a run measures for each stage, from which scenes, and the key of each block's inputs.
 
-Works on the snapshot's index and on the recipe alone: neither items nor weights need be there.
+Works on the snapshot's index and on the recipe alone; neither items nor weights are needed.
 """
 
 from __future__ import annotations
@@ -11,31 +11,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eopipe.engine.recipe import KEY_LENGTH, digest
-from eopipe.engine.statistics.lattice import blocks_around, coarser, corners_of, sampled_cells, weights, widest_halo
+from eopipe.canonical_json import digest
+from eopipe.engine.output.recipe import KEY_LENGTH, STATISTICS
+from eopipe.engine.statistics.lattice import blocks_around, sampled_cells, weights, widest_halo
 from eopipe.errors import PlanError
 from eopipe.grid import CELL, PixelBox, Tile
-from eopipe.kernels.measure import StageInfo
 from eopipe.kernels.protocol import Measuring
+from eopipe.kernels.statistics import StageInfo
+from eopipe.run_folder import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from eopipe.area import GridArea
+    from eopipe.area.on_grid import GridArea
     from eopipe.grid import Grid
     from eopipe.kernels.protocol import Kernel
     from eopipe.snapshot import SceneIndex, Snapshot
 
-RECIPE = "statistics"
-"""Where the recipe of a kernel with stages names them."""
-
 _TILE_ONLY = ("layout", "features")
-"""What the recipe says of tiles alone: statistics are the same for tiles of any size."""
+"""Keys of the recipe that only tiles depend on: statistics are the same for tiles of any size."""
 
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell to measure: its place, and snapshot rows of the scenes that meet what is read of it, by epoch."""
+    """One cell to measure, and snapshot rows of the scenes that meet the pixels read for it, by epoch."""
 
     cell: Tile
     rows: tuple[tuple[int, ...], ...]
@@ -62,6 +61,16 @@ class PlannedBlock:
     inputs: str
     cells: tuple[PlannedCell, ...]
 
+    @property
+    def key(self) -> Key:
+        """Block and inputs, of its stage."""
+        return Key(self.block.name, self.inputs)
+
+    @property
+    def subject(self) -> str:
+        """As messages name it."""
+        return f"stage {self.stage}, block {self.block.name}"
+
 
 @dataclass(frozen=True)
 class StagePlan:
@@ -86,13 +95,11 @@ class StatisticsPlan:
     @property
     def keys(self) -> frozenset[tuple[str, str, str]]:
         """Stage, block and inputs of all that is measured."""
-        return frozenset(
-            (found.stage, found.block.name, found.inputs) for stage in self.stages for found in stage.blocks.values()
-        )
+        return frozenset((block.stage, *block.key) for stage in self.stages for block in stage.blocks.values())
 
     def reaches(self, box: PixelBox) -> bool:
-        """Whether some block has a say at every corner around a box of the kernel's lattice."""
-        corners = corners_of(coarser(box, self.factor))
+        """Whether some block counts at every corner around a box of the kernel's lattice."""
+        corners = box.coarsen(self.factor).coarsen(CELL)
         blocks = self.stages[0].blocks
         return all(
             any(Tile(down, right) in blocks for down, _ in weights(row) for right, _ in weights(col))
@@ -100,24 +107,23 @@ class StatisticsPlan:
             for col in range(corners.col0, corners.col1 + 1)
         )
 
-    def used_by(self, box: PixelBox, stages: int | None = None) -> list[str]:
-        """What a box's numbers depend on, for the key of its inputs.
+    def used_by(self, box: PixelBox) -> list[str]:
+        """The blocks that a box's numbers depend on, for the key of its inputs.
 
         Args:
-            box: What is read, on the kernel's lattice, halo included.
-            stages: Only so many stages, the first ones.
+            box: The pixels that are read, on the kernel's lattice, halo included.
         """
-        around = blocks_around(coarser(box, self.factor))
+        around = blocks_around(box.coarsen(self.factor))
         return [
-            f"{found.stage}/{found.block.name}.{found.inputs}"
-            for stage in self.stages[:stages]
+            f"{planned.stage}/{planned.block.name}.{planned.inputs}"
+            for stage in self.stages
             for block in around
-            if (found := stage.blocks.get(block)) is not None
+            if (planned := stage.blocks.get(block)) is not None
         ]
 
 
 def stages_of(kernel: Kernel) -> tuple[StageInfo, ...]:
-    """What a kernel's stages read; none where it declares no stage."""
+    """A kernel's stages; none where it declares none."""
     return tuple(stage.info for stage in kernel.stages()) if isinstance(kernel, Measuring) else ()
 
 
@@ -127,7 +133,7 @@ def describe(stages: Iterable[StageInfo]) -> list[dict[str, Any]]:
 
 
 def block_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a tile recipe, what decides statistics."""
+    """The keys of a tile recipe that statistics depend on."""
     return {name: value for name, value in recipe.items() if name not in _TILE_ONLY}
 
 
@@ -145,25 +151,25 @@ def plan_statistics(
     Raises:
         PlanError: A halo is wider than statistics reach.
     """
-    infos = [StageInfo(said["stage"], tuple(said["bands"]), said["halo"]) for said in recipe.get(RECIPE, ())]
+    infos = [StageInfo(item["stage"], tuple(item["bands"]), item["halo"]) for item in recipe.get(STATISTICS, ())]
     if not infos:
         return None
     factor = recipe["kernel"]["factor"]
     _refuse_wide({recipe["kernel"]["name"]: recipe["kernel"]["window"][2]}, factor)
     _refuse_wide({f"stage {info.name}": info.halo for info in infos}, factor)
     scenes = snapshot.scenes(region.grid) if scenes is None else scenes
-    sampled, hashes = sampled_cells(region), snapshot.index.column("hash").to_pylist()
+    places, hashes = sampled_cells(region), snapshot.index.column("hash").to_pylist()
     # stages that look equally far share their cells: a continent has a hundred thousand of them
     cells = {
-        halo: _cells(region.grid, sampled, halo, snapshot=snapshot, scenes=scenes, factor=factor)
+        halo: _cells(region.grid, places, halo, snapshot=snapshot, scenes=scenes, factor=factor)
         for halo in {info.halo for info in infos}
     }
     text = digest(block_recipe(recipe))
     plan = StatisticsPlan((), factor)
     for info in infos:
         blocks = {
-            block: PlannedBlock(info.name, block, _key(f"{text}|{info.name}", found, info, plan, hashes), found)
-            for block, found in cells[info.halo].items()
+            block: PlannedBlock(info.name, block, _key(f"{text}|{info.name}", sampled, info, plan, hashes), sampled)
+            for block, sampled in cells[info.halo].items()
         }
         plan = StatisticsPlan((*plan.stages, StagePlan(info, blocks)), factor)
     return plan
@@ -172,16 +178,16 @@ def plan_statistics(
 def _key(
     start: str, cells: Sequence[PlannedCell], info: StageInfo, before: StatisticsPlan, hashes: Sequence[str]
 ) -> str:
-    """Key of a block's inputs: recipe and stage, cells with their scenes, and what they see of the stages before."""
-    said = [start]
-    for found in cells:
-        seen = ";".join(",".join(hashes[row] for row in epoch) for epoch in found.rows)
-        said.append(f"{found.cell.name}:{seen}")
+    """Key of a block's inputs: recipe, stage, cells with their scenes, and the earlier stages' blocks around them."""
+    texts = [start]
+    for planned in cells:
+        scenes = ";".join(",".join(hashes[row] for row in epoch) for epoch in planned.rows)
+        texts.append(f"{planned.cell.name}:{scenes}")
     if before.stages:
-        rows, cols = [found.cell.row for found in cells], [found.cell.col for found in cells]
+        rows, cols = [planned.cell.row for planned in cells], [planned.cell.col for planned in cells]
         bounds = PixelBox(min(rows), min(cols), max(rows) + 1, max(cols) + 1)
-        said.extend(before.used_by(bounds.scale(CELL * before.factor).pad(info.halo)))
-    return hashlib.sha256("|".join(said).encode()).hexdigest()[:KEY_LENGTH]
+        texts.extend(before.used_by(bounds.scale(CELL * before.factor).pad(info.halo)))
+    return hashlib.sha256("|".join(texts).encode()).hexdigest()[:KEY_LENGTH]
 
 
 def _cells(
@@ -193,17 +199,17 @@ def _cells(
     scenes: SceneIndex,
     factor: int,
 ) -> dict[Tile, tuple[PlannedCell, ...]]:
-    """The cells of each block, with the scenes that meet what is read of them, by epoch."""
-    flat = [cell for places in sampled.values() for cell in places]
+    """The cells of each block, with the scenes that meet the pixels read for them, by epoch."""
+    flat = [cell for cells in sampled.values() for cell in cells]
     fine = grid.finer(factor)
     bounds = [fine.bounds(cell.box(CELL).scale(factor).pad(halo)) for cell in flat]
-    found = scenes.query(np.asarray(bounds, np.float64).reshape(-1, 4))
+    touching = scenes.query(np.asarray(bounds, np.float64).reshape(-1, 4))
     epochs, codes = snapshot.epoch_codes, range(len(snapshot.epochs))
     planned = {
         cell: PlannedCell(cell, tuple(tuple(rows[epochs[rows] == code].tolist()) for code in codes))
-        for cell, rows in zip(flat, found, strict=True)
+        for cell, rows in zip(flat, touching, strict=True)
     }
-    return {block: tuple(planned[cell] for cell in places) for block, places in sampled.items()}
+    return {block: tuple(planned[cell] for cell in cells) for block, cells in sampled.items()}
 
 
 def _refuse_wide(halos: Mapping[str, int], factor: int) -> None:
@@ -213,15 +219,3 @@ def _refuse_wide(halos: Mapping[str, int], factor: int) -> None:
                 f"{name}: a halo of {halo} pixels is wider than statistics reach, {widest_halo() * factor}; "
                 f"take a kernel or options with a smaller one"
             )
-
-
-__all__ = [
-    "PlannedBlock",
-    "PlannedCell",
-    "StagePlan",
-    "StatisticsPlan",
-    "block_recipe",
-    "describe",
-    "plan_statistics",
-    "stages_of",
-]

@@ -1,5 +1,5 @@
-"""How good a map of change is, by DynamicEarth's protocol (spec 03 §4): pairs of pictures, and finished mosaics.
+"""How good a map of change is, by DynamicEarth's protocol (arXiv 2501.12931): pairs of pictures, and finished runs.
 
-`cards` say what a set is, `pairs` find and read it, `methods` are what is judged, `figures` the published formulas,
-`published` what others got, `mosaics` judge a run's map against label rasters.
+`cards` describe sets, `pairs` finds and reads them, `methods` are predictors, `metrics` the published formulas,
+`mosaics` judges a run's map against label rasters, `places` runs labelled places and judges their maps.
 """

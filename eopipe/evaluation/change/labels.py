@@ -1,4 +1,4 @@
-"""Label files of changes as 0 unchanged, 1 changed, 255 not judged."""
+"""Label files of change as 0 unchanged, 1 changed, 255 not judged."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rasterio.features import rasterize
 from eopipe.errors import SpecError
 from eopipe.evaluation.labels import LabelRule
 from eopipe.evaluation.metrics import IGNORE
+from eopipe.evaluation.read_images import error_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from eopipe.evaluation.pictures import Stored
+    from eopipe.evaluation.read_images import LabelImage
 
 CHANGE_RULES = {"binary": LabelRule(classes=2, binarise=128), "classes": LabelRule(classes=2)}
-"""By a card's ``labels``; 128 is the first whole number above 127.5."""
+"""Rules by a card's ``labels``; 128 is the first whole number above 127.5."""
 
 SECOND_RULE = LabelRule(
     classes=7,
@@ -31,36 +32,34 @@ SECOND_RULE = LabelRule(
         (255, 0, 0): 6,
     },
 )  # fmt: skip
-"""SECOND's codes, and the colours that its authors write them in: unchanged, water, ground, low vegetation, tree,
-building, playground."""
+"""SECOND's codes and colours: unchanged, water, ground, low vegetation, tree, building, playground."""
 
 CHANGED_BY_DAMAGE = ("major-damage", "destroyed")
-"""Of xBD's classes, those that change a building."""
+"""xBD's classes of buildings that changed."""
 
 UNJUDGED = "un-classified"
-"""xBD's class of buildings whose damage its labellers could not tell."""
+"""xBD's class of buildings whose damage could not be labelled."""
 
 
-def either(stored: Sequence[Stored], where: Sequence[str], number: int) -> NDArray[np.uint8]:
-    """Where one of both dates' labels is a category (spec 03 §4).
+def either(labels: Sequence[LabelImage], paths: Sequence[str], number: int) -> NDArray[np.uint8]:
+    """Pixels that are of a category on one of both dates at least (DynamicEarth's use of SECOND, arXiv 2501.12931).
 
     Args:
-        stored: Both label files.
-        where: Their paths, for messages.
+        labels: Both label files.
+        paths: Their paths, for messages.
         number: The category's code.
 
     Raises:
-        SpecError: A value or colour means nothing.
+        SpecError: A value or colour has no class.
     """
     first, second = (
-        SECOND_RULE(label.values, path, label.palette) for label, path in zip(stored, where, strict=True)
+        SECOND_RULE(label.values, path, label.palette) for label, path in zip(labels, paths, strict=True)
     )
-    found: NDArray[np.uint8] = ((first == number) | (second == number)).astype(np.uint8)
-    return found
+    return np.asarray((first == number) | (second == number), np.uint8)
 
 
 def damage(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    """Of xBD's labels after a disaster: pixels whose centre lies in a building that changed.
+    """Pixels whose centre lies in a building that changed, by xBD's labels after a disaster.
 
     Where buildings overlap, the more severe one counts.
 
@@ -78,8 +77,7 @@ def damage(path: Path, shape: tuple[int, int]) -> NDArray[np.uint8]:
             for code, subtypes in ((IGNORE, (UNJUDGED,)), (1, CHANGED_BY_DAMAGE))
         }
     except (OSError, ValueError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise SpecError(f"{path} cannot be read as xBD's labels ({said}); replace the file") from None
+        raise SpecError(f"{path} cannot be read as xBD's labels ({error_text(error)}); replace the file") from None
     truth = np.zeros(shape, np.uint8)
     for code, polygons in shapes.items():
         if polygons:

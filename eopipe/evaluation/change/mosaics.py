@@ -1,8 +1,8 @@
-"""A finished run's map against label rasters: each labelled pixel at the mosaic's pixel that its centre falls in."""
+"""A finished run's map against label rasters: a labelled pixel is judged at the mosaic's pixel under its centre."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,9 +13,11 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from eopipe.errors import ItemError, SpecError
-from eopipe.evaluation.dataset import local_path, read_items
+from eopipe.evaluation.dataset import asset_path, read_items
 from eopipe.evaluation.metrics import IGNORE, Confusion
-from eopipe.mosaic.store import MOSAIC, read_layout
+from eopipe.evaluation.read_images import error_text
+from eopipe.mosaic.store import read_layout
+from eopipe.run_folder import MOSAIC
 from eopipe.storage import Storage
 
 if TYPE_CHECKING:
@@ -24,34 +26,33 @@ if TYPE_CHECKING:
     from affine import Affine
     from numpy.typing import NDArray
 
-    from eopipe.mosaic.store import Layout
+    from eopipe.mosaic.layout import Layout
 
 CHANGE = "change"
-"""The array that is judged."""
+"""Name of the array that is judged."""
 
 UNSEEN, NOT_PRODUCED = 254, 255
-"""In the map: no valid observation in an epoch; failed, not yet run or outside the area."""
+"""Codes of the map: no valid observation in an epoch; failed, not yet run or outside the area."""
 
 ROWS = 512
-"""Of a label raster that are judged at once."""
+"""Rows of a label raster that are judged at once."""
 
 
-class ReadsMap(Protocol):
-    """Reads part of a map; a Zarr array, or an array in memory."""
+class MapArray(Protocol):
+    """A map of change: a Zarr array, or an array in memory."""
 
-    def __getitem__(self, place: tuple[slice, slice]) -> Any:
+    def __getitem__(self, window: tuple[slice, slice]) -> Any:
         """``[y, x]``: 0, 1, 254 or 255."""
-        ...
 
 
 @dataclass(frozen=True)
 class LabelRaster:
-    """Labels with a place.
+    """A georeferenced label file.
 
     Args:
-        address: Of the file.
+        address: Path or address of the file.
         changed: Its value of change.
-        unchanged: Its value of no change; what is neither is not judged.
+        unchanged: Its value of no change; other values are not judged.
     """
 
     address: str
@@ -60,115 +61,109 @@ class LabelRaster:
 
 
 @dataclass(frozen=True)
-class MapJudged:
-    """What a map is worth; sums add.
+class MapCounts:
+    """Counts of a judged map; they add up.
 
     Args:
-        confusion: Unchanged and changed; a pixel that the map does not tell is missed.
+        confusion: Unchanged and changed; a pixel that the map has no answer for is missed.
         outside: Labelled pixels whose centre lies outside the mosaic.
-        not_produced: Those in it that no tile has produced, or that the run's area leaves out.
-        unseen: Those that an epoch did not see.
+        not_produced: Those inside that no tile has produced, or that lie outside the run's area.
+        unseen: Those without a valid observation in an epoch.
     """
 
-    confusion: Confusion
+    confusion: Confusion = field(default_factory=lambda: Confusion.empty(2))
     outside: int = 0
     not_produced: int = 0
     unseen: int = 0
 
-    @classmethod
-    def empty(cls) -> MapJudged:
-        """Nothing judged yet."""
-        return cls(Confusion.empty(2))
-
-    def __add__(self, other: MapJudged) -> MapJudged:
-        return MapJudged(
-            self.confusion + other.confusion,
-            self.outside + other.outside,
-            self.not_produced + other.not_produced,
-            self.unseen + other.unseen,
-        )
-
-    @property
-    def inside(self) -> int:
-        """Labelled pixels that the mosaic has."""
-        return self.confusion.pixels - self.outside
+    def __add__(self, other: MapCounts) -> MapCounts:
+        return MapCounts(*(getattr(self, name) + getattr(other, name) for name in vars(self)))
 
 
-def judge_run(out: str, rasters: Sequence[LabelRaster]) -> tuple[MapJudged, list[str]]:
+def judge_run(run: str, rasters: Sequence[LabelRaster]) -> tuple[MapCounts, list[str]]:
     """Judge a run's ``change``.
 
     Args:
-        out: The run's folder, local or remote.
+        run: The run's folder, local or remote.
         rasters: The labels.
 
     Returns:
-        What was found, and the label files that lie wholly outside the mosaic, which are left out.
+        The counts, and the label files that lie wholly outside the mosaic, which are left out.
 
     Raises:
         SpecError: The run has no such map, or no label lies in its mosaic.
         OutputError: There is no mosaic, or it cannot be reached.
     """
-    storage = Storage.open(out)
-    layout, total, beside = read_layout(storage), MapJudged.empty(), []
+    storage = Storage.open(run)
+    layout, total, elsewhere = read_layout(storage), MapCounts(), []
     with storage.guard(MOSAIC):
         array = read_array(storage, layout)
         for raster in rasters:
-            found = judge_map(raster, layout, array)
-            if found.inside:
-                total += found
+            counts = judge_map(raster, layout, array)
+            if counts.confusion.pixels > counts.outside:
+                total += counts
             else:
-                beside.append(raster.address)
+                elsewhere.append(raster.address)
     if not total.confusion.pixels:
-        raise SpecError(
-            f"no pixel that {rasters[0].address} labels lies in the mosaic of {out}; give labels of its area"
-        )
-    return total, beside
+        raise SpecError(f"no label of {rasters[0].address} lies in the mosaic of {run}; give labels of its area")
+    return total, elsewhere
 
 
-def read_array(storage: Storage, layout: Layout, name: str = CHANGE) -> ReadsMap:
-    """A map at full resolution; it is read where it is asked.
+def read_array(storage: Storage, layout: Layout, name: str = CHANGE) -> MapArray:
+    """An array of the mosaic at full resolution, read lazily.
 
     Raises:
-        SpecError: The run has none of that name.
+        SpecError: The run has no array of that name.
     """
     names = [spec.name for spec in layout.arrays]
     if name not in names:
-        raise SpecError(
-            f"{storage.url()} has no array {name!r} ({', '.join(names)}); give a run of the change kernel"
-        )
-    found: ReadsMap = zarr.open_group(storage.zarr_store(MOSAIC), mode="r", zarr_format=3)[f"0/{name}"]  # type: ignore[assignment]  # not a group
-    return found
+        raise SpecError(f"{storage.url()} has no array {name!r} ({', '.join(names)}); give a run of kernel change")
+    array: MapArray = zarr.open_group(storage.zarr_store(MOSAIC), mode="r", zarr_format=3)[f"0/{name}"]  # type: ignore[assignment]  # not a group
+    return array
 
 
-def judge_map(raster: LabelRaster, layout: Layout, array: ReadsMap) -> MapJudged:
+def judge_map(raster: LabelRaster, layout: Layout, array: MapArray) -> MapCounts:
     """Judge a map on a mosaic's pixels.
 
     Args:
         raster: The labels.
-        layout: Where the map lies.
-        array: The map, of the layout's full resolution.
+        layout: Grid of the map.
+        array: The map, at the layout's full resolution.
 
     Raises:
         SpecError: The raster cannot be read, has no CRS, or holds neither value.
     """
-    total = MapJudged.empty()
-    for truth, rows, cols in labelled(raster, layout):
-        total += _judge(truth, rows, cols, layout.shape(0), array)
+    total, shape = MapCounts(), layout.shape(0)
+    for truth, rows, cols in located_labels(raster, layout):
+        judged = truth != IGNORE
+        inside = judged & (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
+        codes = np.full(truth.shape, NOT_PRODUCED, np.uint8)
+        if inside.any():
+            row, col = rows[inside], cols[inside]
+            top, left = int(row.min()), int(col.min())
+            block = np.asarray(array[top : int(row.max()) + 1, left : int(col.max()) + 1])
+            codes[inside] = block[row - top, col - left]
+        total += MapCounts(
+            Confusion.of(truth, np.where(codes > 1, IGNORE, codes), classes=2),
+            outside=int(judged.sum() - inside.sum()),
+            not_produced=int((inside & (codes == NOT_PRODUCED)).sum()),
+            unseen=int((inside & (codes == UNSEEN)).sum()),
+        )
     if not total.confusion.pixels:
         raise SpecError(
             f"labels {raster.address} hold neither {raster.changed} (changed) nor {raster.unchanged} (unchanged); "
-            f"say what they hold with --changed and --unchanged"
+            f"name their values with --changed and --unchanged"
         )
     return total
 
 
-def labelled(
+def located_labels(
     raster: LabelRaster, layout: Layout
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]]:
-    """Labels, strip by strip, with the mosaic's rows and columns in which their centres fall.
+    """Labels, strip by strip, with the mosaic's rows and columns under their centres.
 
     Yields:
-        Truth (0, 1, 255), rows and columns of each pixel; these may lie outside.
+        Truth (0, 1, 255), row and column of each pixel; the latter may lie outside the mosaic.
 
     Raises:
         SpecError: The raster cannot be read, or has no CRS.
@@ -189,56 +184,37 @@ def labelled(
                 truth[values.ravel() == raster.changed] = 1
                 yield truth, _floor(down), _floor(across)
     except RasterioError as error:
-        said = " ".join(str(error).split())[:200]
-        raise SpecError(f"labels {raster.address} cannot be read ({said}); give a georeferenced raster") from None
+        raise SpecError(f"labels {raster.address} cannot be read ({error_text(error)}); give a GeoTIFF") from None
 
 
-def labels_of(address: str, asset: str, *, changed: int, unchanged: int) -> list[LabelRaster]:
-    """Label rasters of a file, or of those items of a static STAC document that have any.
+def find_rasters(address: str, asset: str, *, changed: int, unchanged: int) -> list[LabelRaster]:
+    """The label raster at an address, or those of the items of a static STAC document.
+
+    Args:
+        address: Path or address of a raster, or of a ``.json`` or ``.geojson``.
+        asset: Asset of the items that holds labels; items without it are left out.
+        changed: See `LabelRaster`.
+        unchanged: See `LabelRaster`.
 
     Raises:
         CatalogError: The document cannot be read.
         ItemError: No item has the asset.
     """
-    if not address.lower().split("?")[0].endswith((".json", ".geojson")):
-        return [LabelRaster(address, changed, unchanged)]
-    found = [item.assets[asset] for item in read_items(address) if asset in item.assets]
-    if not found:
+    paths = [address]
+    if address.lower().split("?")[0].endswith((".json", ".geojson")):
+        paths = [asset_path(item.assets[asset]) for item in read_items(address) if asset in item.assets]
+    if not paths:
         raise ItemError(f"no item of {address} has an asset {asset!r}; name the labels' with --label-asset")
-    return [LabelRaster(local_path(each.get_absolute_href() or each.href), changed, unchanged) for each in found]
-
-
-def _judge(
-    truth: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    cols: NDArray[np.int64],
-    shape: tuple[int, int],
-    array: ReadsMap,
-) -> MapJudged:
-    judged = truth != IGNORE
-    inside = judged & (rows >= 0) & (rows < shape[0]) & (cols >= 0) & (cols < shape[1])
-    codes = np.full(truth.shape, NOT_PRODUCED, np.uint8)
-    if inside.any():
-        row, col = rows[inside], cols[inside]
-        top, left = int(row.min()), int(col.min())
-        part = np.asarray(array[top : int(row.max()) + 1, left : int(col.max()) + 1])
-        codes[inside] = part[row - top, col - left]
-    said = np.where(codes > 1, IGNORE, codes)
-    return MapJudged(
-        Confusion.of(truth, said, classes=2),
-        outside=int(judged.sum() - inside.sum()),
-        not_produced=int((inside & (codes == NOT_PRODUCED)).sum()),
-        unseen=int((inside & (codes == UNSEEN)).sum()),
-    )
+    return [LabelRaster(path, changed, unchanged) for path in paths]
 
 
 def _apply(
     transform: Affine, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Written out, for affine 2 and 3 spell it differently."""
+    """A transform on arrays; written out, since affine 2 and 3 spell the product differently."""
     return transform.a * x + transform.b * y + transform.c, transform.d * x + transform.e * y + transform.f
 
 
 def _floor(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Whole numbers below; what a projection cannot place lies outside."""
+    """Whole numbers below; coordinates that cannot be projected become -1, outside the mosaic."""
     return np.floor(np.where(np.isfinite(values), values, -1)).astype(np.int64)

@@ -1,68 +1,69 @@
-"""The arrays of a change run, whatever makes them, and what is said of its inputs."""
+"""The arrays of a change run, whichever kernel makes them, and warnings about its inputs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from eopipe.kernelinfo import ArraySpec, ClassInfo
-from eopipe.kernels.change.cut import AT, HIGHEST, NOT_SEEN, told
+from eopipe.kernels.base import level_warnings, ten_metre_warnings
+from eopipe.kernels.change.score import HIGHEST, THRESHOLD, UNOBSERVED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LOSERS = (254, 255)
 
-PHOTOGRAPHED = (0.2, 3.0)
-"""Metres a pixel of the sets that DynamicEarth's figures were made on: WHU-CD's to SECOND's coarsest."""
+PUBLISHED_GSD = (0.2, 3.0)
+"""Metres a pixel of the sets that DynamicEarth was evaluated on: WHU-CD's to SECOND's coarsest."""
 
 
 def change_arrays(
-    names: Sequence[str], phrases: Sequence[str], classes: tuple[ClassInfo, ...], *, kinds: str, at: int | None = None
+    names: Sequence[str],
+    phrases: Sequence[str],
+    classes: tuple[ClassInfo, ...],
+    *,
+    kinds: str,
+    threshold: int | None = None,
 ) -> tuple[ArraySpec, ...]:
     """``change``, ``change_score``, ``label_before``, ``label_after``.
 
     Args:
         names: Of the prompts.
-        phrases: Of all of them.
+        phrases: Of all prompts.
         classes: Of the labels.
-        kinds: What these are, such as ``land cover``.
-        at: ``change_score`` from which on something changed; None: `AT`.
+        kinds: What the classes are, such as ``land cover``.
+        threshold: ``change_score`` from which on a pixel changed, where the map was cut anew; None: `THRESHOLD`.
     """
     table = (ClassInfo(0, "unchanged", "#e8e6df"), ClassInfo(1, "changed", "#d7301f", tuple(phrases)))
-    words = told(f"change of {', '.join(names)}", at)
-    change = ArraySpec("change", "uint8", 255, NOT_SEEN, table, losers=LOSERS, long_name=words)
+    title = f"change of {', '.join(names)}"
+    if threshold is not None:
+        title = f"{title}, from {threshold} hundredths of the threshold on"
+    change = ArraySpec("change", "uint8", 255, UNOBSERVED, table, losers=LOSERS, long_name=title)
+    times = f"{HIGHEST / THRESHOLD:g}"
     score = ArraySpec(
-        "change_score", "uint8", 255, NOT_SEEN, losers=LOSERS,
-        long_name=f"score of change, {AT} for the threshold, {HIGHEST} for {HIGHEST / AT:g} times it or more",
+        "change_score", "uint8", 255, UNOBSERVED, losers=LOSERS,
+        long_name=f"score of change, {THRESHOLD} for the threshold, {HIGHEST} for {times} times it or more",
     )  # fmt: skip
     labels = (
-        ArraySpec(f"label_{when}", "uint8", 255, 0, classes, losers=(0, 255), long_name=f"{kinds} {when}")
-        for when in ("before", "after")
+        ArraySpec(f"label_{date}", "uint8", 255, 0, classes, losers=(0, 255), long_name=f"{kinds} {date}")
+        for date in ("before", "after")
     )
     return (change, score, *labels)
 
 
-def of_photographs(name: str, resolution: float) -> list[str]:
+def photograph_warnings(name: str, resolution: float) -> list[str]:
     """A warning of pixels far from those of the published figures; none within them."""
-    low, high = PHOTOGRAPHED
+    low, high = PUBLISHED_GSD
     if low / 2 <= resolution <= 2 * high:
         return []
-    line = (
+    warning = (
         f"the figures of {name} were made with pixels of {low:g} to {high:g} m; it will see {resolution:g} (CRS "
         f"units): look at the map before you rely on it"
     )
-    return [line]
+    return [warning]
 
 
-def of_sentinel_2(levels: Sequence[str], known: Sequence[str], resolution: float) -> list[str]:
+def sentinel_2_warnings(levels: Sequence[str], known: Sequence[str], resolution: float) -> list[str]:
     """Warnings of inputs that Dynamic World was not made for: Level 2A, and pixels far from 10 m."""
-    found = []
-    others = sorted({level for level in levels if level not in known})
-    if others:
-        found.append(
-            f"change was made for Sentinel-2 L1C; the scenes are {', '.join(others)}, for which no figure exists "
-            f"yet: check the map before you rely on it"
-        )
-    if not 5 <= resolution <= 20:
-        found.append(f"change was made for 10 m pixels; it will see {resolution:g} (CRS units): set grid.resolution")
-    return found
+    far = ten_metre_warnings("change", resolution, key="grid.resolution")
+    return [*level_warnings("change", levels, known), *far]

@@ -1,28 +1,30 @@
-"""The ``ovss`` kernel: open-vocabulary segmentation on the absolute lattice.
+"""The ``ovss`` kernel with a CLIP: open-vocabulary segmentation on the absolute lattice.
 
 Windows sit at the multiples of their stride on the lattice, each pixel lies in the same windows whichever tile is
 made, and their logits are added in row order; so the map does not depend on tiles, strips, workers or restarts
-(DESIGN §6.1). The bias that a window takes off its logits is that of the absolute window. On a CPU windows go
-through the tower one by one (a window has rows enough for the matrix products); on a GPU in groups that are fixed
-on the lattice, always of one shape. A window without a valid pixel is skipped; an invalid pixel is the mean colour.
+(docs/ARCHITECTURE.md, "Tiles, tasks, seams"). The bias that a window takes off its logits is that of the absolute
+window. On a CPU windows go through the tower one by one (a window has rows enough for the matrix products); on a GPU
+in groups that are fixed on the lattice, always of one shape. A window without a valid pixel is skipped; an invalid
+pixel is the mean colour.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
 from eopipe.kernelinfo import FeatureSpec, Inputs, KernelInfo, Window
-from eopipe.kernels.gsd import factor_of, far_from_seen
-from eopipe.kernels.ovss.arrays import score_arrays
-from eopipe.kernels.ovss.assemble import RowSums
-from eopipe.kernels.ovss.canvas import Canvas
-from eopipe.kernels.ovss.lattice import SIZE, STRIDE, StripWindows, tokens_of
+from eopipe.kernels.base import BaseKernel, factor_of, gsd_warnings
+from eopipe.kernels.ovss.class_scores import RowSums, class_scores
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import KeptFeatures
-from eopipe.kernels.ovss.picture import STRETCHES, normalise, optical_picture, stretch_of
-from eopipe.kernels.ovss.sar_picture import sar_picture
+from eopipe.kernels.ovss.options import ReducedFeatures
+from eopipe.kernels.ovss.picture import STRETCHES, normalise, optical_picture, sar_picture, stretch_of
+from eopipe.kernels.ovss.segmentor import Segmentor
+from eopipe.kernels.ovss.strip_arrays import StripArrays, score_arrays
+from eopipe.kernels.ovss.strip_windows import OVERLAP, SIZE, STRIDE, StripWindows, tokens_of
 from eopipe.kernels.protocol import ALONE, Result
 
 if TYPE_CHECKING:
@@ -31,8 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eopipe.kernels.ovss.options import Options
-    from eopipe.kernels.ovss.segmentor import Segmentor
+    from eopipe.kernels.ovss.options import OvssOptions
     from eopipe.kernels.protocol import StripContext
 
 VERSION = "1"
@@ -41,42 +42,36 @@ FREE = ("prompts", "background", "upsampler", "upsampler_checkpoint", "bias", "s
 """Options that do not shape a window's features."""
 
 TOWER_COLUMNS = 16
-"""Floats a token and channel of the tower that a block holds at its peak: its MLP's four, three of attention, what
-goes in and comes out; tests/bench/bench_ovss_tile.py measures the whole."""
+"""Floats a token and channel of the tower that a block holds at its peak: its MLP's four, three of attention, its
+input and its output; tests/bench/bench_ovss_tile.py measures the whole."""
 
 GPU_GROUP = 8
 """Windows of a lattice row that go through a GPU together: 1,576 tokens, enough to fill its products."""
 
 
-def create(options: Options, *, resolution: float) -> Ovss:
+def create(options: OvssOptions, *, resolution: float) -> OvssKernel:
     """Make the kernel; see :func:`eopipe.kernels.registry.create`."""
     model = OvssModel.resolve(options)
     if SIZE % (patch := model.clip.entry.patch):
         raise PlanError(f"kernel.model: patches of {patch} do not fill a window of {SIZE}; take another model")
-    return Ovss(model, factor=factor_of(options.gsd, resolution))
+    return OvssKernel(model, factor=factor_of(options.gsd, resolution))
 
 
-class Ovss:
-    """The kernel; see the module. Picklable until :meth:`load`, and again after it (weights are re-read)."""
+class OvssKernel(BaseKernel[Segmentor]):
+    """The kernel; see the module."""
 
     def __init__(self, model: OvssModel, *, factor: int) -> None:
+        super().__init__(_describe(model, factor))
         self._model, self._options = model, model.options
-        self._segmentor: Segmentor | None = None
-        self._loaded: tuple[str, int] | None = None
-        self._info = _describe(model, factor)
-
-    @property
-    def info(self) -> KernelInfo:
-        """What it is."""
-        return self._info
+        self._query_class = model.options.vocabulary.query_class
 
     def check(self, levels: Sequence[str], resolution: float) -> list[str]:  # noqa: ARG002  (any optical level will do)
         """Warn of a ground sample distance far from what the model has seen, and of unpinned weights."""
         gsd = resolution / self._info.factor
-        return [*self._model.notes, *far_from_seen(self._options.model, self._model.clip.entry.gsd, gsd)]
+        return [*self._model.notes, *gsd_warnings(self._options.model, self._model.clip.entry.gsd, gsd)]
 
     def settle(self, sensors: Sequence[str]) -> Mapping[str, Any]:
-        """Options that depend on what was found: the sensors' stretch; any will do where nothing was.
+        """The stretch of the scenes' sensors; any will do where there is no scene.
 
         Raises:
             PlanError: The sensors have no common stretch.
@@ -85,12 +80,9 @@ class Ovss:
             return {}
         return {"stretch": list(stretch_of(sensors) if sensors else next(iter(STRETCHES.values())))}
 
-    def load(self, *, device: str, threads: int) -> None:
-        """Load tower and upsampler once."""
-        if self._loaded == (device, threads):
-            return
-        self._segmentor = self._model.load(device=device, threads=threads)
-        self._loaded = (device, threads)
+    def _read(self, *, device: str, threads: int) -> Segmentor:
+        """Tower and upsampler."""
+        return self._model.load(device=device, threads=threads)
 
     def memory(self, shape: tuple[int, int]) -> int:
         """Peak bytes beside a strip's pixels and results: sums of one row of windows, and one group's work."""
@@ -117,33 +109,49 @@ class Ovss:
         self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], box: PixelBox, context: StripContext = ALONE
     ) -> Result:
         """Map one strip; see :class:`eopipe.kernels.protocol.Kernel`."""
-        assert self._segmentor is not None, "load() comes before the first strip"
-        outer = box.pad(self._info.window.halo)
+        options, info = self._options, self._info
+        outer = box.pad(info.window.halo)
         strip = StripWindows(
-            segmentor=self._segmentor,
-            look=self._look,
+            segmentor=self.net,
+            picture_of=self._picture,
             pixels=pixels[0],
             valid=valid[0],
             outer=outer,
             group=self._group,
-            kept=context.features,
-            wanted=context.wanted,
-            keep=self._info.features is not None,
+            stored=context.features,
+            inside=context.inside,
+            gives_features=info.features is not None,
         )
-        canvas = Canvas(self._options, self._info, box, valid[0][box.slices(outer)])
+        maps = StripArrays(
+            box, valid[0][box.slices(outer)], factor=info.factor, classes=len(options.prompts),
+            threshold=options.threshold, background=options.background_class,
+        )  # fmt: skip
         carried = isinstance(context.carry, RowSums)
         sums = context.carry if carried else RowSums.zeros(_first_rows(box), len(self._model.text))
         windows: dict[tuple[int, int], NDArray[np.float32]] = {}
-        for row, scored in strip.rows(box, carried=carried):
-            sums = canvas.finish(sums, row)
-            for found in scored:
-                sums.add(found.window, found.logits)
-                if found.features is not None:
-                    windows[found.window.row0 // STRIDE, found.window.col0 // STRIDE] = found.features
-        sums = canvas.finish(sums, box.row1)
-        return Result(canvas.arrays(), carry=sums, windows=windows)
+        for row, windows_of_row in strip.rows(box, carried=carried):
+            sums = self._finish(sums, row, box, maps)
+            for scored in windows_of_row:
+                sums.add(scored.window, scored.logits)
+                if scored.features is not None:
+                    windows[scored.window.row0 // STRIDE, scored.window.col0 // STRIDE] = scored.features
+        sums = self._finish(sums, box.row1, box, maps)
+        return Result(maps.arrays(), carry=sums, windows=windows)
 
-    def _look(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def _finish(self, sums: RowSums, row: int, box: PixelBox, maps: StripArrays) -> RowSums:
+        """Decide the rows above ``row``, whose sums are complete; returns the sums from ``row`` on."""
+        upper, lower = sums.box.row0, min(row, box.row1)
+        if lower <= upper:
+            return sums
+        end = min(lower, sums.box.row1)  # nothing below is valid: the windows there were left out
+        for top in range(upper, end, STRIDE):  # as many rows at once as a row of windows completes
+            rows = slice(top - upper, min(top + STRIDE, end) - upper)
+            logits = torch.from_numpy(sums.values[rows]) / OVERLAP
+            scores = class_scores(logits, self._query_class, self._options.scale)
+            maps.put_rows(slice(rows.start + upper - box.row0, rows.stop + upper - box.row0), scores)
+        return sums.moved(lower)
+
+    def _picture(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """What the tower sees of a window."""
         entry, options = self._model.clip.entry, self._options
         if self._info.inputs.modality == "sar":
@@ -153,10 +161,6 @@ class Ovss:
             picture = optical_picture(pixels, stretch=options.stretch)
         return normalise(picture, valid, mean=entry.mean, std=entry.std)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Travel without the loaded model."""
-        return {**self.__dict__, "_segmentor": None, "_loaded": None}
-
 
 def _first_rows(box: PixelBox) -> PixelBox:
     """What a row of windows can reach at a strip's top."""
@@ -165,11 +169,10 @@ def _first_rows(box: PixelBox) -> PixelBox:
 
 def _describe(model: OvssModel, factor: int) -> KernelInfo:
     entry, options = model.clip.entry, model.options
-    kept = options.features
     features = FeatureSpec(
         tokens=tokens_of(entry.patch),
         channels=entry.width,
-        reduced=kept.pca if isinstance(kept, KeptFeatures) else None,
+        reduced=options.features.pca if isinstance(options.features, ReducedFeatures) else None,
         free=FREE,
     )
     return KernelInfo(
@@ -182,12 +185,12 @@ def _describe(model: OvssModel, factor: int) -> KernelInfo:
         weights=model.weights,
         places=model.places,
         factor=factor,
-        features=None if kept == "none" else features,
+        features=None if options.features == "none" else features,
         provenance=model.provenance,
     )
 
 
-def _bands(modality: str, options: Options) -> tuple[str, ...]:
+def _bands(modality: str, options: OvssOptions) -> tuple[str, ...]:
     if modality == "optical":
         return ("red", "green", "blue")
     return ("vv",) if options.channels == "vv" else ("vv", "vh")

@@ -1,4 +1,4 @@
-"""The model that a kernel's options name: its files found and checked, its words embedded, then loaded."""
+"""The model that a kernel's options name: its files checked, its words embedded, then loaded."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eopipe.errors import PlanError
-from eopipe.kernels.ovss.options import KeptFeatures
+from eopipe.kernels.ovss.options import ReducedFeatures
 from eopipe.kernels.ovss.segmentor import Segmentor
 from eopipe.models.clip import text as words
-from eopipe.models.clip.load import FOLDER, load_encoder, resolve_model
-from eopipe.models.clip.settings import AttentionSettings
-from eopipe.models.entry import UpsamplerEntry
+from eopipe.models.clip.architecture import AttentionSettings
+from eopipe.models.clip.load import load_encoder, resolve_model
 from eopipe.models.registry import MODELS
+from eopipe.models.registry_entry import UpsamplerEntry
 from eopipe.models.upsample.load import load_upsampler, resolve_upsampler
+from eopipe.models.weights import FOLDER
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from eopipe.kernels.ovss.options import Options
+    from eopipe.kernels.ovss.options import OvssOptions
     from eopipe.models.clip.load import ResolvedModel
     from eopipe.models.upsample.load import ResolvedUpsampler
     from eopipe.models.upsample.protocol import Upsampler
@@ -41,13 +42,13 @@ class OvssModel:
         text: ``[Q, C]`` unit vectors of the queries.
     """
 
-    options: Options
+    options: OvssOptions
     clip: ResolvedModel
     upsampler: ResolvedUpsampler
     text: NDArray[np.float32]
 
     @classmethod
-    def resolve(cls, options: Options) -> OvssModel:
+    def resolve(cls, options: OvssOptions) -> OvssModel:
         """Find and check the files, and embed the words (cached on disk; else the text tower runs once).
 
         Raises:
@@ -58,15 +59,15 @@ class OvssModel:
         clip = resolve_model(options.model, checkpoint=options.checkpoint, sha256=options.sha256, gelu=options.gelu)
         _must_go_together(options, clip)
         upsampler = resolve_upsampler(options.upsampler, checkpoint=options.upsampler_checkpoint)
-        templates = words.IMAGENET_TEMPLATES if options.templates == "imagenet" else options.templates
+        templates = words.imagenet_templates() if options.templates == "imagenet" else options.templates
         return cls(options, clip, upsampler, words.embed(clip, options.vocabulary.queries, templates))
 
     @property
     def attention(self) -> AttentionSettings:
-        """The options', and the model's own where they say nothing."""
-        own, options = self.clip.entry.attention, self.options
+        """The options', and the model's where they are not set."""
+        default, options = self.clip.entry.attention, self.options
         return AttentionSettings(
-            options.attention or own.kind, options.last_layers or own.last, options.ignore_residual
+            options.attention or default.kind, options.last_layers or default.last, options.ignore_residual
         )
 
     def load(self, *, device: str, threads: int) -> Segmentor:
@@ -77,7 +78,7 @@ class OvssModel:
             threads: For the upsampler, on a CPU.
 
         Raises:
-            WeightsError: A file is missing here, or is another than the one that was resolved.
+            WeightsError: A file is missing on this machine, or is another than the one that was resolved.
         """
         options = self.options
         assert options.precision != "auto", "measured before the model is loaded"
@@ -90,7 +91,7 @@ class OvssModel:
         return Segmentor(encoder, upsampler, torch.from_numpy(self.text).to(device), bias=self.options.bias)
 
     def upsampling_memory(self, windows: int, side: int) -> int:
-        """Peak bytes of the upsampler's work beside what goes in and comes out, on a CPU."""
+        """Peak bytes of the upsampler's work beside its input and output, on a CPU."""
         queries, channels = self.text.shape
         return _cpu_upsampler(self.upsampler, channels).memory(windows, side, channels, queries)
 
@@ -103,9 +104,9 @@ class OvssModel:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Options that only say where a file lies."""
-        own = self.options.model.startswith(FOLDER)
-        return ("checkpoint", "upsampler_checkpoint", *(("model",) if own else ()))
+        """Options that are only the path of a file or folder."""
+        is_path = self.options.model.startswith(FOLDER)
+        return ("checkpoint", "upsampler_checkpoint", *(("model",) if is_path else ()))
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -122,8 +123,8 @@ class OvssModel:
         return (*self.clip.notes, *self.upsampler.notes)
 
 
-def _must_go_together(options: Options, clip: ResolvedModel) -> None:
-    """Told from what is known of the files, before one is read: not by the first window on a worker."""
+def _must_go_together(options: OvssOptions, clip: ResolvedModel) -> None:
+    """Refuse what does not fit before a tensor is read: else the first window on a worker would fail."""
     entry, layers = clip.entry, clip.architecture.image.layers
     if options.last_layers is not None and options.last_layers > layers:
         raise PlanError(f"kernel.last_layers: {options.last_layers}, and {options.model} has {layers} blocks")
@@ -134,7 +135,7 @@ def _must_go_together(options: Options, clip: ResolvedModel) -> None:
             f"{options.model} have {entry.patch} pixels a side; take bilinear or anyup, or a model with "
             f"{upsampler.factor}"
         )
-    if isinstance(options.features, KeptFeatures) and options.features.pca > entry.width:
+    if isinstance(options.features, ReducedFeatures) and options.features.pca > entry.width:
         raise PlanError(
             f"kernel.features: {options.features.pca} components, and {options.model} has {entry.width} channels; "
             f"ask for fewer, or set features: keep"
@@ -143,5 +144,5 @@ def _must_go_together(options: Options, clip: ResolvedModel) -> None:
 
 @lru_cache(maxsize=4)
 def _cpu_upsampler(resolved: ResolvedUpsampler, channels: int) -> Upsampler:
-    """Only to ask what it takes: a plan asks for every tile side that it tries."""
+    """For its memory only, which a plan needs for every tile side that it tries."""
     return load_upsampler(resolved, device="cpu", threads=1, channels=channels)

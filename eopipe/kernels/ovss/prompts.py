@@ -6,13 +6,14 @@ import colorsys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eopipe.errors import one_line
 from eopipe.kernelinfo import ClassInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MOST_CLASSES = 254
-"""``label`` is uint8; 0 and 255 are taken."""
+"""``label`` is uint8; 0 and 255 are no classes."""
 
 _KNOWN = {
     "#419bdf": ("water", "river", "lake", "sea", "ocean", "flood", "canal", "reservoir", "swimming pool"),
@@ -37,7 +38,7 @@ class Vocabulary:
 
     Args:
         names: Class names; class ``i`` has code ``i + 1``.
-        synonyms: What each class is asked for by, in order.
+        synonyms: The phrases of each class, in order.
     """
 
     names: tuple[str, ...]
@@ -69,10 +70,11 @@ def parse_prompts(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
     Args:
         value: A mapping of name to a phrase, a list of phrases or nothing (the name itself), a list of names, or
-            the pairs that this function returned (a frozen run holds those, since their order is the codes').
+            the pairs that this function returned (a frozen run holds those, since the codes follow their order).
 
     Raises:
-        ValueError: Something else; no class, a name or phrase that is empty, twice there or no text, too many.
+        ValueError: It is something else; there is no class, or too many; a name or phrase is empty, repeated or no
+            text.
     """
     if isinstance(value, dict):
         pairs = [(_name(name), _phrases(name, phrases)) for name, phrases in value.items()]
@@ -98,14 +100,14 @@ def parse_text(text: str) -> dict[str, list[str]]:
     Raises:
         ValueError: A class without a name or a word, or one that stands twice.
     """
-    found: dict[str, list[str]] = {}
+    classes: dict[str, list[str]] = {}
     for entry in filter(str.strip, text.split(";")):
-        name, colon, words = (part.strip() for part in entry.partition(":"))
-        said = [word.strip() for word in (words if colon else name).split(",") if word.strip()]
-        if not name or not said or name in found:
+        name, colon, words = map(str.strip, entry.partition(":"))
+        phrases = [word.strip() for word in (words if colon else name).split(",") if word.strip()]
+        if not name or not phrases or name in classes:
             raise ValueError(f"{entry.strip()!r} is no class; write 'water: water, river; land: field'")
-        found[name] = said
-    return found
+        classes[name] = phrases
+    return classes
 
 
 def _pair(entry: Any) -> tuple[str, tuple[str, ...]]:
@@ -126,9 +128,9 @@ def _name(value: Any) -> str:
 def _phrases(name: object, value: Any) -> tuple[str, ...]:
     raw = [name] if value is None or value == [] else value if isinstance(value, list | tuple) else [value]
     phrases = tuple(map(_text, raw))
-    for phrase, said in zip(phrases, raw, strict=True):
+    for phrase, value_given in zip(phrases, raw, strict=True):
         if phrase is None:
-            raise ValueError(f"class {name!r}: {said!r} is no phrase; write a word, in quotes")
+            raise ValueError(f"class {name!r}: {value_given!r} is no phrase; write a word, in quotes")
         if not phrase:
             raise ValueError(f"class {name!r} has an empty phrase; write a word or remove it")
     return tuple(phrase for phrase in phrases if phrase is not None)
@@ -138,33 +140,27 @@ def _text(value: Any) -> str | None:
     """Words, or a number as YAML reads it; None of anything else. Whitespace around words never means anything."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    text = " ".join(str(value).split())
+    text = one_line(value)
     return None if any("\ud800" <= letter <= "\udfff" for letter in text) else text  # halves of a letter, from JSON
 
 
-def _refuse_twice(words: list[str], what: str) -> None:
-    seen: set[str] = set()
-    for word in words:
-        if word in seen:
-            raise ValueError(f"the {what} {word!r} stands twice; keep one")
-        seen.add(word)
+def _refuse_twice(words: list[str], kind: str) -> None:
+    twice = next((word for number, word in enumerate(words) if word in words[:number]), None)
+    if twice is not None:
+        raise ValueError(f"the {kind} {twice!r} stands twice; keep one")
 
 
 def _colours(names: Iterable[str]) -> list[str]:
     """The usual colour where a name has one that is still free, else the next of an evenly spread circle of hues."""
     names = [name.lower() for name in names]
-    spoken_for = {_COLOUR_OF[name] for name in names if name in _COLOUR_OF}
-    taken: set[str] = set()
-    found = []
+    reserved = {_COLOUR_OF[name] for name in names if name in _COLOUR_OF}
+    colours: list[str] = []
     for number, name in enumerate(names):
         colour = _COLOUR_OF.get(name)
-        if colour is None and (kin := _COLOUR_OF.get(_head(name))) not in spoken_for:
+        if colour is None and (kin := _COLOUR_OF.get(_head(name))) not in reserved:
             colour = kin
-        if colour is None or colour in taken:
-            colour = _spread(number)
-        taken.add(colour)
-        found.append(colour)
-    return found
+        colours.append(_spread(number) if colour is None or colour in colours else colour)
+    return colours
 
 
 def _head(name: str) -> str:

@@ -1,4 +1,10 @@
-"""From a window to logits: image tower, upsampler, and the global bias taken off (SegEarth-OV, sections 3-5)."""
+"""From windows to logits: image tower, upsampler, and the global bias taken off (SegEarth-OV, arXiv 2410.01768).
+
+Windows lie within an image as the benchmarks lay them, or on the absolute lattice, for maps. The published protocol
+anchors windows to the image's corner and shifts the last ones back inside; since each window adds a bias of its own,
+the result then depends on how the picture was cut. A mosaic must not, so its windows have their corners at the
+multiples of the stride on the lattice and may reach over the edge.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +15,9 @@ from torch.nn import functional
 
 from eopipe.errors import PlanError
 from eopipe.grid import PixelBox
-from eopipe.kernels.ovss.windows import lay_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
@@ -54,7 +59,7 @@ class Segmentor:
 
     @torch.inference_mode()
     def score(self, features: Features, windows: Tensor) -> Tensor:
-        """The same from features that were kept.
+        """The same from stored features.
 
         Args:
             features: Of these windows.
@@ -64,6 +69,40 @@ class Segmentor:
         if self.bias:
             logits += (self.bias * functional.normalize(features.cls, dim=-1) @ self.text.T)[:, None, None, :]
         return logits
+
+
+def lay_windows(box: PixelBox, *, size: int, stride: int, lattice: bool) -> Iterator[PixelBox]:
+    """Windows that together cover a box, in row order.
+
+    Args:
+        box: What must be covered.
+        size: Side of a window, pixels.
+        stride: Distance of neighbours.
+        lattice: Whether windows sit at multiples of the stride on the absolute lattice, all of those that touch
+            the box (maps); else from the box's corner, the last ones shifted back inside, and a window no larger
+            than the box (benchmarks; SegEarth-OV's sliding inference).
+
+    Yields:
+        Windows ``size x size``; smaller only where a benchmark's image is.
+    """
+    rows, cols = (
+        list(_starts(low, high, size=size, stride=stride, lattice=lattice))
+        for low, high in ((box.row0, box.row1), (box.col0, box.col1))
+    )
+    height, width = (
+        side if lattice else min(side, extent) for side, extent in zip((size, size), box.shape, strict=True)
+    )
+    for row in rows:
+        for col in cols:
+            yield PixelBox(row, col, row + height, col + width)
+
+
+def _starts(low: int, high: int, *, size: int, stride: int, lattice: bool) -> Iterator[int]:
+    if lattice:
+        yield from range((low - size) // stride * stride + stride, high, stride)
+        return
+    for number in range(max(high - low - size + stride - 1, 0) // stride + 1):
+        yield low + max(min(number * stride, high - low - size), 0)
 
 
 @torch.inference_mode()
@@ -83,7 +122,7 @@ def segment_image(
         image: ``[3, h, w]`` float32, normalised, at the benchmark's size.
         crop: Side of a window; 0 for one pass over the whole picture, whose sides are then multiples of the patch.
         stride: Distance of windows.
-        size: Rows and columns of the result, as a rule the labels'.
+        size: Rows and columns of the result, usually the labels'.
         batch: Windows at once.
 
     Returns:
@@ -115,12 +154,12 @@ def segment_image(
 def _add(segmentor: Segmentor, image: Tensor, windows: Sequence[PixelBox], sums: Tensor, count: Tensor) -> None:
     """Score windows of one shape, zero-padded around to whole patches, and add them up in place."""
     whole = PixelBox(0, 0, *image.shape[-2:])
-    places = [window.slices(whole) for window in windows]
+    pixels = [window.slices(whole) for window in windows]
     height, width = windows[0].shape
     down, right = -height % segmentor.encoder.patch, -width % segmentor.encoder.patch
     top, left = down // 2, right // 2
-    crops = torch.stack([image[:, rows, cols] for rows, cols in places])
+    crops = torch.stack([image[:, rows, cols] for rows, cols in pixels])
     logits = segmentor(functional.pad(crops, (left, right - left, top, down - top)))
-    for place, found in zip(places, logits, strict=True):
-        sums[place] += found[top : top + height, left : left + width]
-        count[place] += 1
+    for at, window_logits in zip(pixels, logits, strict=True):
+        sums[at] += window_logits[top : top + height, left : left + width]
+        count[at] += 1

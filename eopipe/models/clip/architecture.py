@@ -2,57 +2,47 @@
 
 open_clip's model configurations say what a model is. Served are those whose image tower is a plain vision
 transformer with a class token and whose text tower is CLIP's own; anything else is refused by the name of the
-setting that is in the way, before a weight is read.
+setting that is in the way, before a weight is read. No torch is needed: a registry and a spec name these cheaply.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from eopipe.errors import WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PLAIN_BLOCKS: dict[str, Any] = {
-    "ls_init_value": None,
-    "act_kwargs": None,
-    "norm_kwargs": None,
-    "block_type": None,
-    "qk_norm": False,
-    "scaled_cosine_attn": False,
-    "scale_heads": False,
-    "scale_attn_inner": False,
-    "scale_attn": False,
-    "scale_fc": False,
-}
+_PLAIN_BLOCKS = (
+    "ls_init_value", "act_kwargs", "norm_kwargs", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads",
+    "scale_attn_inner", "scale_attn", "scale_fc",
+)  # fmt: skip
 _PLAIN_VISION: dict[str, Any] = {
-    "timm_model_name": None,
-    "attentional_pool": False,
-    "no_ln_pre": False,
+    **dict.fromkeys(("timm_model_name", "attentional_pool", "no_ln_pre")),
     "pos_embed_type": "learnable",
-    "final_ln_after_pool": False,
+    "final_ln_after_pool": None,
     "pool_type": "tok",
-    **_PLAIN_BLOCKS,
+    **dict.fromkeys(_PLAIN_BLOCKS),
 }
 _PLAIN_TEXT: dict[str, Any] = {
-    "hf_model_name": None,
-    "hf_tokenizer_name": None,
-    "tokenizer_kwargs": None,
-    "embed_cls": False,
-    "no_causal_mask": False,
-    "final_ln_after_pool": False,
+    **dict.fromkeys(("hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "embed_cls", "no_causal_mask")),
+    "final_ln_after_pool": None,
     "pool_type": "argmax",
-    "proj_bias": False,
+    "proj_bias": None,
     "proj_type": "linear",
     "vocab_size": 49408,
-    **_PLAIN_BLOCKS,
+    **dict.fromkeys(_PLAIN_BLOCKS),
 }
-"""What each setting must be; a missing one is so. Settings that are not listed change no forward pass."""
+"""The value that each setting must have, or be left out. Settings that are not listed change no forward pass."""
 
 HARMLESS = frozenset({"logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size"})
-"""What OpenAI's and other files hold beside the towers: no product uses it."""
+"""Tensors that OpenAI's and other files hold beside the towers: no product uses them."""
+
+AttentionKind = Literal["vanilla", "MaskCLIP", "SCLIP", "ClearCLIP", "SegEarth"]
+Gelu = Literal["quick", "exact"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +79,6 @@ class Architecture:
     width: int
     quick_gelu: bool
 
-    def describe(self) -> dict[str, Any]:
-        """For a recipe: plain values."""
-        return asdict(self)
-
     def image_shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the image tower's tensors, less ``visual.``."""
         wide = self.image.width
@@ -116,6 +102,21 @@ class Architecture:
             **_norm("ln_final", wide),
             "text_projection": (wide, self.width),
         }
+
+
+@dataclass(frozen=True)
+class AttentionSettings:
+    """What the last blocks of an image tower do (SegEarth-OV, arXiv 2410.01768).
+
+    Attributes:
+        kind: The attention matrix: CLIP's own, the identity, or self-self.
+        last: How many of the last blocks use it; their outputs are summed.
+        ignore_residual: Leave out the residual, ``ln_2`` and the MLP of those blocks.
+    """
+
+    kind: AttentionKind
+    last: int = 1
+    ignore_residual: bool = True
 
 
 def parse(config: Mapping[str, Any], name: str) -> Architecture:
@@ -162,11 +163,11 @@ def parse(config: Mapping[str, Any], name: str) -> Architecture:
     )
 
 
-def _must_be_plain(name: str, part: str, found: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
+def _must_be_plain(name: str, section: str, settings: Mapping[str, Any], plain: Mapping[str, Any]) -> None:
     for key, needed in plain.items():
-        value = found.get(key, needed)
+        value = settings.get(key, needed)
         if value != needed and (value or needed):
-            raise _refused(name, f"{part}.{key}: {value}")
+            raise _refused(name, f"{section}.{key}: {value}")
 
 
 def _refused(name: str, why: str) -> WeightsError:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional
 
-from eopipe.models.clip.products import Product
+from eopipe.models.clip.packed_linear import Product
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from eopipe.models.clip.settings import Gelu
+    from eopipe.models.clip.architecture import Gelu
 
 CPU = torch.device("cpu")
 QUICK = 1.702
@@ -53,8 +53,8 @@ class Build:
         return Product(weight, bias, activation=activation, dtype=self.dtype, device=self.device, packed=self.packed)
 
 
-class Norm:
-    """LayerNorm in float32; what comes out has the products' type."""
+class LayerNorm:
+    """LayerNorm in float32; its output has the products' type."""
 
     def __init__(self, state: Mapping[str, Tensor], name: str, build: Build) -> None:
         self.weight = state[f"{name}.weight"].detach().to(build.device, torch.float32)
@@ -66,7 +66,7 @@ class Norm:
         return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, EPSILON).to(self.dtype)
 
 
-class Block:
+class ResidualBlock:
     """One residual block.
 
     Args:
@@ -76,12 +76,12 @@ class Block:
     """
 
     def __init__(self, state: Mapping[str, Tensor], name: str, build: Build) -> None:
-        def tensor(part: str) -> Tensor:
-            return state[f"{name}.{part}"].float()
+        def tensor(suffix: str) -> Tensor:
+            return state[f"{name}.{suffix}"].float()
 
         self.heads = build.heads
-        self.ln_1 = Norm(state, f"{name}.ln_1", build)
-        self.ln_2 = Norm(state, f"{name}.ln_2", build)
+        self.ln_1 = LayerNorm(state, f"{name}.ln_1", build)
+        self.ln_2 = LayerNorm(state, f"{name}.ln_2", build)
         self.in_proj = build.product(tensor("attn.in_proj_weight"), tensor("attn.in_proj_bias"))
         self.out_proj = build.product(tensor("attn.out_proj.weight"), tensor("attn.out_proj.bias"))
         # QuickGELU(x) = silu(1.702 x) / 1.702: with both factors inside the weights it costs one fused silu
@@ -120,15 +120,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool = False) -
     return functional.scaled_dot_product_attention(query, key, value, is_causal=causal)
 
 
-def blocks(state: Mapping[str, Tensor], build: Build) -> list[Block]:
+def blocks(state: Mapping[str, Tensor], build: Build) -> list[ResidualBlock]:
     """Every block of a tower, first to last."""
-    found = count(state)
-    return [Block(state, f"transformer.resblocks.{index}", build) for index in range(found)]
-
-
-def count(state: Mapping[str, Tensor]) -> int:
-    """Number of residual blocks in a tower's tensors."""
-    return sum(name.endswith(".attn.in_proj_weight") for name in state)
+    count = sum(name.endswith(".attn.in_proj_weight") for name in state)
+    return [ResidualBlock(state, f"transformer.resblocks.{index}", build) for index in range(count)]
 
 
 def _add(product: Product, x: Tensor, residual: Tensor | None) -> Tensor:

@@ -3,13 +3,13 @@
 A name is one of: an entry of the registry (``ViT-B-16/openai``); any other of open_clip's tags for an architecture
 (``ViT-B-16/datacomp_l_s1b_b8k``); ``hf-hub:ORG/NAME``, a repository that open_clip can read; ``local-dir:FOLDER``, a
 folder with its two files; an architecture of open_clip (``ViT-B-16``), whose weights the user's ``checkpoint``
-gives. Nothing is ever left as it was initialised.
+gives. No tensor is ever left as it was initialised.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,26 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
 from eopipe.models.clip.architecture import Architecture, parse
-from eopipe.models.clip.entries import OPENAI, OPTICAL_GSD, PICKLED, SAFE, SEGEARTH, hub_weights
-from eopipe.models.clip.states import take_tower
-from eopipe.models.entry import NO_LICENCE, ClipEntry
+from eopipe.models.clip.entries import OPENAI, PICKLED, SAFE, clip_entry, clip_weights
+from eopipe.models.clip.state_dicts import take_tower
 from eopipe.models.registry import MODELS
-from eopipe.models.weights import WeightsEntry, check, locate, sha256_of
+from eopipe.models.registry_entry import NO_LICENCE, ClipEntry
+from eopipe.models.weights import FOLDER, HUB, WeightsEntry, check, hub_weights, locate, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from torch import Tensor
 
-    from eopipe.models.clip.settings import AttentionSettings, Gelu, Precision
+    from eopipe.models.clip.architecture import AttentionSettings, Gelu, Precision
     from eopipe.models.clip.vision import DenseEncoder
 
-HUB, FOLDER, CONFIG = "hf-hub:", "local-dir:", "open_clip_config.json"
+CONFIG = "open_clip_config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedModel:
-    """A CLIP whose file is here and is the one meant; none of its tensors is read yet.
+    """A CLIP whose file is on this machine and checked; none of its tensors is read yet.
 
     Attributes:
         name: As the spec names it.
@@ -67,7 +67,7 @@ class ResolvedModel:
         weights = self.entry.weights
         return {
             "model": self.name,
-            "architecture": self.architecture.describe(),
+            "architecture": asdict(self.architecture),
             "gelu": self.gelu,
             "mean": list(self.entry.mean),
             "std": list(self.entry.std),
@@ -91,25 +91,25 @@ def resolve_model(
         gelu: ``quick`` or ``exact`` in place of the model's.
 
     Raises:
-        WeightsError: No such model, it cannot be served, its file is not here and cannot be fetched, or it is
-            another file.
+        WeightsError: No such model, it cannot be served, its file is not on this machine and cannot be fetched, or
+            it is another file.
     """
-    known = _recognise(name, has_checkpoint=checkpoint is not None)
-    path = _own_file(checkpoint) if checkpoint is not None else locate(known.entry.weights)
+    entry, architecture = _recognise(name, has_checkpoint=checkpoint is not None)
+    path = _user_file(checkpoint) if checkpoint is not None else locate(entry.weights)
     check(path, sha256, f"the ones that kernel.sha256 names for {name}")
-    found = sha256_of(path)
+    actual = sha256_of(path)
     notes = []
-    if sha256 is None and (checkpoint is not None or known.entry.weights.sha256 is None):
-        notes.append(f"{name}: no source states the sha256 of {path.name}; to pin it write sha256: {found}")
+    if sha256 is None and (checkpoint is not None or entry.weights.sha256 is None):
+        notes.append(f"{name}: no source states the sha256 of {path.name}; to pin it write sha256: {actual}")
     if gelu not in (None, "quick", "exact"):
         raise WeightsError(f"gelu: {gelu!r}; choose quick or exact")
     return ResolvedModel(
         name=name,
-        entry=known.entry,
-        architecture=known.architecture,
-        gelu=gelu or known.entry.gelu,  # type: ignore[arg-type]  # one of the two, as just checked
+        entry=entry,
+        architecture=architecture,
+        gelu=gelu or entry.gelu,  # type: ignore[arg-type]  # one of the two, as just checked
         path=path,
-        sha256=found,
+        sha256=actual,
         notes=tuple(notes),
     )
 
@@ -126,8 +126,8 @@ def load_encoder(
         device: Where it runs.
 
     Raises:
-        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.states.take_tower`, or
-            ``attention.last`` is not within the tower.
+        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.state_dicts.take_tower`,
+            or ``attention.last`` is not within the tower.
     """
     from eopipe.models.clip.vision import DenseEncoder  # noqa: PLC0415  (torch)
 
@@ -144,23 +144,17 @@ def open_weights(model: ResolvedModel) -> Mapping[str, Tensor]:
     Raises:
         WeightsError: As `eopipe.models.checkpoints.open_checkpoint`.
     """
-    from eopipe.models.checkpoints import open_checkpoint  # noqa: PLC0415  (torch, for who only resolves)
+    from eopipe.models.checkpoints import open_checkpoint  # noqa: PLC0415  (torch, which a plan does not need)
 
     hub = model.entry.weights.hub
     instead = f"{SAFE} of huggingface.co/{hub}" if hub else f"{SAFE} of the same weights"
     return open_checkpoint(model.path, instead=instead)
 
 
-@dataclass(frozen=True)
-class _Known:
-    entry: ClipEntry
-    architecture: Architecture
-
-
-def _recognise(name: str, *, has_checkpoint: bool) -> _Known:
+def _recognise(name: str, *, has_checkpoint: bool) -> tuple[ClipEntry, Architecture]:
     entry = MODELS.get(name)
     if isinstance(entry, ClipEntry):
-        return _Known(entry, parse(_config(entry.architecture), name))
+        return entry, parse(_config(entry.architecture), name)
     if entry is not None:
         raise WeightsError(f"model {name!r} is no CLIP but {entry.title}: choose one, such as ViT-B-16/openai")
     if name.startswith(HUB):
@@ -170,51 +164,49 @@ def _recognise(name: str, *, has_checkpoint: bool) -> _Known:
     architecture, _, tag = name.partition("/")
     config = _configs().get(architecture)
     if config is None or not (tag or has_checkpoint):
-        clips = ", ".join(entry.name for entry in MODELS.values() if isinstance(entry, ClipEntry))
-        what = f"model {name!r} has no weights: add checkpoint" if config is not None else f"no model {name!r}"
-        raise WeightsError(f"{what}; there are: {clips}; also hf-hub:ORG/NAME, local-dir:FOLDER, or an open_clip tag")
+        clips = ", ".join(entry.name for entry in MODELS.loaded() if isinstance(entry, ClipEntry))
+        fault = f"model {name!r} has no weights: add checkpoint" if config is not None else f"no model {name!r}"
+        raise WeightsError(
+            f"{fault}; there are: {clips}; also hf-hub:ORG/NAME, local-dir:FOLDER, or an open_clip tag"
+        )
     return _from_tag(name, architecture, tag) if tag else _from_architecture(name, architecture)
 
 
-def _from_tag(name: str, architecture: str, tag: str) -> _Known:
+def _from_tag(name: str, architecture: str, tag: str) -> tuple[ClipEntry, Architecture]:
     """A row of open_clip's table that is not in the registry."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model  # noqa: PLC0415  (heavy)
 
-    found = get_pretrained_cfg(architecture, tag)
-    if not found:
+    row = get_pretrained_cfg(architecture, tag)
+    if not row:
         tags = ", ".join(list_pretrained_tags_by_model(architecture))
         raise WeightsError(f"no model {name!r}; for {architecture} open_clip has: {tags}")
     known = parse(_config(architecture), name)
-    hub = found.get("hf_hub", "").rstrip("/")
+    hub = row.get("hf_hub", "").rstrip("/")
     if not hub or hub.count("/") != 1:
         raise WeightsError(f"model {name!r} has no file on huggingface.co: get it by hand and give it as checkpoint")
-    quick = known.quick_gelu or found.get("quick_gelu", False)
-    entry = _entry(name, known, hub_weights(name, hub, "see the hub"), gelu="quick" if quick else "exact")
-    return _Known(replace(entry, architecture=architecture, mean=found["mean"], std=found["std"]), known)
+    quick = known.quick_gelu or row.get("quick_gelu", False)
+    weights = clip_weights(name, hub, "see the hub")
+    colours = {"mean": row["mean"], "std": row["std"]}
+    gelu = "quick" if quick else "exact"
+    return _entry(name, known, weights, architecture=architecture, gelu=gelu, **colours), known
 
 
-def _from_architecture(name: str, architecture: str) -> _Known:
+def _from_architecture(name: str, architecture: str) -> tuple[ClipEntry, Architecture]:
     """The user's own weights for one of open_clip's architectures."""
     known = parse(_config(architecture), name)
     weights = WeightsEntry(name=name, file="", licence=NO_LICENCE, origin="the user's checkpoint")
-    return _Known(_entry(name, known, weights), known)
+    return _entry(name, known, weights), known
 
 
-def _from_hub(name: str) -> _Known:
+def _from_hub(name: str) -> tuple[ClipEntry, Architecture]:
     hub = name.removeprefix(HUB)
     if hub.count("/") != 1:
         raise WeightsError(f"model {name!r}: expected hf-hub:ORG/NAME")
-    config = WeightsEntry(
-        name=f"{name}'s {CONFIG}",
-        file=f"{hub}/{CONFIG}",
-        licence="see the hub",
-        origin=f"huggingface.co/{hub}",
-        hub=hub,
-    )
-    return _configured(name, locate(config), hub_weights(name, hub, "see the hub"))
+    config = hub_weights(f"{name}'s {CONFIG}", hub, "see the hub", CONFIG)
+    return _configured(name, locate(config), clip_weights(name, hub, "see the hub"))
 
 
-def _from_folder(name: str) -> _Known:
+def _from_folder(name: str) -> tuple[ClipEntry, Architecture]:
     folder = Path(name.removeprefix(FOLDER)).expanduser()
     file = folder / CONFIG
     if not file.is_file():
@@ -229,7 +221,7 @@ def _from_folder(name: str) -> _Known:
     return _configured(name, file, weights)
 
 
-def _configured(name: str, file: Path, weights: WeightsEntry) -> _Known:
+def _configured(name: str, file: Path, weights: WeightsEntry) -> tuple[ClipEntry, Architecture]:
     """A model that brings open_clip's configuration with it."""
     try:
         config = json.loads(file.read_text("utf-8"))
@@ -240,7 +232,7 @@ def _configured(name: str, file: Path, weights: WeightsEntry) -> _Known:
         raise WeightsError(
             f"model {name!r}: {file} is no configuration of open_clip ({error!r}); replace it"
         ) from error
-    return _Known(replace(_entry(name, known, weights), mean=mean, std=std), known)
+    return _entry(name, known, weights, mean=mean, std=std), known
 
 
 def _colours(values: Iterable[float]) -> tuple[float, float, float]:
@@ -248,25 +240,13 @@ def _colours(values: Iterable[float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _entry(name: str, known: Architecture, weights: WeightsEntry, *, gelu: Gelu | None = None) -> ClipEntry:
-    return ClipEntry(
-        name=name,
-        family="clip",
-        licence=weights.licence,
-        weights=weights,
-        citation="",
-        architecture=name,
-        gelu=gelu or ("quick" if known.quick_gelu else "exact"),
-        mean=OPENAI[0],
-        std=OPENAI[1],
-        patch=known.patch,
-        width=known.width,
-        gsd=OPTICAL_GSD,
-        attention=SEGEARTH,
-    )
+def _entry(name: str, known: Architecture, weights: WeightsEntry, **values: Any) -> ClipEntry:
+    gelu = "quick" if known.quick_gelu else "exact"
+    sizes = {"architecture": name, "patch": known.patch, "width": known.width}
+    return clip_entry(name, weights, **{"gelu": gelu, **sizes, **values})
 
 
-def _own_file(checkpoint: str) -> Path:
+def _user_file(checkpoint: str) -> Path:
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise WeightsError(f"checkpoint: there is no file {str(path)!r}; give the path of one")
@@ -274,10 +254,10 @@ def _own_file(checkpoint: str) -> Path:
 
 
 def _config(architecture: str) -> Mapping[str, Any]:
-    found = _configs().get(architecture)
-    if found is None:
+    config = _configs().get(architecture)
+    if config is None:
         raise WeightsError(f"open_clip knows no {architecture}: upgrade it (open_clip_torch 3 or later)")
-    return found
+    return config
 
 
 @lru_cache(maxsize=1)

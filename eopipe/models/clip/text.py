@@ -1,23 +1,24 @@
 """CLIP's text tower: words, in many sentences, to one direction in the space of pictures and words.
 
 A name is put into each template, every sentence is encoded and made a unit vector, and their mean, made a unit
-vector again, is the name's (Radford et al. 2021; spec 01 §2).
+vector again, is the name's (Radford et al. 2021; so does SegEarth-OV, arXiv 2410.01768).
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from eopipe.errors import SpecError
-from eopipe.models import textcache as cache
-from eopipe.models.clip.blocks import Build, Norm, blocks
+from eopipe.models import embedding_cache as cache
+from eopipe.models.clip.blocks import Build, LayerNorm, blocks
 from eopipe.models.clip.load import open_weights
-from eopipe.models.clip.states import take_tower
+from eopipe.models.clip.state_dicts import take_tower
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,24 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from eopipe.models.clip.architecture import Gelu
     from eopipe.models.clip.load import ResolvedModel
-    from eopipe.models.clip.settings import Gelu
-
-    IMAGENET_TEMPLATES: tuple[str, ...]
-    """The 80 sentences of OpenAI's ImageNet classifier, ``{}`` where the name goes; open_clip has them."""
 
 VERSION = 1
-"""Of this code: a change that moves embeddings raises it, and what was kept before is left."""
+"""Of this code: a change that moves embeddings raises it, so that older cached ones are not read."""
 
 PLACE = "{}"
 """Where the name goes in a template."""
-
-
-class Progress(Protocol):
-    """Told after each name."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """``done`` of ``total`` names are embedded."""
 
 
 class TextTower:
@@ -63,7 +54,7 @@ class TextTower:
         self._tokens = state["token_embedding.weight"].detach()
         self._table = state["positional_embedding"].detach().float()
         self._blocks = blocks(state, build)
-        self._ln_final = Norm(state, "ln_final", build)
+        self._ln_final = LayerNorm(state, "ln_final", build)
         self._proj = build.product(state["text_projection"].float().T)
 
     @torch.no_grad()
@@ -84,19 +75,16 @@ class TextTower:
         return self._proj(self._ln_final(x[torch.arange(len(x)), ends]))
 
 
-def embed(
-    model: ResolvedModel, names: Sequence[str], templates: Sequence[str], *, progress: Progress | None = None
-) -> NDArray[np.float32]:
+def embed(model: ResolvedModel, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
     """Embed names, each as the mean of its sentences.
 
-    What was embedded before by the same weights is read from the cache folder. A name's vector depends on its own
-    sentences only, so that it is the same whatever the names beside it.
+    Embeddings of the same weights are read from the cache folder. A name's vector depends on its own sentences only,
+    so that it is the same whatever the names beside it.
 
     Args:
         model: Whose text tower.
         names: Such as ``building``; no two need differ.
         templates: Sentences with ``{}`` where the name goes.
-        progress: Told after each name.
 
     Returns:
         ``[len(names), C]`` float32, unit rows.
@@ -107,7 +95,7 @@ def embed(
     """
     _must_be_sentences(names, templates)
     keys = {name: cache.key_of(_depends_on(model, name, templates)) for name in names}
-    found: dict[str, NDArray[np.float32]] = {}
+    vectors: dict[str, NDArray[np.float32]] = {}
     tower: TextTower | None = None
     for name, key in keys.items():
         vector = cache.read(key, model.architecture.width)
@@ -115,10 +103,8 @@ def embed(
             tower = tower or load_text_tower(model)
             vector = embed_name(tower, tokenise(name, templates, model.architecture.context))
             cache.keep(key, vector)
-        found[name] = vector
-        if progress is not None:
-            progress(len(found), len(keys))
-    return np.stack([found[name] for name in names])
+        vectors[name] = vector
+    return np.stack([vectors[name] for name in names])
 
 
 def embed_name(tower: TextTower, tokens: Tensor) -> NDArray[np.float32]:
@@ -128,7 +114,7 @@ def embed_name(tower: TextTower, tokens: Tensor) -> NDArray[np.float32]:
 
 
 def tokenise(name: str, templates: Sequence[str], context: int = 77) -> Tensor:
-    """Put a name into templates and both into CLIP's tokens (spec 01 §2).
+    """Put a name into templates and both into CLIP's tokens.
 
     Returns:
         ``[len(templates), context]`` token numbers.
@@ -158,7 +144,7 @@ def load_text_tower(model: ResolvedModel) -> TextTower:
     """Read a model's text tower.
 
     Raises:
-        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.states.take_tower`.
+        WeightsError: As `eopipe.models.checkpoints.open_checkpoint` and `eopipe.models.clip.state_dicts.take_tower`.
     """
     state = take_tower(open_weights(model), "text", model.architecture, model.path)
     return TextTower(state, model.architecture.text.heads, gelu=model.gelu)
@@ -168,7 +154,7 @@ def _depends_on(model: ResolvedModel, name: str, templates: Sequence[str]) -> di
     return {
         "version": VERSION,
         "sha256": model.sha256,
-        "architecture": model.architecture.describe(),
+        "architecture": asdict(model.architecture),
         "gelu": model.gelu,
         "templates": list(templates),
         "name": name,
@@ -185,12 +171,9 @@ def _must_be_sentences(names: Sequence[str], templates: Sequence[str]) -> None:
             raise SpecError(f"templates: {template!r} has no {PLACE} for the name; write one in it")
 
 
-def __getattr__(name: str) -> tuple[str, ...]:
-    """``IMAGENET_TEMPLATES``, when first asked for: open_clip is slow to import."""
-    if name != "IMAGENET_TEMPLATES":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES  # noqa: PLC0415
+@lru_cache(maxsize=1)
+def imagenet_templates() -> tuple[str, ...]:
+    """The 80 sentences of OpenAI's ImageNet classifier, ``{}`` where the name goes; open_clip has them."""
+    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES  # noqa: PLC0415  (slow to import)
 
-    found = tuple(template(PLACE) for template in OPENAI_IMAGENET_TEMPLATES)
-    globals()[name] = found
-    return found
+    return tuple(template(PLACE) for template in OPENAI_IMAGENET_TEMPLATES)

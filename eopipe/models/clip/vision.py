@@ -1,6 +1,6 @@
-"""CLIP's image tower as a dense encoder: its last blocks attend otherwise, and every token comes out.
+"""CLIP's image tower as a dense encoder: another attention in its last blocks, and every token as output.
 
-CLIP's own attention mixes places; maps need patch tokens that say what is at their place. Training-free
+CLIP's own attention mixes positions; maps need patch tokens that describe their own position. Training-free
 segmentation therefore replaces the attention of the last blocks: MaskCLIP (Zhou et al. 2022) by the identity,
 SCLIP (Wang et al. 2024) and ClearCLIP (Lan et al. 2024) by self-self attention of queries and keys, SegEarth-OV
 (Li et al. 2024, arXiv:2410.01768) by the sum of self-self attentions of queries, keys and values, not averaged.
@@ -14,26 +14,23 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from eopipe.models.clip.blocks import Build, Norm, attend, blocks
-from eopipe.models.clip.settings import AttentionSettings
-
-__all__ = ["AttentionSettings", "DenseEncoder", "Features", "encoder_gflop", "position_table"]
+from eopipe.models.clip.blocks import Build, LayerNorm, attend, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from torch import Tensor
 
-    from eopipe.models.clip.blocks import Block
-    from eopipe.models.clip.settings import Gelu, Kind, Precision
+    from eopipe.models.clip.architecture import AttentionKind, AttentionSettings, Gelu, Precision
+    from eopipe.models.clip.blocks import ResidualBlock
 
-_SELF: dict[Kind, str] = {"SCLIP": "qk", "ClearCLIP": "q", "SegEarth": "qkv"}
+SELF_ATTENTION: dict[AttentionKind, str] = {"SCLIP": "qk", "ClearCLIP": "q", "SegEarth": "qkv"}
 """Which of query, key and value attend to themselves; their attention matrices are summed."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the tower says of a batch of windows, in the joint space of pictures and words; not normalised.
+    """Features of a batch of windows, in the joint space of pictures and words; not normalised.
 
     Attributes:
         cls: ``[B, C]`` float32, the class token.
@@ -45,14 +42,14 @@ class Features:
 
 
 class DenseEncoder:
-    """CLIP's image tower whose last blocks attend otherwise.
+    """CLIP's image tower with another attention in its last blocks.
 
     Args:
         state: The image tower's tensors, with open_clip's names less ``visual.``.
         heads: Attention heads.
         attention: What the last blocks do.
         gelu: The activation that the weights were trained with.
-        precision: Of the matrix products; LayerNorms, sums and what comes out are float32.
+        precision: Of the matrix products; LayerNorms, sums and the output are float32.
         device: Where it runs.
         packed: oneDNN's packed products: yes, no, or (None) where they can be had.
 
@@ -87,7 +84,7 @@ class DenseEncoder:
         self.patch = int(state["conv1.weight"].shape[-1])
         self.width = int(state["proj"].shape[1])
         self.inner, self.hidden = int(state["proj"].shape[0]), len(state["transformer.resblocks.0.mlp.c_fc.bias"])
-        self._blocks: list[Block] = blocks(state, build)
+        self._blocks: list[ResidualBlock] = blocks(state, build)
         if not 1 <= attention.last <= len(self._blocks):
             raise ValueError(f"last: {attention.last} of {len(self._blocks)} blocks; choose 1 to {len(self._blocks)}")
         self.layers = len(self._blocks)
@@ -96,8 +93,8 @@ class DenseEncoder:
         self._table = state["positional_embedding"].detach().to("cpu", torch.float32)
         self._positions: dict[tuple[int, int], Tensor] = {}
         # ln_pre feeds the residual path, not a product
-        self._ln_pre = Norm(state, "ln_pre", Build(heads=heads, gelu=gelu, device=build.device))
-        self._ln_post = Norm(state, "ln_post", build)
+        self._ln_pre = LayerNorm(state, "ln_pre", Build(heads=heads, gelu=gelu, device=build.device))
+        self._ln_post = LayerNorm(state, "ln_post", build)
         self._proj = build.product(state["proj"].float().T)
 
     @torch.no_grad()
@@ -151,7 +148,7 @@ class DenseEncoder:
         x = torch.cat([self._class.expand(batch, 1, -1), tokens], dim=1)
         return self._ln_pre(x.add_(self.positions(rows, columns)))
 
-    def _last(self, x: Tensor, changed: list[Block]) -> Tensor:
+    def _last(self, x: Tensor, changed: list[ResidualBlock]) -> Tensor:
         """The sum of the changed blocks' outputs; each but the last also feeds the next as an ordinary block."""
         total = None
         for block in changed:
@@ -169,19 +166,20 @@ class DenseEncoder:
             return attend(query, key, value)
         if self.attention.kind == "MaskCLIP":
             return value
-        named = {"q": query, "k": key, "v": value}
-        first, *others = (attend(named[name], named[name], value) for name in _SELF[self.attention.kind])
-        for other in others:
-            first = first.add_(other)
+        matrices = {"q": query, "k": key, "v": value}
+        selves = (matrices[name] for name in SELF_ATTENTION[self.attention.kind])
+        first, *others = (attend(matrix, matrix, value) for matrix in selves)
+        for attended in others:
+            first = first.add_(attended)
         return first
 
 
 def position_table(table: Tensor, rows: int, columns: int) -> Tensor:
-    """Fit a positional table to a grid of patches (spec 01 §3).
+    """Fit a positional table to a grid of patches, as the published code of SegEarth-OV does (arXiv 2410.01768).
 
-    A grid with as many patches as the table is given the table unchanged, whatever its shape: so did the published
-    code. Otherwise the class row stays and the rest is resized bicubically by the factors (rows + 0.1)/side and
-    (columns + 0.1)/side, which also map the coordinates.
+    A grid with as many patches as the table takes the table unchanged, whatever its shape. Otherwise the class row
+    stays and the rest is resized bicubically by the factors (rows + 0.1)/side and (columns + 0.1)/side, which also
+    map the coordinates.
 
     Args:
         table: ``[1 + side*side, width]`` float32.
@@ -199,24 +197,3 @@ def position_table(table: Tensor, rows: int, columns: int) -> Tensor:
     resized = functional.interpolate(square, scale_factor=factors, mode="bicubic", align_corners=False)
     assert resized.shape[2:] == (rows, columns)
     return torch.cat([table[:1], resized.permute(0, 2, 3, 1).reshape(rows * columns, -1)])
-
-
-def encoder_gflop(encoder: DenseEncoder, height: int, width: int) -> float:
-    """Arithmetic of one window of ``height`` x ``width`` pixels in 10⁹ operations: the matrix products alone.
-
-    A multiplication and an addition count as two. What the changed blocks leave out (residual, MLP, attention
-    matrices that are the identity) is not counted.
-    """
-    patches = (height // encoder.patch) * (width // encoder.patch)
-    tokens, inner = patches + 1, encoder.inner
-    attention, mlp = 4 * tokens**2 * inner, 4 * tokens * inner * encoder.hidden
-    projections = 2 * tokens * inner * 3 * inner
-    output = 2 * tokens * inner * inner
-    ordinary = projections + attention + output + mlp
-    settings = encoder.attention
-    matrices = {"vanilla": 1, "MaskCLIP": 0}.get(settings.kind) or len(_SELF.get(settings.kind, ""))
-    changed = projections + matrices * attention + output + (0 if settings.ignore_residual else mlp)
-    total = (encoder.layers - settings.last) * ordinary + settings.last * changed
-    total += (settings.last - 1) * (ordinary - projections)  # each but the last feeds the next
-    ends = 2 * patches * 3 * encoder.patch**2 * inner + 2 * tokens * inner * encoder.width
-    return (total + ends) / 1e9

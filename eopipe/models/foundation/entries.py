@@ -1,21 +1,22 @@
-"""The foundation models that are known by name, and what can be asked of each kind of them.
+"""The foundation models that are known by name, and what each kind of them can give.
 
-Licences are as their authors state them. No source at hand states a sha256 of these files, so none is written here:
-the first use tells what it found, and a run's recipe holds it.
+Licences are as their authors state them. No source at hand states a sha256 of these files, so the entries have none:
+the first use prints it, and a run's recipe holds it.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from eopipe.models.entry import FoundationEntry
-from eopipe.models.weights import WeightsEntry
+from eopipe.models.registry_entry import FoundationEntry
+from eopipe.models.weights import hub_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.entry import Kind
+    from eopipe.models.registry_entry import FoundationTask
+    from eopipe.models.weights import WeightsEntry
 
 CONFIG, SAFE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 """The names that the ``transformers`` library gives to a configuration, its tensors, and the list of their parts."""
@@ -23,7 +24,7 @@ CONFIG, SAFE, INDEX = "config.json", "model.safetensors", "model.safetensors.ind
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of pictures in 0-1: those of every model here."""
 
-KINDS: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
+KINDS: Mapping[str, tuple[FoundationTask, ...]] = MappingProxyType(
     {
         "vit": ("features",),
         "dinov2": ("features",),
@@ -34,7 +35,7 @@ KINDS: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
         "mm-grounding-dino": ("boxes",),
     }
 )
-"""What a model may be asked for, by the ``model_type`` of its ``config.json``."""
+"""What a model can give, by the ``model_type`` of its ``config.json``."""
 
 KIRILLOV = "Kirillov et al. 2023, Segment anything, ICCV, arXiv:2304.02643"
 RAVI = "Ravi et al. 2024, SAM 2: segment anything in images and videos, arXiv:2408.00714"
@@ -42,27 +43,6 @@ CARON = "Caron et al. 2021, Emerging properties in self-supervised vision transf
 OQUAB = "Oquab et al. 2023, DINOv2: learning robust visual features without supervision, arXiv:2304.07193"
 LIU = "Liu et al. 2023, Grounding DINO, arXiv:2303.05499"
 ZHAO = "Zhao et al. 2024, MM-Grounding-DINO, arXiv:2401.02361"
-
-
-class _Row(NamedTuple):
-    name: str
-    hub: str
-    model_type: str
-    citation: str
-    patch: int | None = None
-    width: int | None = None
-
-
-_ROWS = (
-    _Row("sam-vit-h", "facebook/sam-vit-huge", "sam", KIRILLOV),
-    _Row("sam-vit-b", "facebook/sam-vit-base", "sam", KIRILLOV),
-    _Row("sam2.1-hiera-l", "facebook/sam2.1-hiera-large", "sam2", RAVI),
-    _Row("sam2.1-hiera-t", "facebook/sam2.1-hiera-tiny", "sam2", RAVI),
-    _Row("dino-vitb16", "facebook/dino-vitb16", "vit", CARON, 16, 768),
-    _Row("dinov2-base", "facebook/dinov2-base", "dinov2", OQUAB, 14, 768),
-    _Row("mm-grounding-dino-l", "openmmlab-community/mm_grounding_dino_large_all", "mm-grounding-dino", ZHAO),
-    _Row("grounding-dino-base", "IDEA-Research/grounding-dino-base", "grounding-dino", LIU),
-)
 
 
 def foundation_entry(
@@ -73,7 +53,6 @@ def foundation_entry(
     citation: str = "",
     patch: int | None = None,
     width: int | None = None,
-    colours: tuple[tuple[float, float, float], tuple[float, float, float]] = IMAGENET,
 ) -> FoundationEntry:
     """An entry of a model of a known type.
 
@@ -84,7 +63,6 @@ def foundation_entry(
         citation: Paper.
         patch: Of a model of features.
         width: Likewise.
-        colours: Mean and standard deviation of pictures in 0-1.
     """
     return FoundationEntry(
         name=name,
@@ -96,32 +74,30 @@ def foundation_entry(
         model_type=model_type,
         patch=patch,
         width=width,
-        mean=colours[0],
-        std=colours[1],
+        mean=IMAGENET[0],
+        std=IMAGENET[1],
     )
 
 
 def hub_folder(name: str, hub: str, licence: str) -> WeightsEntry:
     """The tensors of a repository on the hub, whole or in parts."""
-    return WeightsEntry(
-        name=name,
-        file=f"{hub}/{SAFE}",
-        others=(f"{hub}/{INDEX}",),
-        licence=licence,
-        origin=f"huggingface.co/{hub}",
-        hub=hub,
-    )
+    return hub_weights(name, hub, licence, SAFE, INDEX)
 
 
-FOUNDATION_ENTRIES: tuple[FoundationEntry, ...] = tuple(
-    foundation_entry(
-        row.name,
-        row.model_type,
-        hub_folder(row.name, row.hub, "Apache-2.0"),
-        citation=row.citation,
-        patch=row.patch,
-        width=row.width,
-    )
-    for row in _ROWS
+def _on_hub(name: str, hub: str, model_type: str, citation: str, *sizes: int) -> FoundationEntry:
+    patch, width = sizes or (None, None)
+    weights = hub_folder(name, hub, "Apache-2.0")
+    return foundation_entry(name, model_type, weights, citation=citation, patch=patch, width=width)
+
+
+FOUNDATION_ENTRIES: tuple[FoundationEntry, ...] = (
+    _on_hub("sam-vit-h", "facebook/sam-vit-huge", "sam", KIRILLOV),
+    _on_hub("sam-vit-b", "facebook/sam-vit-base", "sam", KIRILLOV),
+    _on_hub("sam2.1-hiera-l", "facebook/sam2.1-hiera-large", "sam2", RAVI),
+    _on_hub("sam2.1-hiera-t", "facebook/sam2.1-hiera-tiny", "sam2", RAVI),
+    _on_hub("dino-vitb16", "facebook/dino-vitb16", "vit", CARON, 16, 768),
+    _on_hub("dinov2-base", "facebook/dinov2-base", "dinov2", OQUAB, 14, 768),
+    _on_hub("mm-grounding-dino-l", "openmmlab-community/mm_grounding_dino_large_all", "mm-grounding-dino", ZHAO),
+    _on_hub("grounding-dino-base", "IDEA-Research/grounding-dino-base", "grounding-dino", LIU),
 )
 """Every foundation model that is known by name."""

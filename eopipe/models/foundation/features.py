@@ -1,14 +1,14 @@
-"""DINO and DINOv2: features of patches, as DynamicEarth's comparer takes them (spec 03 §1.2).
+"""DINO and DINOv2: features of patches, as DynamicEarth's comparer takes them (arXiv 2501.12931).
 
-The picture at its own size, less ImageNet's mean; the last block after the final norm, without CLS. What does not
-fill a patch on the right and below is left out, as the patches' convolution does.
+The picture at its own size, less ImageNet's mean; the last block after the final norm, without CLS. Pixels that
+fill no patch on the right and below are left out, as the patches' convolution does.
 
 **Positions.** DINO's own code stretches its table of positions by ``(cells + 0.1) / side``, so that rounding cannot
 lose a cell; the library stretches it to exactly the cells. The cells' places differ by up to ``0.1 / cells`` of the
-table: at 1024 pixels 0.02 of one of its cells. The paper used DINO's own code, so its way is taken for DINO; for
-DINOv2 the paper used the library, so that is taken. (Before release 4.46 or so the library had the 0.1 for DINOv2
+table: at 1024 pixels 0.02 of one of its cells. The paper used DINO's own code, so DINO is computed so; for DINOv2 the
+paper used the library, so DINOv2 is computed as there. (Before release 4.46 or so the library had the 0.1 for DINOv2
 too; which release the paper used is not stated.) A ``config.json`` converted from DINO may have a
-``layer_norm_eps`` of 1e-12 where DINO's code has 1e-6; the folder's holds.
+``layer_norm_eps`` of 1e-12 where DINO's code has 1e-6; the folder's is used.
 """
 
 from __future__ import annotations
@@ -20,39 +20,36 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.models.foundation.net import Net
 from eopipe.models.foundation.picture import check_picture, normalised
+from eopipe.models.foundation.transformers_net import Net, NetModel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from eopipe.models.foundation.resolve import Resolved
 
 _NUDGE = 0.1
 """Cells that DINO's code adds to either side before it stretches its table."""
 
 
-class FeatureModel:
+class FeatureModel(NetModel):
     """A vision transformer that gives a picture's patches features.
 
     Args:
         net: With its weights.
     """
 
+    task = "features"
+
     def __init__(self, net: Net) -> None:
+        super().__init__(net)
         entry = net.model.entry
         assert entry.patch is not None, "of a model of features"
-        self._net, self._patch = net, entry.patch
+        self._patch = entry.patch
         self._options = {"interpolate_pos_encoding": True} if entry.model_type == "vit" else {}
         if entry.model_type == "vit":
             embeddings = net.module.embeddings
             embeddings.interpolate_pos_encoding = partial(_dino_positions, embeddings, self._patch)
-
-    @classmethod
-    def load(cls, model: Resolved, *, device: str, threads: int) -> FeatureModel:
-        """Read the tensors; see `Net`."""
-        return cls(Net(model, "features", device=device, threads=threads))
 
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode a picture.
@@ -74,12 +71,11 @@ class FeatureModel:
         with self._net.running():
             pixels = normalised(picture, entry.mean, entry.std, self._net.device)
             tokens = self._net.module(pixels, **self._options).last_hidden_state[0, 1:]
-            found: NDArray[np.float32] = tokens.T.reshape(-1, rows, cols).cpu().numpy()
-        return np.ascontiguousarray(found)
+            return np.ascontiguousarray(tokens.T.reshape(-1, rows, cols).cpu().numpy())
 
 
 def _dino_positions(embeddings: Any, patch: int, tokens: Tensor, height: int, width: int) -> Tensor:
-    """DINO's table of positions for a picture, in the library's place of it.
+    """DINO's table of positions for a picture, instead of the library's.
 
     Args:
         embeddings: The net's, with ``position_embeddings`` ``[1, 1 + side^2, C]``.

@@ -1,16 +1,16 @@
-"""SAM and SAM 2: masks of points and of boxes (spec 03 §1.1 and §2).
+"""SAM and SAM 2: masks of points and of boxes, as DynamicEarth uses them (arXiv 2501.12931).
 
 The picture is encoded once; prompts are decoded in batches, and the logits of a batch are brought to the picture a
-few points at a time: at 1024 by 1024 those of 64 points would be 800 MB. Nothing here judges a mask.
+few points at a time: at 1024 by 1024 those of 64 points would be 800 MB. No mask is judged.
 
 * **SAM**: the long side becomes the encoder's (1024) by Pillow, as its own code does, the rest is padding; logits go
   to the encoder's side, lose the padding, and go to the picture.
 * **SAM 2**: the picture becomes a square of that side, as float, smoothed where it shrinks (its own code, with
   torchvision from 0.17 on; the library's processor rounds to 8 bits); logits go to the picture at once. Its memory
   of earlier frames is not used. A box has one mask; where that is not stable under a shift of its threshold, the
-  best of the other three takes its place, which is what SAM 2 calls post-processing and has on by default
-  (``dynamic_multimask_via_stability`` of the folder's configuration; it has no say in masks of points). The paper ran
-  boxes under bfloat16 autocast; this is float32.
+  best of the other three replaces it, which SAM 2 calls post-processing and has on by default
+  (``dynamic_multimask_via_stability`` of the folder's configuration; it does not affect masks of points). The paper
+  ran boxes under bfloat16 autocast; this is float32.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.models.foundation.net import Net
+from eopipe.models.foundation.inputs import BATCH, PIECE_BYTES, encoder_side
 from eopipe.models.foundation.picture import check_picture, coloured, normalised, resized
-from eopipe.models.foundation.sizes import BATCH, PIECE_BYTES, encoder_side
+from eopipe.models.foundation.transformers_net import Net, NetModel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,12 +32,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from eopipe.models.foundation.resolve import Resolved
-
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where a picture lies in the encoder's square.
+    """The position of a picture in the encoder's square.
 
     Args:
         picture: Rows and columns of the picture.
@@ -70,7 +68,6 @@ class _Frame:
         values = logits[:, None]
         if not self.stretched:
             values = _stretched(values, (self.side, self.side))[..., : self.inside[0], : self.inside[1]]
-            return _stretched(values, self.picture)[:, 0]
         return _stretched(values, self.picture)[:, 0]
 
     def piece(self, masks: int) -> int:
@@ -79,16 +76,16 @@ class _Frame:
         return max(1, PIECE_BYTES // (4 * masks * pixels))
 
 
-class _Segmenter:
+class _Segmenter(NetModel):
     """What points and boxes share: the encoded picture, and the decoder."""
 
     def __init__(self, net: Net) -> None:
-        self._net = net
+        super().__init__(net)
         self._stretched = net.model.entry.model_type == "sam2"
         self._side = encoder_side(net.model)
 
     def encode(self, picture: NDArray[np.uint8]) -> tuple[_Frame, Any]:
-        """The picture's place in the square, and its embedding."""
+        """The picture's position in the square, and its embedding."""
         frame = _Frame.of(check_picture(picture), self._side, stretched=self._stretched)
         with self._net.running():
             return frame, self._net.module.get_image_embeddings(self._pixels(picture, frame))
@@ -97,8 +94,8 @@ class _Segmenter:
         """Low logits ``[P, M, h, w]`` and predicted intersections over union ``[P, M]``."""
         on_device = {name: tensor.to(self._net.device) for name, tensor in prompts.items()}
         with self._net.running():
-            found = self._net.module(image_embeddings=embedding, multimask_output=multimask, **on_device)
-            return found.pred_masks[0], found.iou_scores[0]
+            output = self._net.module(image_embeddings=embedding, multimask_output=multimask, **on_device)
+            return output.pred_masks[0], output.iou_scores[0]
 
     def on_picture(self, logits: Tensor, frame: _Frame) -> Tensor:
         """Logits of some prompts ``[P, M, h, w]``, on the picture ``[P * M, H, W]``."""
@@ -115,25 +112,19 @@ class _Segmenter:
         return coloured(square, entry.mean, entry.std)
 
 
-class PointMaskModel:
-    """SAM or SAM 2, asked with points: three masks each, of a whole, a part, and a part of that.
+class PointMaskModel(_Segmenter):
+    """SAM or SAM 2 with points: three masks each, of a whole, a part, and a part of that.
 
     Args:
         net: With its weights.
     """
 
-    def __init__(self, net: Net) -> None:
-        self._segmenter = _Segmenter(net)
-
-    @classmethod
-    def load(cls, model: Resolved, *, device: str, threads: int) -> PointMaskModel:
-        """Read the tensors; see `Net`."""
-        return cls(Net(model, "point-masks", device=device, threads=threads))
+    task = "point-masks"
 
     def __call__(
         self, picture: NDArray[np.uint8], points: NDArray[Any], batch: int = BATCH
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Masks of points, each asked alone.
+        """Masks of points, each decoded alone.
 
         Args:
             picture: uint8 ``[H, W, 3]``, red, green, blue.
@@ -148,36 +139,26 @@ class PointMaskModel:
         Raises:
             ValueError: It is no picture.
         """
-        frame, embedding = self._segmenter.encode(picture)
+        frame, embedding = self.encode(picture)
         for start in range(0, len(points), batch):
-            asked = frame.prompts(points[start : start + batch])[None]
-            labels = torch.ones(asked.shape[:3], dtype=torch.int64)
-            logits, predicted = self._segmenter.decode(
-                embedding, multimask=True, input_points=asked, input_labels=labels
-            )
+            coordinates = frame.prompts(points[start : start + batch])[None]
+            labels = torch.ones(coordinates.shape[:3], dtype=torch.int64)
+            logits, predicted = self.decode(embedding, multimask=True, input_points=coordinates, input_labels=labels)
             step = frame.piece(logits.shape[1])
             for first in range(0, len(logits), step):
-                part = slice(first, first + step)
-                yield (
-                    self._segmenter.on_picture(logits[part], frame).numpy(),
-                    predicted[part].flatten().cpu().numpy(),
-                )
+                piece = slice(first, first + step)
+                masks = self.on_picture(logits[piece], frame).numpy()
+                yield masks, predicted[piece].flatten().cpu().numpy()
 
 
-class BoxMaskModel:
-    """SAM 2, asked with boxes: one mask each.
+class BoxMaskModel(_Segmenter):
+    """SAM 2 with boxes: one mask each.
 
     Args:
         net: With its weights.
     """
 
-    def __init__(self, net: Net) -> None:
-        self._segmenter = _Segmenter(net)
-
-    @classmethod
-    def load(cls, model: Resolved, *, device: str, threads: int) -> BoxMaskModel:
-        """Read the tensors; see `Net`."""
-        return cls(Net(model, "box-masks", device=device, threads=threads))
+    task = "box-masks"
 
     def __call__(self, picture: NDArray[np.uint8], boxes: NDArray[Any], batch: int = BATCH) -> NDArray[np.bool_]:
         """Masks of boxes.
@@ -193,18 +174,18 @@ class BoxMaskModel:
         Raises:
             ValueError: It is no picture.
         """
-        found = np.zeros((len(boxes), *check_picture(picture)), np.bool_)
+        masks = np.zeros((len(boxes), *check_picture(picture)), np.bool_)
         if not len(boxes):
-            return found
-        frame, embedding = self._segmenter.encode(picture)
+            return masks
+        frame, embedding = self.encode(picture)
         for start in range(0, len(boxes), batch):
-            asked = frame.prompts(boxes[start : start + batch]).flatten(1)[None]
-            logits, _ = self._segmenter.decode(embedding, multimask=False, input_boxes=asked)
+            corners = frame.prompts(boxes[start : start + batch]).flatten(1)[None]
+            logits, _ = self.decode(embedding, multimask=False, input_boxes=corners)
             step = frame.piece(1)
             for first in range(0, len(logits), step):
-                masks = self._segmenter.on_picture(logits[first : first + step], frame) > 0
-                found[start + first : start + first + len(masks)] = masks.numpy()
-        return found
+                piece = self.on_picture(logits[first : first + step], frame) > 0
+                masks[start + first : start + first + len(piece)] = piece.numpy()
+        return masks
 
 
 def _stretched(values: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -1,8 +1,8 @@
-"""What a foundation model needs at its peak, told from its configuration before any tensor is read.
+"""Peak memory of a foundation model, from its configuration before any tensor is read.
 
 Each formula counts the float32 numbers that the widest step holds at once, from the library's code; depth adds
 nothing, since no step is kept. Measured on 2 cores of an AMD EPYC with transformers 5.23 and torch 2.15, seeded nets
-of the published widths with few blocks, in MiB (measured / told without the tensors):
+of the published widths with few blocks, in MiB (measured / computed without the tensors):
 
 ===================================================  =========  ======
 ViT-B/16, 1024 pixels                                      156     255
@@ -22,33 +22,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from eopipe.models.foundation.sizes import BATCH, PIECE_BYTES, detector_shape, encoder_side
+from eopipe.models.foundation.inputs import BATCH, PIECE_BYTES, detector_shape, encoder_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.entry import Kind
     from eopipe.models.foundation.resolve import Resolved
+    from eopipe.models.registry_entry import FoundationTask
 
 _SLACK = 1.25
-"""What the allocator keeps of what was freed."""
+"""Memory that the allocator holds back of what was freed."""
 _BLOCK = 6
-"""Widths of a token in a block beside its perceptron: what comes in, its norm, queries, keys, values, their sum."""
+"""Widths of a token in a block beside its perceptron: its input, its norm, queries, keys, values, their sum."""
 _TOKENS = 64
 """Of a caption: some thirty names."""
 
 
-def work(model: Resolved, kind: Kind, side: int, *, batch: int = BATCH) -> int:
-    """Peak bytes beside its tensors: what it computes, what it gives; but not boxes' masks.
+def work(model: Resolved, kind: FoundationTask, side: int, *, batch: int = BATCH) -> int:
+    """Peak bytes beside its tensors: its work and its output, without boxes' masks.
 
     Args:
         model: From `eopipe.models.foundation.resolve.resolve`.
-        kind: What it is asked for.
+        kind: What it gives.
         side: Of a square picture, pixels.
         batch: Points or boxes that are decoded at once.
 
     Raises:
-        WeightsError: The model cannot be asked for this.
+        WeightsError: The model cannot give this.
     """
     model.must_be(kind)
     if kind == "features":
@@ -96,7 +96,7 @@ def _detector(config: Mapping[str, Any], side: int) -> int:
     levels = config.get("num_feature_levels", 4)
     while len(sides) < levels:
         sides.append(sides[-1] // 2)
-    cells = sum(each**2 for each in sides)
+    cells = sum(side**2 for side in sides)
     samples = 2 * width * levels * config.get("encoder_n_points", 4)
     pairs = 3 * _TOKENS * max(1, config.get("encoder_attention_heads", 8) // 2)
     return int(max(first, 4 * cells * (samples + 2 * config.get("encoder_ffn_dim", 2048) + 8 * width + pairs)))

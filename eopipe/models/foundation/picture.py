@@ -1,4 +1,4 @@
-"""Pictures as the foundation models want them."""
+"""Pictures as the foundation models take them."""
 
 from __future__ import annotations
 

@@ -13,28 +13,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import PlanError, WeightsError
-from eopipe.models.entry import NO_LICENCE, FoundationEntry
 from eopipe.models.foundation.entries import KINDS, SAFE, foundation_entry, hub_folder
-from eopipe.models.foundation.folder import Folder, fetch_repository, find_repository, open_folder
+from eopipe.models.foundation.weights_folder import Folder, fetch_repository, find_repository, open_folder
 from eopipe.models.registry import MODELS
-from eopipe.models.weights import WeightsEntry, check, sha256_of
+from eopipe.models.registry_entry import NO_LICENCE, FoundationEntry
+from eopipe.models.weights import FOLDER, HUB, WeightsEntry, check, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eopipe.models.entry import Kind
-
-HUB, FOLDER = "hf-hub:", "local-dir:"
+    from eopipe.models.registry_entry import FoundationTask
 
 SIDES = (800, 1333)
-"""Of a detector's picture where its folder does not say: the short side, and the most that the long one may be."""
+"""Of a detector's picture where its folder does not state them: the short side, and the longest long one."""
 
 _SAME_TYPE = {"sam2_video": "sam2"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """A model whose folder is here and whole; none of its tensors is read yet.
+    """A model whose folder is on this machine and whole; none of its tensors is read yet.
 
     Attributes:
         name: As the spec names it.
@@ -66,11 +64,11 @@ class Resolved:
     def weights(self) -> dict[str, str]:
         """Model and file to sha256, for a tile recipe."""
         label = self.entry.model_type if self.name.startswith(FOLDER) else self.name.removeprefix(HUB)
-        return {f"{label}/{file}": found for file, found in self.sha256.items()}
+        return {f"{label}/{file}": sha256 for file, sha256 in self.sha256.items()}
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The name, where it only says where a folder lies: no part of a recipe, since `weights` is."""
+        """The name, where it is only the path of a folder: no part of a recipe, since `weights` is."""
         return (self.name,) if self.name.startswith(FOLDER) else ()
 
     @property
@@ -88,45 +86,45 @@ class Resolved:
             "citation": self.entry.citation,
         }
 
-    def must_be(self, kind: Kind) -> None:
-        """Refuse a model that cannot be asked for this.
+    def must_be(self, kind: FoundationTask) -> None:
+        """Refuse a model that cannot give this.
 
         Raises:
-            WeightsError: It cannot; which can.
+            WeightsError: It cannot; which models can.
         """
         _must_give(self.name, self.entry, kind)
 
 
-def resolve(name: str, kind: Kind | None = None) -> Resolved:
+def resolve(name: str, kind: FoundationTask | None = None) -> Resolved:
     """Find a model's folder, fetch it if need be, and hash what decides the result; no tensor is read.
 
     Args:
         name: See the module.
-        kind: What it will be asked for; None: anything.
+        kind: What it has to give; None: anything.
 
     Raises:
         PlanError: The ``transformers`` library is not installed.
-        WeightsError: No such model, its folder is nowhere or not whole, holds a model of another type, or cannot be
-            asked for this.
+        WeightsError: No such model, its folder is missing or not whole, holds a model of another type, or cannot give
+            this.
     """
     if find_spec("transformers") is None:
         raise PlanError(f"model {name!r} needs the transformers library: pip install 'eopipe[change]'")
     if kind is not None and isinstance(known := MODELS.get(name), FoundationEntry):
         _must_give(name, known, kind)  # before anything is fetched
     entry, folder = _known(name)
-    found = _described(name, entry, folder)
+    model = _described(name, entry, folder)
     if kind is not None:
-        found.must_be(kind)
-    return found
+        model.must_be(kind)
+    return model
 
 
-def _must_give(name: str, entry: FoundationEntry, kind: Kind) -> None:
+def _must_give(name: str, entry: FoundationEntry, kind: FoundationTask) -> None:
     if kind not in entry.kinds:
         raise WeightsError(f"model {name!r} gives {', '.join(entry.kinds)}, no {kind}: {_choice(kind)}")
 
 
 def is_foundation(name: str) -> bool:
-    """Whether a name is one of the registry's foundation models; hub repositories and folders are not looked at."""
+    """Whether a name is one of the registry's foundation models; hub repositories and folders are not."""
     return isinstance(MODELS.get(name), FoundationEntry)
 
 
@@ -151,16 +149,16 @@ def _known(name: str) -> tuple[FoundationEntry | None, Folder]:
 
 def _described(name: str, entry: FoundationEntry | None, folder: Folder) -> Resolved:
     written = folder.config["model_type"]
-    found = _SAME_TYPE.get(written, written)
-    if found not in KINDS or (entry is not None and found != entry.model_type):
-        wanted = entry.model_type if entry is not None else ", ".join(KINDS)
+    model_type = _SAME_TYPE.get(written, written)
+    if model_type not in KINDS or (entry is not None and model_type != entry.model_type):
+        expected = entry.model_type if entry is not None else ", ".join(KINDS)
         raise WeightsError(
-            f"model {name!r}: {folder.path / 'config.json'} has model_type {written!r}, not {wanted}; "
+            f"model {name!r}: {folder.path / 'config.json'} has model_type {written!r}, not {expected}; "
             f"put the right folder there"
         )
     pictures = folder.pictures
     if entry is None:
-        entry = _own_entry(name, found, folder)
+        entry = _unregistered_entry(name, model_type, folder)
     entry = replace(
         entry,
         mean=_colours(name, pictures, "image_mean", entry.mean),
@@ -175,7 +173,7 @@ def _described(name: str, entry: FoundationEntry | None, folder: Folder) -> Reso
     return Resolved(name=name, entry=entry, folder=folder, sha256=sha256, sides=sides, notes=notes)
 
 
-def _own_entry(name: str, model_type: str, folder: Folder) -> FoundationEntry:
+def _unregistered_entry(name: str, model_type: str, folder: Folder) -> FoundationEntry:
     """Of a folder or a repository that the registry does not know."""
     if name.startswith(HUB):
         weights = hub_folder(name, name.removeprefix(HUB), "see the hub")
@@ -213,10 +211,10 @@ def _sides(name: str, size: Any) -> tuple[int, int]:
         ) from error
 
 
-def _choice(kind: Kind | None) -> str:
+def _choice(kind: FoundationTask | None) -> str:
     names = [
         entry.name
-        for entry in MODELS.values()
+        for entry in MODELS.loaded()
         if isinstance(entry, FoundationEntry) and (kind is None or kind in entry.kinds)
     ]
     return f"choose one of {', '.join(names)}"

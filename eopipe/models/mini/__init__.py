@@ -1,1 +1,1 @@
-"""``mini``: a small land-cover student in the space of a sentence encoder, so that any phrase can be asked for."""
+"""``mini``: a small land-cover student in the space of a sentence encoder, so that any phrase can be a prompt."""

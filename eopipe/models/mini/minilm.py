@@ -66,7 +66,7 @@ class MiniLM:
 
     @torch.no_grad()
     def __call__(self, phrase: str) -> Tensor:
-        """Encode one phrase; alone, so that its vector is the same whatever was asked beside it.
+        """Encode one phrase; alone, so that its vector does not depend on other phrases.
 
         Args:
             phrase: Words; case means nothing.
@@ -86,18 +86,19 @@ class MiniLM:
         return functional.normalize(x.mean(dim=0), dim=0)
 
     def _words(self, ids: Tensor) -> Tensor:
-        tables = (self.state[f"embeddings.{name}.weight"] for name in ("word_embeddings", "position_embeddings"))
-        words, places = tables
-        return words[ids] + places[: len(ids)] + self.state["embeddings.token_type_embeddings.weight"][0]
+        tables = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+        words, positions, types = (self.state[f"embeddings.{name}.weight"] for name in tables)
+        return words[ids] + positions[: len(ids)] + types[0]
 
     def _layer(self, x: Tensor, name: str) -> Tensor:
-        """Attention, then the perceptron; each added to what went in, and normalised behind it."""
+        """Attention, then the perceptron; each added to its input, and normalised behind it."""
         query, key, value = (
-            self._linear(x, f"{name}.attention.self.{part}").view(len(x), _HEADS, -1).transpose(0, 1)
-            for part in ("query", "key", "value")
+            self._linear(x, f"{name}.attention.self.{matrix}").view(len(x), _HEADS, -1).transpose(0, 1)
+            for matrix in ("query", "key", "value")
         )
-        seen = functional.scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
-        x = self._norm(x + self._linear(seen, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm")
+        mixed = functional.scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
+        output = f"{name}.attention.output"
+        x = self._norm(x + self._linear(mixed, f"{output}.dense"), f"{output}.LayerNorm")
         inner = functional.gelu(self._linear(x, f"{name}.intermediate.dense"))
         return self._norm(x + self._linear(inner, f"{name}.output.dense"), f"{name}.output.LayerNorm")
 
@@ -114,10 +115,10 @@ def load_minilm(phrases: Sequence[str]) -> MiniLM:
     """Read the encoder from the installed package (or ``EOPIPE_WEIGHTS``), both files checked by their sha256.
 
     Args:
-        phrases: What it is needed for; for the error.
+        phrases: Those that need it; for the error.
 
     Raises:
-        WeightsError: The package is not installed, or a file is another than the one meant.
+        WeightsError: The package is not installed, or a file has another sha256.
     """
     try:
         from tokenizers import Tokenizer  # noqa: PLC0415  (comes with the extra)
@@ -134,9 +135,9 @@ def load_minilm(phrases: Sequence[str]) -> MiniLM:
 
 
 def _not_installed(phrases: Sequence[str]) -> WeightsError:
-    said = ", ".join(map(repr, phrases[:5])) + (" …" if len(phrases) > 5 else "")
+    listed = ", ".join(map(repr, phrases[:5])) + (" …" if len(phrases) > 5 else "")
     verb = "is" if len(phrases) == 1 else "are"
     return WeightsError(
-        f"{said} {verb} not in the shipped table of words, and the sentence encoder that reads any other is not "
+        f"{listed} {verb} not in the shipped table of words, and the sentence encoder that reads any other is not "
         f"installed: pip install 'eopipe[mini]'"
     )

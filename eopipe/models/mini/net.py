@@ -1,11 +1,11 @@
 """mini's net: the Sentinel-2 bands that a picture lacks, imputed, and a trunk of Dynamic World's shape on all nine.
 
 A picture of four bands (or three) does not hold the red edge and the shortwave infrared that tell crops from grass
-and soil from roofs, but its texture and surroundings say much about them. So the first part, a small U-Net, gives
-the bands that are missing: a linear guess from the pixel, plus what the surroundings correct. The second is Dynamic
-World's net (Brown et al. 2022), fine-tuned to what the first part gives; nine concepts come out.
+and soil from roofs, but its texture and surroundings tell much about them. So the first part, a small U-Net, computes
+the missing bands: a linear guess from the pixel, plus a correction from its surroundings. The second is Dynamic
+World's net (Brown et al. 2022), fine-tuned to the output of the first; its outputs are nine concepts.
 
-Everything happens in Dynamic World's normalised reflectance (`eopipe.models.dynamicworld.normalise`), in 0-1.
+Everything happens in Dynamic World's normalised reflectance (`eopipe.models.dynamicworld.net.normalise`), in 0-1.
 
 Receptive field: `RECEPTIVE_FIELD` pixels to each side, the U-Net's 58 and the trunk's 22. The U-Net halves three
 times, so windows begin at multiples of `ALIGN`.
@@ -20,8 +20,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from eopipe.models import dynamicworld
-from eopipe.models.dynamicworld import DynamicWorld
+from eopipe.models.dynamicworld import net
+from eopipe.models.dynamicworld.net import DynamicWorld
 from eopipe.models.registry import NINE_BANDS
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ ALIGN = 8
 RECEPTIVE_FIELD = 80
 """How far an output pixel sees; tests/models/mini/test_net.py measures it."""
 EDGE = 8
-"""Pixels by which what is valid is continued where nothing is: the trunk takes a void for something dark, and calls
-the rim of every scene and cloud mask water."""
+"""Pixels by which valid ones are continued: the trunk takes a void for something dark, and would map the rim of every
+scene and cloud mask as water."""
 HALO = 88
-"""What to read around a window's core: `RECEPTIVE_FIELD` and `EDGE`, a multiple of `ALIGN`."""
-TRUNK_HALO = dynamicworld.HALO
-"""Of it, what the trunk is run on: the U-Net's outer part is not looked at again."""
+"""Pixels to read around a window's core: `RECEPTIVE_FIELD` and `EDGE`, a multiple of `ALIGN`."""
+TRUNK_HALO = net.HALO
+"""The part of it that the trunk is run on; the rest is for the U-Net only."""
 
 
 class _Layer(nn.Sequential):
@@ -72,10 +72,10 @@ def _layers(*channels: int, stride: int = 1, norm: bool) -> nn.Sequential:
 
 
 class Imputer(nn.Module):
-    """The missing bands from those there are.
+    """The missing bands from the given ones.
 
     Args:
-        bands: Bands that are there.
+        bands: Number of given bands.
         norm: With batch norms, for training; without, as it ships.
         widths: As `WIDTHS`.
     """
@@ -99,7 +99,7 @@ class Imputer(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The bands that are missing.
+        """The missing bands.
 
         Args:
             x: ``[n, bands, h, w]`` normalised; 0 where invalid; sides multiples of `ALIGN`.
@@ -128,7 +128,7 @@ class Mini(nn.Module):
     """Imputer and trunk.
 
     Args:
-        bands: Names of the bands that are there, all of them in `NINE`, in its order.
+        bands: Names of the given bands, all of them in `NINE`, in its order.
         norm: As `Imputer`.
     """
 
@@ -158,7 +158,7 @@ class Mini(nn.Module):
 
 
 def merge_order(bands: Sequence[str]) -> tuple[int, ...]:
-    """Where each of `NINE` stands among the bands that are there followed by those that are imputed."""
+    """The position of each of `NINE` among the given bands followed by the imputed ones."""
     missing = [band for band in NINE if band not in bands]
     together = [*bands, *missing]
     return tuple(together.index(band) for band in NINE)

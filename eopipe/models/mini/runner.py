@@ -1,7 +1,7 @@
 """mini's image side, loaded: reflectance in, concept weights out.
 
-On a CPU the imputer is torch's and the trunk the fused form of `eopipe.models.dynamicworld`, which takes a tenth of
-the plain module's time; elsewhere the plain module runs whole.
+On a CPU the imputer is torch's and the trunk the fast form of `eopipe.models.dynamicworld.net`, which takes a sixth
+of the plain module's time; elsewhere the plain module runs whole.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from eopipe.errors import WeightsError
+from eopipe.errors import WeightsError, one_line
 from eopipe.models.checkpoints import open_checkpoint
-from eopipe.models.dynamicworld import FastDynamicWorld, normalise, published
+from eopipe.models.dynamicworld.net import FastDynamicWorld, fast_form_runs, normalise, published
 from eopipe.models.mini.net import ALIGN, EDGE, HALO, RECEPTIVE_FIELD, TRUNK_HALO, Mini
 from eopipe.models.weights import locate
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from eopipe.models.entry import DenseEntry
+    from eopipe.models.registry_entry import DenseEntry
 
 _TRUNK = "trunk."
 
@@ -44,15 +44,15 @@ class MiniRunner:
         try:
             module.load_state_dict(dict(state))
         except RuntimeError as error:
-            said = " ".join(str(error).split())[:200]
+            reason = one_line(error, 200)
             raise WeightsError(
-                f"weights of {entry.name} do not fit its net ({said}); take the shipped file"
+                f"weights of {entry.name} do not fit its net ({reason}); take the shipped file"
             ) from None
         self._module = module.eval().to(self.device).requires_grad_(False)  # noqa: FBT003  (torch's own signature)
         self._fast = None
         if self.device.type == "cpu":
             module.imputer.to(memory_format=torch.channels_last)
-            self._fast = FastDynamicWorld(trunk_arrays(state))
+            self._fast = FastDynamicWorld(trunk_arrays(state)) if fast_form_runs() else None
         self._mean, self._std = entry.mean, entry.std
 
     def concepts(
@@ -61,7 +61,7 @@ class MiniRunner:
         """Map one window.
 
         Args:
-            pixels: Reflectance * 10000 ``[bands, h, w]``; what lies under invalid pixels is not looked at.
+            pixels: Reflectance * 10000 ``[bands, h, w]``; values of invalid pixels do not matter.
             valid: ``[h, w]``.
             crop: Pixels to leave out of the result on each side, a multiple of 2: `HALO` gives the core.
 
@@ -77,46 +77,45 @@ class MiniRunner:
             return self._map(pixels, valid, crop)
 
     def _map(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_], crop: int) -> NDArray[np.float32]:
-        x, seen = self._normalise(pixels, valid)
-        nine = self._module.nine(x.contiguous(memory_format=torch.channels_last), seen)
+        x, known = self._normalise(pixels, valid)
+        nine = self._module.nine(x.contiguous(memory_format=torch.channels_last), known)
         outside = max(0, crop - TRUNK_HALO)
         inner = crop - outside
         rows, cols = nine.shape[-2:]
         nine = nine[:, :, outside : rows - outside, outside : cols - outside]
         if self._fast is not None:
-            return self._fast.normalised(nine[0].permute(1, 2, 0).numpy(), crop=inner)
+            return self._fast.normalised(nine[0].numpy(), crop=inner)
         weights = self._module.trunk(nine)[0]
         rows, cols = weights.shape[-2:]
-        found: NDArray[np.float32] = weights[:, inner : rows - inner, inner : cols - inner].cpu().numpy()
-        return found
+        return np.asarray(weights[:, inner : rows - inner, inner : cols - inner].cpu().numpy())
 
     def _normalise(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_]) -> tuple[Tensor, Tensor]:
-        """``[1, bands, h, w]`` between 0 and 1, continued, 0 beyond; ``[1, 1, h, w]`` ones where that is."""
+        """``[1, bands, h, w]`` between 0 and 1, continued, 0 beyond; ``[1, 1, h, w]`` 1 where it is known."""
         dn = torch.from_numpy(np.ascontiguousarray(pixels, np.float32)).to(self.device)
         usable = torch.from_numpy(np.ascontiguousarray(valid)).to(self.device) & torch.isfinite(dn).all(dim=0)
-        seen = usable[None, None]
-        x = torch.where(seen, normalise(dn, self._mean, self._std)[None], torch.zeros((), device=self.device))
-        return continued(x, seen.to(torch.float32))
+        known = usable[None, None]
+        x = torch.where(known, normalise(dn, self._mean, self._std)[None], torch.zeros((), device=self.device))
+        return continued(x, known.to(torch.float32))
 
 
-def continued(x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """What is valid, grown by `EDGE` pixels over what is not: each new pixel is the mean of those beside it.
+def continued(x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Valid pixels, grown by `EDGE` pixels over invalid ones: each new pixel is the mean of its known neighbours.
 
     Args:
         x: ``[1, bands, h, w]``, 0 where invalid.
-        seen: ``[1, 1, h, w]`` 1 where valid, else 0.
+        known: ``[1, 1, h, w]`` 1 where valid, else 0.
 
     Returns:
-        Both, grown. A pixel's value depends on what lies within `EDGE` of it, so not on the window.
+        Both, grown. A pixel's value depends on the pixels within `EDGE` of it, so not on the window.
     """
-    if bool(seen.all()):
-        return x, seen
+    if bool(known.all()):
+        return x, known
     for _ in range(EDGE):
-        beside = functional.avg_pool2d(seen, 3, stride=1, padding=1)
-        new = (seen == 0) & (beside > 0)
+        beside = functional.avg_pool2d(known, 3, stride=1, padding=1)
+        new = (known == 0) & (beside > 0)
         x = torch.where(new, functional.avg_pool2d(x, 3, stride=1, padding=1) / beside.clamp_min(0.1), x)
-        seen = torch.where(new, torch.ones((), device=seen.device), seen)
-    return x, seen
+        known = torch.where(new, torch.ones((), device=known.device), known)
+    return x, known
 
 
 def load_mini(entry: DenseEntry, *, device: str = "cpu") -> MiniRunner:
@@ -127,7 +126,7 @@ def load_mini(entry: DenseEntry, *, device: str = "cpu") -> MiniRunner:
         device: ``cpu`` or a torch device such as ``cuda:0``.
 
     Raises:
-        WeightsError: The weights are missing or not the ones meant.
+        WeightsError: The weights are missing or have another sha256.
     """
     tensors = open_checkpoint(locate(entry.weights))
     return MiniRunner(entry, {name: tensor.float() for name, tensor in tensors.items()}, device=device)

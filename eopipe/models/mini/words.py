@@ -1,10 +1,10 @@
-"""Phrases to queries: how ``mini`` understands what it is asked for.
+"""Phrases to queries: how ``mini`` understands prompts.
 
 The net gives each pixel weights of nine concepts, and each concept has a unit vector in the space of the sentence
 encoder: a direction that the concept's taught phrases share and the others' do not. A phrase is read through the
 same directions: its vector's cosines with them say which concepts it means, and its query is the mean of their
-vectors by those shares. (Compared raw, "houses" at 0.5 loses every mixed pixel to "water" at 1.0; read so, each
-phrase has its say.) A phrase far from everything that was taught is read too, so `nearest` says how far it is.
+vectors by those shares. (Compared raw, "houses" at 0.5 loses every mixed pixel to "water" at 1.0; read so, it does
+not.) A phrase far from everything that was taught is read too, so `nearest` gives its distance.
 
 A shipped table has the vectors of some hundred common phrases; any other phrase loads the sentence encoder.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eopipe.errors import WeightsError
-from eopipe.models import textcache
+from eopipe.models import embedding_cache
 from eopipe.models.mini import minilm
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.weights import WeightsEntry, locate
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 BOUND = 0.50
 """Cosine with the nearest taught phrase below which a phrase counts as unknown. On the words to choose by, 86 % of
-close synonyms lie above it and 86 % of unrelated words below (`eopipe.models.mini.heldout`)."""
+close synonyms lie above it and 86 % of unrelated words below (`eopipe.training.heldout`)."""
 
 SHARPNESS = 15.0
 """What a phrase's cosines with the concepts are multiplied by before the softmax that shares it out."""
@@ -49,19 +49,19 @@ WORDS = WeightsEntry(
 )
 
 _VERSION = 1
-"""Of how a phrase is embedded: a change raises it, and what the cache kept is left."""
+"""Of how a phrase is embedded: a change raises it, so that older cached vectors are not read."""
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """How a phrase lies to what was taught.
+    """The nearest taught phrase, and what a phrase is read as.
 
     Attributes:
-        phrase: As it was asked.
+        phrase: As the spec has it.
         taught: The nearest taught phrase.
         cosine: Of the two.
         concept: Dynamic World's name of the concept that the phrase is mostly read as.
-        share: That concept's part of it, 0 to 1.
+        share: That concept's share of it, 0 to 1.
     """
 
     phrase: str
@@ -77,7 +77,7 @@ class Nearest:
 
 
 @dataclass(frozen=True)
-class Table:
+class PhraseTable:
     """The shipped vectors.
 
     Args:
@@ -97,7 +97,7 @@ def plain(phrase: str) -> str:
 
 
 def rounded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit vectors at the table's precision, so that it does not matter where a vector comes from.
+    """Unit vectors at the table's precision: the same from the table, the cache or the encoder.
 
     Args:
         vectors: ``[..., 384]``.
@@ -118,18 +118,18 @@ def embed(phrases: Sequence[str]) -> NDArray[np.float32]:
         ``[Q, 384]`` float32, unit rows.
 
     Raises:
-        WeightsError: A phrase needs the encoder, and it is not installed; or a file is another than the one meant.
+        WeightsError: A phrase needs the encoder, and it is not installed; or a file has another sha256.
         SpecError: A phrase is too long for the encoder.
     """
-    found = {phrase: _kept(plain(phrase)) for phrase in phrases}
-    missing = [phrase for phrase, vector in found.items() if vector is None]
+    vectors = {phrase: _stored(plain(phrase)) for phrase in phrases}
+    missing = [phrase for phrase, vector in vectors.items() if vector is None]
     if missing:
         encoder = minilm.load_minilm(missing)
         for phrase in missing:
-            made = rounded(encoder(plain(phrase)).numpy())
-            textcache.keep(_key(plain(phrase)), made)
-            found[phrase] = made
-    return np.stack([vector for phrase in phrases if (vector := found[phrase]) is not None])
+            computed = rounded(encoder(plain(phrase)).numpy())
+            embedding_cache.keep(_key(plain(phrase)), computed)
+            vectors[phrase] = computed
+    return np.stack([vector for phrase in phrases if (vector := vectors[phrase]) is not None])
 
 
 def concept_vectors() -> NDArray[np.float32]:
@@ -166,30 +166,28 @@ def nearest(phrases: Sequence[str]) -> list[Nearest]:
     vectors = embed(phrases)
     taught = [phrase for concept in CONCEPTS for phrase in concept.phrases]
     cosines = vectors @ embed(taught).T
-    parts = _shares(vectors)
     return [
         Nearest(
             phrase, taught[int(row.argmax())], round(float(row.max()), 4),
-            CONCEPTS[int(part.argmax())].key, round(float(part.max()), 4),
+            CONCEPTS[int(share.argmax())].key, round(float(share.max()), 4),
         )
-        for phrase, row, part in zip(phrases, cosines, parts, strict=True)
+        for phrase, row, share in zip(phrases, cosines, _shares(vectors), strict=True)
     ]  # fmt: skip
 
 
 def weights(phrases: Sequence[str]) -> dict[str, str]:
     """Files and sha256 that these phrases' queries come from: part of the tile recipe."""
-    found = {WORDS.file: str(WORDS.sha256)}
-    if any(plain(phrase) not in load_table().rows for phrase in phrases):
-        found |= {entry.file: str(entry.sha256) for entry in (minilm.WEIGHTS, minilm.TOKENS)}
-    return found
+    unknown = any(plain(phrase) not in load_table().rows for phrase in phrases)
+    entries = (WORDS, minilm.WEIGHTS, minilm.TOKENS) if unknown else (WORDS,)
+    return {entry.file: str(entry.sha256) for entry in entries}
 
 
 @lru_cache(maxsize=1)
-def load_table() -> Table:
+def load_table() -> PhraseTable:
     """Read the shipped table, once a process.
 
     Raises:
-        WeightsError: It is not there, is another, or is damaged.
+        WeightsError: It is missing, has another sha256, or is damaged.
     """
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415  (a kernel without words needs none)
 
@@ -200,22 +198,22 @@ def load_table() -> Table:
             vectors, directions = file.get_tensor(VECTORS), file.get_tensor(DIRECTIONS)
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise WeightsError(f"weights {path} are no table of words ({error}); take the shipped file") from error
-    return Table(
+    return PhraseTable(
         {phrase: row for row, phrase in enumerate(phrases)},
         _unit(vectors.astype(np.float32)),
         _unit(directions.astype(np.float32)),
     )
 
 
-def _kept(phrase: str) -> NDArray[np.float32] | None:
+def _stored(phrase: str) -> NDArray[np.float32] | None:
     table = load_table()
     row = table.rows.get(phrase)
-    return table.vectors[row] if row is not None else textcache.read(_key(phrase), minilm.CHANNELS)
+    return table.vectors[row] if row is not None else embedding_cache.read(_key(phrase), minilm.CHANNELS)
 
 
 def _key(phrase: str) -> str:
     files = [minilm.WEIGHTS.sha256, minilm.TOKENS.sha256]
-    return textcache.key_of({"encoder": files, "version": _VERSION, "phrase": phrase})
+    return embedding_cache.key_of({"encoder": files, "version": _VERSION, "phrase": phrase})
 
 
 def _shares(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

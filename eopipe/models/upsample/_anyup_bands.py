@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from eopipe.models.clip.products import Product
+    from eopipe.models.clip.packed_linear import Product
 
 T = TypeVar("T")
 
@@ -31,27 +31,27 @@ SMALL = 1024
 """Pixels of a band up to which sums are taken in float64: a map of patches may hardly vary around its mean."""
 
 
-class Norm(NamedTuple):
+class GroupNorm(NamedTuple):
     """A group norm's weights, [C] each."""
 
     weight: Tensor
     bias: Tensor
 
 
-class Block(NamedTuple):
+class ConvBlock(NamedTuple):
     """``x + last(SiLU(norm2(first(SiLU(norm1(x))))))``."""
 
-    norm1: Norm
+    norm1: GroupNorm
     first: Product
-    norm2: Norm
+    norm2: GroupNorm
     last: Product
 
 
-class Workers:
+class BandWorkers:
     """Calls a function for each band, on the calling thread or on a pool of threads with one core each.
 
     Threads of torch's own would meet at the end of every operation, hundreds of times a window, and wait for the
-    slowest; these meet where a norm needs the whole map. What a band gives does not depend on who computes it.
+    slowest; these meet where a norm needs the whole map. A band's values do not depend on its thread.
 
     Args:
         threads: How many bands are worked on at once.
@@ -73,9 +73,8 @@ class Workers:
     def __exit__(self, *reason: object) -> None:
         if self._pool is not None:
             self._pool.shutdown()
-            torch.set_num_threads(
-                self._before
-            )  # the number is each thread's own, but new threads take the last one set
+            # the number is each thread's own, but new threads take the last one set
+            torch.set_num_threads(self._before)
 
     def map(self, function: Callable[[int], T], count: int) -> list[T]:
         """The function's values for 0 to ``count - 1``, in order."""
@@ -89,27 +88,26 @@ class Workers:
         return list(self._pool.map(call, range(count)))
 
 
-class Bands:
+class PixelBands:
     """A map as bands of whole rows, each [pixels, C], with the sums that a norm over all of them needs.
 
     Args:
-        workers: Who makes the bands.
-        make: The band of a number.
-        count: How many there are.
+        workers: Compute the bands.
+        make: Computes the band of a number.
+        count: Number of bands.
     """
 
-    def __init__(self, workers: Workers, make: Callable[[int], Tensor], count: int) -> None:
+    def __init__(self, workers: BandWorkers, make: Callable[[int], Tensor], count: int) -> None:
         def both(n: int) -> tuple[Tensor, Tensor, int]:
             band = make(n)
             exact = band.double() if len(band) <= SMALL else band
             return band, torch.stack([exact.sum(0), exact.square().sum(0)]).double(), len(band)
 
-        made = workers.map(both, count)
-        self.bands = [band for band, _, _ in made]
-        self._sums = torch.stack([sums for _, sums, _ in made]).sum(0)
-        self._pixels = sum(pixels for _, _, pixels in made)
+        bands, sums, pixels = zip(*workers.map(both, count), strict=True)
+        self.bands: list[Tensor] = list(bands)
+        self._sums, self._pixels = torch.stack(list(sums)).sum(0), sum(pixels)
 
-    def affine(self, norm: Norm) -> tuple[Tensor, Tensor]:
+    def affine(self, norm: GroupNorm) -> tuple[Tensor, Tensor]:
         """The group norm of this map as a factor and a summand for each channel."""
         size = WIDTH // GROUPS
         mean, square = self._sums.view(2, GROUPS, size).sum(2) / (size * self._pixels)
@@ -119,28 +117,30 @@ class Bands:
         return factor.float(), summand.float()
 
     def take(self, n: int) -> Tensor:
-        """A band, which is forgotten here."""
+        """A band, which is dropped from this map."""
         band = self.bands[n]
         self.bands[n] = band.new_empty(0)
         return band
 
 
-def run(block: Block, source: Bands, workers: Workers) -> Bands:
+def run(block: ConvBlock, source: PixelBands, workers: BandWorkers) -> PixelBands:
     """A block over a map; ``source`` is used up."""
     hidden = _first(block, source, workers)
     affine = hidden.affine(block.norm2)
-    return Bands(workers, lambda n: block.last(_activated(hidden.take(n), affine), source.take(n)), len(source.bands))
+    return PixelBands(
+        workers, lambda n: block.last(_activated(hidden.take(n), affine), source.take(n)), len(source.bands)
+    )
 
 
-def run_pooled(block: Block, source: Bands, workers: Workers, width: int, patch: int) -> Tensor:
+def run_pooled(block: ConvBlock, source: PixelBands, workers: BandWorkers, width: int, patch: int) -> Tensor:
     """A block over a map and the mean over each patch; ``source`` is used up.
 
     The mean and the block's last product commute, so the product is done for patches.
 
     Args:
         block: The block.
-        source: Bands of whole rows of patches.
-        workers: Who makes the bands.
+        source: PixelBands of whole rows of patches.
+        workers: Compute the bands.
         width: Pixels of a row.
         patch: Pixels of a patch's side.
 
@@ -163,9 +163,9 @@ def patch_means(band: Tensor, width: int, patch: int) -> Tensor:
     return band.view(-1, patch, width // patch, patch, WIDTH).mean((1, 3)).flatten(0, 1)
 
 
-def _first(block: Block, source: Bands, workers: Workers) -> Bands:
+def _first(block: ConvBlock, source: PixelBands, workers: BandWorkers) -> PixelBands:
     affine = source.affine(block.norm1)
-    return Bands(workers, lambda n: block.first(_activated(source.bands[n], affine)), len(source.bands))
+    return PixelBands(workers, lambda n: block.first(_activated(source.bands[n], affine)), len(source.bands))
 
 
 def _activated(band: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:

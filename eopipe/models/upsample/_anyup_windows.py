@@ -1,7 +1,7 @@
-"""Which patches a pixel looks at: the windows of AnyUp's attention (arXiv 2510.12764), laid out patch by patch.
+"""The patches that a pixel sees: the windows of AnyUp's attention (arXiv 2510.12764), laid out patch by patch.
 
-All pixels of one patch look at patches of one neighbourhood, a few rows by a few columns around their own; so a
-patch is a small dense product of its pixels with that neighbourhood, and what a pixel must not see is masked.
+All pixels of one patch see patches of one neighbourhood, a few rows by a few columns around their own; so a patch is
+a small dense product of its pixels with that neighbourhood, and patches that a pixel must not see are masked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Neighbours(NamedTuple):
 
 
 def spans(pixels: int, patches: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and behind the last patch that each pixel of an axis sees, in float32 as published.
+    """First patch that each pixel of an axis sees, and one past the last, in float32 as published.
 
     Args:
         pixels: Of the axis.
@@ -42,11 +42,11 @@ def spans(pixels: int, patches: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _axis(patches: int, patch: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Neighbours along an axis, [patches, k], and whether a pixel sees them, [patches, k, patch]."""
     first, behind = (values.view(patches, patch) for values in spans(patches * patch, patches))
-    own = torch.arange(patches)[:, None]
-    before, after = int((own - first).max()), int((behind - 1 - own).max())
-    neighbours = own + torch.arange(-before, after + 1)
-    seen = (neighbours[:, :, None] >= first[:, None]) & (neighbours[:, :, None] < behind[:, None])
-    return neighbours.clamp(0, patches - 1), seen
+    centre = torch.arange(patches)[:, None]
+    before, after = int((centre - first).max()), int((behind - 1 - centre).max())
+    neighbours = centre + torch.arange(-before, after + 1)
+    visible = (neighbours[:, :, None] >= first[:, None]) & (neighbours[:, :, None] < behind[:, None])
+    return neighbours.clamp(0, patches - 1), visible
 
 
 def neighbours(height: int, width: int, patch: int) -> Neighbours:
@@ -57,9 +57,9 @@ def neighbours(height: int, width: int, patch: int) -> Neighbours:
         width: Patches across.
         patch: Pixels of a patch's side.
     """
-    rows, rows_seen = _axis(height, patch)
-    columns, columns_seen = _axis(width, patch)
+    rows, rows_visible = _axis(height, patch)
+    columns, columns_visible = _axis(width, patch)
     numbers = rows[:, None, :, None] * width + columns[None, :, None, :]
-    seen = rows_seen[:, None, :, None, :, None] & columns_seen[None, :, None, :, None, :]
-    mask = torch.zeros(seen.shape).masked_fill_(~seen, float("-inf"))
+    visible = rows_visible[:, None, :, None, :, None] & columns_visible[None, :, None, :, None, :]
+    mask = torch.zeros(visible.shape).masked_fill_(~visible, float("-inf"))
     return Neighbours(numbers.flatten(2).flatten(0, 1), mask.flatten(4).flatten(2, 3).flatten(0, 1)[:, None])

@@ -1,4 +1,4 @@
-"""A window's patches in a basis of their own, for the CPU (spec 01 §4.4; the algebra is `lowrank`'s).
+"""A window's patches in a basis of their own, for the CPU (the algebra is `jbu_torch`'s).
 
 Lengths need the triangle R of ``[(I + 0.1 W) P , 0.1 b] = Q R`` only, never Q: the text is multiplied by the columns
 themselves. The triangle is Householder's, which asks nothing of the columns' rank. One reflection is applied while

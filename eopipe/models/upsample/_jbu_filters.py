@@ -1,4 +1,4 @@
-"""Every pixel's own filter, made a unit at a time and folded onto source cells (spec 01 §4.1; arXiv 2403.10516).
+"""Every pixel's own filter, computed a unit at a time and folded onto source cells (FeatUp, arXiv 2403.10516).
 
 See `eopipe.models.upsample._jbu_rows` for what cells, classes and units are.
 """
@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eopipe.models._simd import jit
 from eopipe.models.upsample import _jbu_tiles as tiles
-from eopipe.models.upsample._jbu_layout import BROAD, COLOURS, KEYS, LANES, STEP, Grid, Stage, aligned, f4, half
+from eopipe.models.upsample._jbu_layout import (
+    BROAD,
+    COLOURS,
+    KEYS,
+    LANES,
+    STEP,
+    SourceGrid,
+    StageWeights,
+    aligned,
+    f4,
+    half,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,16 +65,16 @@ def make_scratch(radius: int) -> Scratch:
     """Memory for a unit, with what stays the same in it."""
     side = 2 * radius + 1
     reach = 2 * half(radius) + 1
-    made = Scratch(
+    scratch = Scratch(
         aligned((side + 1) * (side + 1) * STEP),
         aligned((side * side + 4) * STEP),
         aligned((side * side + 1) * STEP),
         aligned(side * reach * STEP),
         aligned(reach * reach * STEP),
     )
-    made.taps[(side * side + 3) * STEP :] = f4(1)
-    made.hidden[side * side * STEP :] = f4(1)
-    return made
+    scratch.taps[(side * side + 3) * STEP :] = f4(1)
+    scratch.hidden[side * side * STEP :] = f4(1)
+    return scratch
 
 
 @jit
@@ -74,26 +85,26 @@ def _reflected(y: int, size: int) -> int:
 
 
 @jit
-def _affinities(m: int, t: int, grid: Grid, radius: int, scratch: Scratch) -> None:
+def _affinities(m: int, t: int, grid: SourceGrid, radius: int, scratch: Scratch) -> None:
     """Products of the unit's keys with those around its cells."""
     plane = KEYS * grid.pitch
     row = 2 * plane
     places = 2 * radius + 2
-    own = 2 * m * row + t + (radius + 1) // 2
+    cell = 2 * m * row + t + (radius + 1) // 2
     for i in range(places):
         line = _reflected(2 * m - radius + i, 2 * grid.height) * row + t
         if radius == 5:
             for j in range(0, places, PLACES5):
                 to = (i * places + j) * STEP
-                _affinity5(grid.keys, own, own + row, line + j // 2, plane, grid.pitch, KEYS, scratch.scores, to)
+                _affinity5(grid.keys, cell, cell + row, line + j // 2, plane, grid.pitch, KEYS, scratch.scores, to)
         else:
             for j in range(0, places, PLACES3):
                 to = (i * places + j) * STEP
-                _affinity3(grid.keys, own, own + row, line + j // 2, plane, grid.pitch, KEYS, scratch.scores, to)
+                _affinity3(grid.keys, cell, cell + row, line + j // 2, plane, grid.pitch, KEYS, scratch.scores, to)
 
 
 @jit
-def _weights(stage: Stage, scratch: Scratch) -> None:
+def _weights(stage: StageWeights, scratch: Scratch) -> None:
     """Normalised weights of the products."""
     side = 2 * stage.radius + 1
     row = (side + 1) * STEP
@@ -103,7 +114,7 @@ def _weights(stage: Stage, scratch: Scratch) -> None:
 
 
 @jit
-def _colours(m: int, t: int, grid: Grid, side: int, taps: Floats) -> None:
+def _colours(m: int, t: int, grid: SourceGrid, side: int, taps: Floats) -> None:
     """Put the unit's red, green and blue behind its taps."""
     for k in range(tiles.CLASSES):
         line = (2 * (2 * m + k // 2) + k % 2) * COLOURS * grid.pitch + t
@@ -114,7 +125,7 @@ def _colours(m: int, t: int, grid: Grid, side: int, taps: Floats) -> None:
 
 
 @jit
-def _hide(stage: Stage, scratch: Scratch) -> None:
+def _hide(stage: StageWeights, scratch: Scratch) -> None:
     """The hidden values of the correction."""
     side = 2 * stage.radius + 1
     inputs = side * side + 4
@@ -128,7 +139,7 @@ def _hide(stage: Stage, scratch: Scratch) -> None:
 
 
 @jit
-def _correct(stage: Stage, scratch: Scratch) -> None:
+def _correct(stage: StageWeights, scratch: Scratch) -> None:
     """Add the correction to the taps."""
     side = 2 * stage.radius + 1
     inputs = side * side + 1
@@ -208,7 +219,7 @@ def _fold(radius: int, scratch: Scratch) -> None:
 
 
 @jit
-def make_filters(m: int, t: int, grid: Grid, stage: Stage, scratch: Scratch) -> None:
+def make_filters(m: int, t: int, grid: SourceGrid, stage: StageWeights, scratch: Scratch) -> None:
     """The unit's filters on cells."""
     radius = stage.radius
     side = 2 * radius + 1

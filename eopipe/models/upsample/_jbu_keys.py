@@ -1,4 +1,4 @@
-"""Keys that pixels are compared by: two 1x1 convolutions of the guidance (spec 01 §4.1, arXiv 2403.10516)."""
+"""Keys that pixels are compared by: two 1x1 convolutions of the guidance (FeatUp, arXiv 2403.10516)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eopipe.models._simd import entry, jit
 from eopipe.models.upsample import _jbu_tiles as tiles
-from eopipe.models.upsample._jbu_layout import COLOURS, KEY_ROWS, KEYS, LANES, Grid, Stage, aligned, f4
+from eopipe.models.upsample._jbu_layout import COLOURS, KEY_ROWS, KEYS, LANES, SourceGrid, StageWeights, aligned, f4
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ _key = tiles.make_product(LANES, 1, KEY_ROWS, a_row=1, a_k=KEY_ROWS, pairs=False
 
 
 @entry
-def keys(low: int, high: int, grid: Grid, stage: Stage, image: Floats) -> None:
+def keys(low: int, high: int, grid: SourceGrid, stage: StageWeights, image: Floats) -> None:
     """Fill rows ``low`` to ``high`` of the colours and the keys, with the reflected columns of these.
 
     Args:

@@ -24,7 +24,7 @@ COLOURS = 4  # red, green, blue and a one
 LEAST = 3 if BROAD else 2  # vectors of channels that tiles can share
 
 
-class Stage(NamedTuple):
+class StageWeights(NamedTuple):
     """A stage's weights for the kernels, all flat.
 
     Attributes:
@@ -44,7 +44,7 @@ class Stage(NamedTuple):
     correct: Floats
 
 
-class Grid(NamedTuple):
+class SourceGrid(NamedTuple):
     """A stage's source, [height, width] cells, and how its arrays lie.
 
     Attributes:
@@ -81,7 +81,7 @@ def whole_channels(channels: int) -> int:
 
 
 def pitch(width: int, radius: int) -> int:
-    """`Grid.pitch` for a width in cells: whole vectors and the reflected border.
+    """`SourceGrid.pitch` for a width in cells: whole vectors and the reflected border.
 
     It is an odd number of cache lines: steps of a power of two would put all channels into few sets of the cache.
     """

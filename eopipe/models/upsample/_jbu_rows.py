@@ -1,4 +1,4 @@
-"""One doubling of the fused joint bilateral upsampler, by rows of source cells (spec 01 §4.1; arXiv 2403.10516).
+"""One doubling of the fused joint bilateral upsampler, by rows of source cells (FeatUp, arXiv 2403.10516).
 
 A *cell* is a pixel of the source, and becomes 2x2 pixels, its four *classes*. Work goes by *units*: a vector of
 adjacent cells with all four classes, ``STEP = 4*LANES`` pixels, whose arrays [taps, 4, LANES] stay in the caches from
@@ -21,7 +21,7 @@ import numpy as np
 from eopipe.models._simd import entry, jit
 from eopipe.models.upsample import _jbu_tiles as tiles
 from eopipe.models.upsample._jbu_filters import make_filters, make_scratch
-from eopipe.models.upsample._jbu_layout import BROAD, LANES, STEP, Grid, Stage, aligned, f4, half
+from eopipe.models.upsample._jbu_layout import BROAD, LANES, STEP, SourceGrid, StageWeights, aligned, f4, half
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,10 +40,20 @@ _square = tiles.make_square(LANES)
 
 @jit
 def _mix(
-    m: int, t: int, grid: Grid, radius: int, folded: Floats, out: Floats, o0: int, cell: int, o_row: int, o_pair: int
+    m: int,
+    t: int,
+    grid: SourceGrid,
+    radius: int,
+    folded: Floats,
+    out: Floats,
+    o0: int,
+    cell: int,
+    o_row: int,
+    o_pair: int,
 ) -> None:
     """Filter the source into the unit's pixels, cell ``n`` at ``o0 + n*cell``."""
     reach = 2 * half(radius) + 1
+    step = reach * STEP
     channels = grid.channels
     row = (grid.width + reach - 1) * channels
     vectors = channels // LANES
@@ -56,26 +66,18 @@ def _mix(
         for lane in range(min(LANES, grid.width - t)):
             b0, c0 = first + lane * channels, to + lane * cell
             if not BROAD:
-                _mix2(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix2(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
             elif n == 5:
-                _mix5(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix5(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
             elif n == 4:
-                _mix4(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix4(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
             else:
-                _mix3(
-                    folded, lane, reach * STEP, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair
-                )
+                _mix3(folded, lane, step, grid.source, b0, channels, row, reach, reach, out, c0, o_row, o_pair)
         done += n
 
 
 @entry
-def double(low: int, high: int, grid: Grid, stage: Stage, margin: int, target: Floats) -> None:
+def double(low: int, high: int, grid: SourceGrid, stage: StageWeights, margin: int, target: Floats) -> None:
     """Make the pixels of the rows of cells ``low`` to ``high``.
 
     Args:
@@ -98,7 +100,7 @@ def double(low: int, high: int, grid: Grid, stage: Stage, margin: int, target: F
 
 @entry
 def score(
-    low: int, high: int, grid: Grid, stage: Stage, rank: int, constant: Floats, rest: float, out: Floats
+    low: int, high: int, grid: SourceGrid, stage: StageWeights, rank: int, constant: Floats, rest: float, out: Floats
 ) -> None:
     """Make the cosines of the pixels of the rows of cells ``low`` to ``high``; the features are never stored.
 

@@ -129,7 +129,7 @@ def make_affinity(lanes: int, positions: int) -> Any:
             def index(value: int) -> Any:
                 return ir.Constant(pitch.type, value)
 
-            own = [upper, builder.add(upper, plane), lower, builder.add(lower, plane)]
+            centres_at = [upper, builder.add(upper, plane), lower, builder.add(lower, plane)]
             around = []
             for p in range(positions):
                 # neighbours alternate between odd and even columns, and begin with an odd one
@@ -137,7 +137,7 @@ def make_affinity(lanes: int, positions: int) -> Any:
                 around.append(builder.add(column, plane) if p % 2 == 0 else column)
             loop = Loop(builder, channels, [keys, *[v.constant(0.0)] * (CLASSES * positions)])
             channel, *sums = loop.carried
-            centres = [v.load(channel, at) for at in own]
+            centres = [v.load(channel, at) for at in centres_at]
             following = []
             for p in range(positions):
                 neighbour = v.load(channel, around[p])
@@ -192,19 +192,19 @@ def make_weigh(lanes: int) -> Any:
             rows.close([b.gep(row, [s_row]), highest])
 
             rows = Loop(b, side, [first, b.gep(spatial, [p0]), target, zero, zero])
-            row, weight, to, total, kept = rows.carried
-            taps = Loop(b, side, [row, weight, to, total, kept])
-            at, weight, to, total, kept = taps.carried
+            row, weight, to, total, weighted = rows.carried
+            taps = Loop(b, side, [row, weight, to, total, weighted])
+            at, weight, to, total, weighted = taps.carried
             nought = ir.Constant(side.type, 0)
             e = v.exp(v.maximum(b.fsub(v.load(at, nought), highest), v.constant(EXP_LOW)))
             product = b.fmul(e, v.splat(b.load(weight)))
             v.store(product, to, nought)
-            total, kept = b.fadd(total, e), b.fadd(kept, product)
+            total, weighted = b.fadd(total, e), b.fadd(weighted, product)
             weight, to = b.gep(weight, [one]), b.gep(to, [pitch])
-            taps.close([b.gep(at, [pitch]), weight, to, total, kept])
-            rows.close([b.gep(row, [s_row]), weight, to, total, kept])
+            taps.close([b.gep(at, [pitch]), weight, to, total, weighted])
+            rows.close([b.gep(row, [s_row]), weight, to, total, weighted])
 
-            least = v.maximum(kept, b.fmul(total, v.constant(TINY_SUM)))
+            least = v.maximum(weighted, b.fmul(total, v.constant(TINY_SUM)))
             factor = b.fdiv(v.constant(1.0), least)
             loop = Loop(b, b.mul(side, side), [target])
             (to,) = loop.carried

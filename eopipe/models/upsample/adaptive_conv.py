@@ -2,7 +2,7 @@
 
     out[b, c, y, x] = sum over i, j of filters[b, y, x, i, j] * source[b, c, y + i, x + j]
 
-Source: FeatUp (arXiv 2403.10516), SimFeatUp (arXiv 2410.01768); spec 01 §4.4. With the exact gradient of both
+Source: FeatUp (arXiv 2403.10516), SimFeatUp (arXiv 2410.01768). With the exact gradient of both
 inputs; the released CUDA extension left every filter tap at zero whose flat index is no perfect square.
 
 On the CPU the taps are walked one by one over slices of the source, so nothing of the size channels x taps is ever

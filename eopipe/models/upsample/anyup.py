@@ -1,9 +1,9 @@
 """AnyUp: one upsampler for the features of any encoder, without training for it.
 
 Source: Wimmer et al., AnyUp: Universal Feature Upsampling, arXiv 2510.12764; github.com/wimmerth/anyup and its
-``multi_backbone`` weights (CC-BY-4.0). Every pixel asks, with a query made of the image, which of the patches around
-it it belongs to; the answer is a softmax over their keys (made of the image, averaged over a patch, and of the shape
-of the features), and the output is the patches' own features in these weights::
+``multi_backbone`` weights (CC-BY-4.0). Every pixel has a query, made of the image, and the patches around it have
+keys, made of the image (averaged over a patch) and of the shape of the features; a softmax over the keys gives the
+weights in which the output mixes the patches' features::
 
     image ─ encoder ─ rotation by place ─┬─ encoder ──────────────── 3x3 ── norm ── query
                                          └─ encoder ─ mean a patch ─┐
@@ -16,8 +16,8 @@ products with the text and their Gram matrix G, both of which have a patch, not 
 last projection is moved into the keys, where it is done 196 times and not 50,176 times. What is left is the image's
 path, 19 GMAC for 224 x 224 pixels, done in bands of pixels (`_anyup_bands`).
 
-One thing is not as the paper has it but as the released code does it, since the weights were trained with it: what
-the softmax of the unification compares (`_unify`). It also brings features nearer to their truth.
+One step follows the released code and not the paper, since the weights were trained with it: what the softmax of the
+unification compares (`_unify`). It also brings features nearer to their truth.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ import torch
 from torch.nn import functional
 
 from eopipe.errors import PlanError, WeightsError
+from eopipe.models.checkpoints import misfits
 from eopipe.models.clip.entries import OPENAI
-from eopipe.models.clip.products import Product
-from eopipe.models.upsample._anyup_bands import WIDTH, Bands, Block, Norm, Workers, run, run_pooled
+from eopipe.models.clip.packed_linear import Product
+from eopipe.models.upsample._anyup_bands import WIDTH, BandWorkers, ConvBlock, GroupNorm, PixelBands, run, run_pooled
 from eopipe.models.upsample._anyup_windows import Neighbours, neighbours
-from eopipe.models.upsample.protocol import NORM_FLOOR
+from eopipe.models.upsample.protocol import NORM_FLOOR, patch_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,10 +45,10 @@ HEADS = 4
 BASES = 5
 """Side of the filters of the unification."""
 ATTENTION = "cross_decode.cross_attn"
-PLACES = 14
+PATCHES = 14
 """Patches whose responses are compared at once: 4 MB of them for 512 channels."""
 EXPONENT = 80.0
-"""The largest exponent of float32, and some room for a sum."""
+"""The largest exponent of float32, less some room for a sum."""
 BAND = 4096
 """Pixels of a band on a CPU, at most where a row of patches is not more: 2 MB a layer."""
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -104,7 +105,8 @@ class AnyUp:
         mean: tuple[float, float, float] = OPENAI[0],
         std: tuple[float, float, float] = OPENAI[1],
     ) -> None:
-        _check(state)
+        if fault := misfits(expected_shapes(), state):
+            raise WeightsError(f"the weights are not AnyUp's: {fault}; take anyup_multi_backbone.pth")
         self.device = torch.device(device)
         self.threads = threads if self.device.type == "cpu" else 1
         weights = {key: value.detach().to(self.device, torch.float32) for key, value in state.items()}
@@ -112,10 +114,8 @@ class AnyUp:
         self._image_blocks = self._blocks("image_encoder")
         self._query_blocks, self._query_first = self._blocks("query_encoder"), self._product("query_encoder.0")
         self._key_blocks, self._key_first = self._blocks("key_encoder"), self._product("key_encoder.0")
-        self._feature_blocks, self._aggregation_blocks = (
-            self._blocks("key_features_encoder"),
-            self._blocks("aggregation"),
-        )
+        self._feature_blocks = self._blocks("key_features_encoder")
+        self._aggregation_blocks = self._blocks("aggregation")
         # (x * std + mean - mean') / std', and then the first layer
         ratio = torch.tensor(std) / torch.tensor(IMAGENET[1])
         offset = (torch.tensor(mean) - torch.tensor(IMAGENET[0])) / torch.tensor(IMAGENET[1])
@@ -133,7 +133,7 @@ class AnyUp:
         batch, _, height, width = guidance.shape
         patch = _ratio(patches, guidance)
         out = text.new_empty(batch, height, width, text.shape[0])
-        with Workers(self.threads) as workers:
+        with BandWorkers(self.threads) as workers:
             for n in range(batch):
                 self._score_window(patches[n], guidance[n], text, patch, out[n], workers)
         return out
@@ -142,14 +142,14 @@ class AnyUp:
         """As `Upsampler.memory`: one window's, however many there are."""
         del windows
         patches = (side // 16) ** 2
-        seen = 25  # neighbours of a patch, five rows of five
+        near = 25  # neighbours of a patch, five rows of five
         maps = 5 * WIDTH * side * side  # of pixels: on to the queries, a block's source, inside, result; one to spare
-        at_work = 4 * WIDTH * max(BAND, 32 * side) + 2 * PLACES * WIDTH * channels  # a thread's
-        of_patches = (3 * BASES**2 + 4) * channels + seen * (HEADS * (WIDTH + 1) + queries + seen + 16 * 16)
+        at_work = 4 * WIDTH * max(BAND, 32 * side) + 2 * PATCHES * WIDTH * channels  # a thread's
+        of_patches = (3 * BASES**2 + 4) * channels + near * (HEADS * (WIDTH + 1) + queries + near + 16 * 16)
         return 4 * (maps + self.threads * at_work + patches * of_patches)
 
     def _score_window(
-        self, patches: Tensor, guidance: Tensor, text: Tensor, patch: int, out: Tensor, workers: Workers
+        self, patches: Tensor, guidance: Tensor, text: Tensor, patch: int, out: Tensor, workers: BandWorkers
     ) -> None:
         grid = (patches.shape[1], patches.shape[2])
         width = grid[1] * patch
@@ -176,7 +176,7 @@ class AnyUp:
 
         workers.map(score_band, len(queries.bands))
 
-    def _image(self, guidance: Tensor, patch: int, workers: Workers) -> tuple[Bands, Tensor]:
+    def _image(self, guidance: Tensor, patch: int, workers: BandWorkers) -> tuple[PixelBands, Tensor]:
         """The image's path: the queries' map before its 3x3 layer, and the image's part of the keys, [patches, C]."""
         _, height, width = guidance.shape
         rows = self._band_rows(height, width, patch)
@@ -186,30 +186,30 @@ class AnyUp:
             pixels = guidance[:, n * rows : (n + 1) * rows].flatten(1).T
             return torch.addmm(self._image_offset, pixels, self._image_first)
 
-        encoded = Bands(workers, first, count)
+        encoded = PixelBands(workers, first, count)
         for block in self._image_blocks:
             encoded = run(block, encoded, workers)
-        places = _places_on(self._weights["rope.freqs"], height, width)
-        turned = workers.map(lambda n: _rotate(encoded.take(n), places, n * rows, width), count)
-        keys = Bands(workers, lambda n: self._key_first(turned[n]), count)
+        angles = _angles(self._weights["rope.freqs"], height, width)
+        turned = workers.map(lambda n: _rotate(encoded.take(n), angles, n * rows, width), count)
+        keys = PixelBands(workers, lambda n: self._key_first(turned[n]), count)
         before, last = self._key_blocks
         pooled = run_pooled(last, run(before, keys, workers), workers, width, patch)
-        queries = Bands(workers, lambda n: self._query_first(turned[n]), count)
+        queries = PixelBands(workers, lambda n: self._query_first(turned[n]), count)
         turned.clear()
         for block in self._query_blocks:
             queries = run(block, queries, workers)
         return queries, pooled
 
-    def _keys(self, patches: Tensor, image_keys: Tensor, workers: Workers) -> Tensor:
+    def _keys(self, patches: Tensor, image_keys: Tensor, workers: BandWorkers) -> Tensor:
         """Keys, normalised and projected: [patches, C]."""
         unit = functional.normalize(patches, dim=0)
         features = _unify(unit, self._weights["key_features_encoder.0.basis"], workers)
-        shape = Bands(workers, lambda _: features, 1)
+        shape = PixelBands(workers, lambda _: features, 1)
         for block in self._feature_blocks:
             shape = run(block, shape, workers)
         both = torch.cat([image_keys, shape.bands[0]], dim=1).T.view(1, -1, *patches.shape[1:])
         padded = functional.pad(both, [1, 1, 1, 1], mode="reflect")[0].movedim(0, -1)
-        keys = Bands(workers, lambda _: _conv3x3(padded, self._weights["aggregation.0.weight"]), 1)
+        keys = PixelBands(workers, lambda _: _conv3x3(padded, self._weights["aggregation.0.weight"]), 1)
         for block in self._aggregation_blocks:
             keys = run(block, keys, workers)
         normalised = _unit_mean_square(keys.bands[0]) * self._weights[f"{ATTENTION}.norm_k.weight"]
@@ -229,7 +229,7 @@ class AnyUp:
         weights = torch.einsum("nhd,hdc->nhc", heads, (self._in_query * gain).view(HEADS, size, WIDTH))
         return weights, (heads * self._in_query_bias.view(HEADS, size)).sum(2)
 
-    def _query_map(self, queries: Bands, n: int, width: int) -> Tensor:
+    def _query_map(self, queries: PixelBands, n: int, width: int) -> Tensor:
         """A band of the queries after their 3x3 layer, which sees a row of the bands above and below."""
         weight = self._weights["cross_decode.conv2d.weight"]
         edge = weight.new_zeros(width, WIDTH)
@@ -263,40 +263,27 @@ class AnyUp:
     def _product(self, name: str) -> Product:
         return Product(self._weights[f"{name}.weight"].flatten(1), device=self.device)
 
-    def _blocks(self, encoder: str) -> list[Block]:
+    def _blocks(self, encoder: str) -> list[ConvBlock]:
         norm = [
-            Norm(self._weights[f"{encoder}.{n}.block.{k}.weight"], self._weights[f"{encoder}.{n}.block.{k}.bias"])
+            GroupNorm(
+                self._weights[f"{encoder}.{n}.block.{k}.weight"], self._weights[f"{encoder}.{n}.block.{k}.bias"]
+            )
             for n in (1, 2)
             for k in (0, 3)
         ]
         product = [self._product(f"{encoder}.{n}.block.{k}") for n in (1, 2) for k in (2, 5)]
-        return [Block(norm[n], product[n], norm[n + 1], product[n + 1]) for n in (0, 2)]
-
-
-def _check(state: Mapping[str, Tensor]) -> None:
-    expected = expected_shapes()
-    wrong = [
-        f"{name} is {tuple(state[name].shape) if name in state else 'missing'}, not {shape}"
-        for name, shape in expected.items()
-        if name not in state or tuple(state[name].shape) != shape
-    ]
-    wrong += [f"{name} is unknown" for name in state if name not in expected]
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise WeightsError(f"the weights are not AnyUp's: {wrong[0]}{more}; take anyup_multi_backbone.pth")
+        return [ConvBlock(norm[n], product[n], norm[n + 1], product[n + 1]) for n in (0, 2)]
 
 
 def _ratio(patches: Tensor, guidance: Tensor) -> int:
-    (h, w), (height, width) = patches.shape[2:], guidance.shape[2:]
-    if height % h or height * w != width * h:
-        raise PlanError(f"a window of {height} x {width} is no multiple of its {h} x {w} patches")
+    side, (h, w), (height, width) = patch_side(patches, guidance), patches.shape[2:], guidance.shape[2:]
     if min(h, w) < 2:
         raise PlanError(f"upsampler anyup needs 2 patches a side, and a window of {height} x {width} has {h} x {w}")
-    return int(height // h)
+    return side
 
 
-def _unify(features: Tensor, basis: Tensor, workers: Workers) -> Tensor:
-    """What the features' shape is, whatever their number: [C, h, w], of unit length, to [h * w, WIDTH].
+def _unify(features: Tensor, basis: Tensor, workers: BandWorkers) -> Tensor:
+    """The features' shape, whatever their number: [C, h, w], of unit length, to [h * w, WIDTH].
 
     Every channel is filtered with every basis (zeros around, the sum divided by the number of taps that fall inside),
     and the responses are compared by a softmax. The paper compares the bases of a channel. The released code, with
@@ -312,13 +299,13 @@ def _unify(features: Tensor, basis: Tensor, workers: Workers) -> Tensor:
     # no response is larger than its filter's sum of sizes: a common shift keeps the exponentials in range
     shift = (filters.abs().sum(1).max() - EXPONENT).clamp_min(0)
 
-    def some(n: int) -> Tensor:
-        places = columns[n * PLACES : (n + 1) * PLACES]
-        responses = torch.addmm(-shift, places.flatten(0, 1), filters.T).exp_().view(len(places), WIDTH, channels)
+    def unified(n: int) -> Tensor:
+        patches = columns[n * PATCHES : (n + 1) * PATCHES]
+        responses = torch.addmm(-shift, patches.flatten(0, 1), filters.T).exp_().view(len(patches), WIDTH, channels)
         responses.div_(responses.sum(1, keepdim=True))
         return responses.mean(2)  # not a product: its sums are less exact, and the next norm magnifies
 
-    return torch.cat(workers.map(some, -(-len(columns) // PLACES)))
+    return torch.cat(workers.map(unified, -(-len(columns) // PATCHES)))
 
 
 def _conv3x3(padded: Tensor, weight: Tensor) -> Tensor:
@@ -343,18 +330,18 @@ def _unit_mean_square(x: Tensor) -> Tensor:
     return x * (x.square().mean(-1, keepdim=True) + torch.finfo(torch.float32).eps).rsqrt()
 
 
-def _places_on(frequencies: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
+def _angles(frequencies: Tensor, height: int, width: int) -> tuple[Tensor, ...]:
     """Cosine and sine of the rows' and of the columns' part of the angle: [height, C] twice, [width, C] twice."""
     down, across = (torch.linspace(0, 1, n, device=frequencies.device)[:, None] for n in (height, width))
     rows, columns = down * frequencies[0], across * frequencies[1]
     return rows.cos(), rows.sin(), columns.cos(), columns.sin()
 
 
-def _rotate(band: Tensor, places: tuple[Tensor, ...], top: int, width: int) -> Tensor:
-    """Turn pairs of channels (c, c + C/2), each channel by an angle of its own that the place gives, as published."""
+def _rotate(band: Tensor, angles: tuple[Tensor, ...], top: int, width: int) -> Tensor:
+    """Turn pairs of channels (c, c + C/2), each channel by its own angle of the pixel's position, as published."""
     rows = len(band) // width
-    row_cos, row_sin = (table[top : top + rows, None] for table in places[:2])
-    column_cos, column_sin = places[2:]
+    row_cos, row_sin = (table[top : top + rows, None] for table in angles[:2])
+    column_cos, column_sin = angles[2:]
     cos, sin = row_cos * column_cos - row_sin * column_sin, row_sin * column_cos + row_cos * column_sin
     maps = band.view(rows, width, WIDTH)
     half = WIDTH // 2

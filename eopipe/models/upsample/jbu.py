@@ -1,6 +1,6 @@
 """Learned joint bilateral upsampling: FeatUp's ``jbu_stack`` and SimFeatUp's ``jbu_one``, as published.
 
-Sources: FeatUp (Fu et al., arXiv 2403.10516), SimFeatUp (Li et al., arXiv 2410.01768); spec 01 §4.1-4.3. A stage
+Sources: FeatUp (Fu et al., arXiv 2403.10516), SimFeatUp (Li et al., arXiv 2410.01768). A stage
 doubles the resolution: it resizes its source bicubically and filters it with weights that every pixel makes for
 itself from the guidance image. ``jbu_stack`` has four stages of radius 3 with weights of their own; ``jbu_one``
 applies one stage of radius 5 again and again. A 1x1 convolution at full resolution ends both.
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from eopipe.errors import PlanError
 from eopipe.models.upsample.adaptive_conv import adaptive_conv
+from eopipe.models.upsample.protocol import for_other_channels, patch_side
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,8 +46,8 @@ class Pointwise(nn.Conv2d):
         return out.view(*out.shape[:2], *x.shape[2:])
 
 
-class Stage(nn.Module):
-    """One doubling (spec 01 §4.1).
+class JBUStage(nn.Module):
+    """One doubling.
 
     Args:
         radius: Reach of the filter; it has (2*radius + 1)² taps.
@@ -127,30 +128,29 @@ class Stage(nn.Module):
 
 
 class JBU(nn.Module):
-    """The whole upsampler, with the published checkpoints' state-dict names (spec 01 §4.3).
+    """The whole upsampler, with the published checkpoints' state-dict names.
 
     It is in evaluation mode when made. `train` turns its dropouts on (0.1 on the key channels, 0.1 on the filter's
-    hidden channels, 0.2 before the last convolution), for training.
+    hidden channels, 0.2 before the last convolution), for training. Scripts that build the published segmentor
+    without its evaluation loop leave them on, with a fresh mask a call.
 
     Args:
         name: ``jbu_one`` or ``jbu_stack``.
         channels: C of the features; the last convolution's.
-        train_mode: Leave the dropouts on, with a fresh mask a call. Scripts that build the published segmentor
-            without its evaluation loop do so unawares (spec 01 §4.6); this mimics them.
     """
 
-    def __init__(self, name: str, channels: int, *, train_mode: bool = False) -> None:
+    def __init__(self, name: str, channels: int) -> None:
         super().__init__()
         self.name = name
         self.channels = channels
         if name == "jbu_one":
-            self.up = Stage(RADIUS[name])
+            self.up = JBUStage(RADIUS[name])
         else:
-            self.up1, self.up2, self.up3, self.up4 = (Stage(RADIUS[name]) for _ in range(4))
+            self.up1, self.up2, self.up3, self.up4 = (JBUStage(RADIUS[name]) for _ in range(4))
         self.fixup_proj = nn.Sequential(nn.Dropout2d(0.2), Pointwise(channels, channels))
-        self.train(train_mode)
+        self.eval()
 
-    def stages(self, ratio: int) -> list[Stage]:
+    def stages(self, ratio: int) -> list[JBUStage]:
         """The stages that take a patch to ``ratio`` pixels, in order.
 
         Args:
@@ -181,14 +181,8 @@ class JBU(nn.Module):
             PlanError: The channels are not this upsampler's, or the image is not one multiple of the grid both ways.
         """
         if source.shape[1] != self.channels:
-            raise PlanError(
-                f"upsampler {self.name} is for features of {self.channels} channels, and the encoder gives"
-                f" {source.shape[1]}; take an upsampler trained for this encoder, or bilinear or anyup"
-            )
-        (h, w), (height, width) = source.shape[2:], image.shape[2:]
-        if height % h or height * w != width * h:
-            raise PlanError(f"a window of {height} x {width} is no multiple of its {h} x {w} patches")
-        return int(height // h)
+            raise for_other_channels(self.name, self.channels, source.shape[1])
+        return patch_side(source, image)
 
     def forward(self, source: Tensor, guidance: Tensor) -> Tensor:
         """Upsample features to the guidance's resolution.

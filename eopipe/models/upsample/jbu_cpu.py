@@ -1,9 +1,9 @@
 """The joint bilateral upsamplers on the CPU: float32, fused, and from patches to cosines without a feature map.
 
-Sources: FeatUp (arXiv 2403.10516), SimFeatUp (arXiv 2410.01768); spec 01 §4.1-4.4. Three exact rearrangements
+Sources: FeatUp (arXiv 2403.10516), SimFeatUp (arXiv 2410.01768). Three exact rearrangements
 make it some sixty times faster than the plain modules of `eopipe.models.upsample.jbu`:
 
-* the channels are those of the window's own span (`eopipe.models.upsample.lowrank`), and because a product with the
+* the channels are those of the window's own span (`eopipe.models.upsample.jbu_torch`), and because a product with the
   text commutes with the filters as well, every query is one more channel: no pixel is ever multiplied by the text;
 * the bicubic resize, the reflected border and the mixing factors are folded into the filters, see `_jbu_rows`;
 * filters, filtered features, their length and the cosines are made where they are used, in the caches.
@@ -25,8 +25,9 @@ from eopipe.models.upsample import _jbu_basis as basis
 from eopipe.models.upsample import _jbu_keys as keys
 from eopipe.models.upsample import _jbu_layout as layout
 from eopipe.models.upsample import _jbu_rows as rows
-from eopipe.models.upsample._jbu_weights import pack
+from eopipe.models.upsample._jbu_layout import SourceGrid, StageWeights
 from eopipe.models.upsample.jbu import MIXING
+from eopipe.models.upsample.protocol import for_other_channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
 BANDS = 4  # pieces of a stage to a thread: what one thread is late, the others make good
 ROWS = 4  # of cells, below which handing a piece to a thread costs more than it brings
 KEY_ROWS = 56  # of pixels, likewise for the keys
+TEMPERATURES = (1e-4, 1e4)
 
 
-class Window(NamedTuple):
+class WindowSource(NamedTuple):
     """A window's source: features in a basis of their own, then the queries, then zeros.
 
     Attributes:
@@ -58,7 +60,7 @@ class Window(NamedTuple):
 
 
 if TYPE_CHECKING:
-    Last = Callable[[int, "_Bands", layout.Grid, layout.Stage, Window], None]
+    Last = Callable[[int, "_Bands", SourceGrid, StageWeights, WindowSource], None]
 
 
 class JBUCpu:
@@ -69,7 +71,7 @@ class JBUCpu:
         threads: How many bands of pixel rows are worked on at once.
 
     Attributes:
-        name: ``jbu_one`` or ``jbu_stack``, told from the names.
+        name: ``jbu_one`` or ``jbu_stack``, by the names of the weights.
         channels: C, which the weights fix.
     """
 
@@ -78,7 +80,7 @@ class JBUCpu:
         self.name = "jbu_one" if "up.range_temp" in arrays else "jbu_stack"
         self.threads = threads
         prefixes = ["up"] if self.name == "jbu_one" else [f"up{n}" for n in (1, 2, 3, 4)]
-        self._stages = [pack(arrays, prefix) for prefix in prefixes]
+        self._stages = [_pack(arrays, prefix) for prefix in prefixes]
         last = arrays["fixup_proj.1.weight"]
         self.channels = len(last)
         whole = np.eye(self.channels) + MIXING * last.reshape(self.channels, -1).astype(np.float64)
@@ -92,7 +94,7 @@ class JBUCpu:
         batch, _, height, width = guidance.shape
         out = np.empty((batch, height, width, text.shape[0]), np.float32)
 
-        def last(n: int, bands: _Bands, grid: layout.Grid, stage: layout.Stage, window: Window) -> None:
+        def last(n: int, bands: _Bands, grid: SourceGrid, stage: StageWeights, window: WindowSource) -> None:
             bands.run(rows.score, grid.height, grid, stage, window.rank, window.constant, window.rest, out[n])
 
         self._each(patches, guidance, text, last)
@@ -112,11 +114,11 @@ class JBUCpu:
         batch, _, height, width = guidance.shape
         out = np.empty((batch, self.channels, height, width), np.float32)
 
-        def last(n: int, bands: _Bands, grid: layout.Grid, stage: layout.Stage, window: Window) -> None:
+        def last(n: int, bands: _Bands, grid: SourceGrid, stage: StageWeights, window: WindowSource) -> None:
             pixels = np.empty((height, width, grid.channels), np.float32)
             bands.run(rows.double, grid.height, grid, stage, 0, pixels.reshape(-1))
-            own = slice(window.rank, window.rank + self.channels)
-            out[n] = (pixels[:, :, own] + window.constant[own]).transpose(2, 0, 1)
+            features = slice(window.rank, window.rank + self.channels)
+            out[n] = (pixels[:, :, features] + window.constant[features]).transpose(2, 0, 1)
 
         self._each(patches, guidance, torch.eye(self.channels), last)
         return torch.from_numpy(out)
@@ -133,14 +135,11 @@ class JBUCpu:
         scratch = self.threads * BANDS * layout.STEP * (6 * 12 * 12 + vectors)
         return 4 * (values + scratch + 4 * channels * vectors)
 
-    def _plan(self, patches: Tensor, guidance: Tensor) -> list[layout.Stage]:
+    def _plan(self, patches: Tensor, guidance: Tensor) -> list[StageWeights]:
         """The stages from patches to pixels, the shapes checked."""
         (_, channels, h, w), (height, width) = patches.shape, guidance.shape[2:]
         if channels != self.channels:
-            raise PlanError(
-                f"upsampler {self.name} is for features of {self.channels} channels, and the encoder gives"
-                f" {channels}; take an upsampler trained for this encoder, or bilinear or anyup"
-            )
+            raise for_other_channels(self.name, self.channels, channels)
         ratio = height // h
         stages = self._stages * (ratio.bit_length() - 1) if self.name == "jbu_one" else self._stages
         if (height, width) != (ratio * h, ratio * w) or ratio < 2 or ratio != 1 << len(stages):
@@ -168,7 +167,7 @@ class JBUCpu:
                 last(n, bands, work.advance(bands, window), stages[-1], window)
             self._spare.append(work)
 
-    def _workspace(self, stages: list[layout.Stage], patches: tuple[int, int]) -> _Workspace:
+    def _workspace(self, stages: list[StageWeights], patches: tuple[int, int]) -> _Workspace:
         """A caller's own arrays: those of an earlier call, since fresh memory costs a tenth of a window's time."""
         try:
             work = self._spare.pop()
@@ -176,13 +175,13 @@ class JBUCpu:
             return _Workspace(stages, patches)
         return work if work.sizes[0] == patches and len(work.sizes) == len(stages) else _Workspace(stages, patches)
 
-    def _window(self, columns: Floats, text: Floats, queries: int) -> Window:
+    def _window(self, columns: Floats, text: Floats, queries: int) -> WindowSource:
         """The window in its own basis, from its patches [C, h*w] and the packed text."""
         rank = min(columns.shape)
         channels = layout.whole_channels(rank + queries)
         source, constant = np.empty((columns.shape[1], channels), np.float32), np.empty(channels, np.float32)
         rest = basis.factor(columns, self._mixing, self._bias, text, queries, channels, source, constant)
-        return Window(source, rank, constant, rest)
+        return WindowSource(source, rank, constant, rest)
 
 
 def warm_up() -> None:
@@ -241,7 +240,7 @@ class _Bands:
 class _Workspace:
     """The arrays of a window's stages, used again for the next window."""
 
-    def __init__(self, stages: list[layout.Stage], patches: tuple[int, int]) -> None:
+    def __init__(self, stages: list[StageWeights], patches: tuple[int, int]) -> None:
         self.stages = stages
         self.half = [layout.half_window(stage.radius) for stage in stages]
         self.sizes = [(patches[0] << n, patches[1] << n) for n in range(len(stages))]
@@ -254,7 +253,7 @@ class _Workspace:
             colours[:, :, 3] = 1
         self.sources: list[Floats] = []
 
-    def begin(self, bands: _Bands, guidance: Tensor, factor: Callable[[], Window]) -> Window:
+    def begin(self, bands: _Bands, guidance: Tensor, factor: Callable[[], WindowSource]) -> WindowSource:
         """Make the keys of all stages, and meanwhile the window's basis."""
         window = bands.start(factor)
         waiting = []
@@ -265,10 +264,10 @@ class _Workspace:
             image = _halved(image)
         for future in waiting:
             future.result()
-        result: Window = window.result()
+        result: WindowSource = window.result()
         return result
 
-    def advance(self, bands: _Bands, window: Window) -> layout.Grid:
+    def advance(self, bands: _Bands, window: WindowSource) -> SourceGrid:
         """Double the source up to the last stage; what that one works on is returned."""
         channels = window.source.shape[1]
         if not self.sources or self.sources[0].shape[2] != channels:
@@ -287,11 +286,11 @@ class _Workspace:
                 bands.run(rows.double, grid.height, grid, self.stages[n], self.half[n + 1], target)
         return self._grid(len(self.sources) - 1, self.sources[-1])
 
-    def _grid(self, n: int, source: Floats) -> layout.Grid:
+    def _grid(self, n: int, source: Floats) -> SourceGrid:
         height, width = self.sizes[n]
         flat = source.reshape(-1)
         colours, keys = self.colours[n].reshape(-1), self.keys[n].reshape(-1)
-        return layout.Grid(height, width, self.pitch[n], colours, keys, source.shape[-1], flat)
+        return SourceGrid(height, width, self.pitch[n], colours, keys, source.shape[-1], flat)
 
 
 _NOTHING = np.zeros((1, 1, 1), np.float32)
@@ -317,3 +316,40 @@ def _repeat_border(image: Floats, margin: int) -> None:
     image[margin:-margin, -margin:] = image[margin:-margin, -margin - 1 : -margin]
     image[:margin] = image[margin]
     image[-margin:] = image[-margin - 1]
+
+
+def _pack(arrays: Mapping[str, Floats], prefix: str) -> StageWeights:
+    """Arrange one stage's published weights for the kernels.
+
+    Args:
+        arrays: By state-dict name.
+        prefix: The stage's, such as ``up1``.
+
+    Returns:
+        The stage, with the range's temperature and the mixing factor in its weights.
+    """
+
+    def layer(name: str, rows: int, factor: float = 1.0) -> Floats:
+        weight, bias = (arrays[f"{prefix}.{name}.{part}"].astype(np.float64) for part in ("weight", "bias"))
+        return _tiles(factor * weight, factor * bias, rows)
+
+    side = round(arrays[f"{prefix}.fixup_proj.3.weight"].shape[0] ** 0.5)
+    temperature = float(np.clip(np.exp(float(arrays[f"{prefix}.range_temp"])), *TEMPERATURES))
+    sigma = float(arrays[f"{prefix}.sigma_spatial"])
+    line = np.linspace(-1, 1, side)
+    spatial = np.exp(-(line[:, None] ** 2 + line**2) / (2 * sigma**2))
+    return StageWeights(
+        (side - 1) // 2,
+        layer("range_proj.0", layout.KEY_ROWS),
+        layer("range_proj.3", layout.KEY_ROWS, temperature**0.5),
+        spatial.astype(np.float32).reshape(-1),
+        layer("fixup_proj.0", side),
+        layer("fixup_proj.3", side, MIXING),
+    )
+
+
+def _tiles(weight: NDArray[np.float64], bias: NDArray[np.float64], rows: int) -> Floats:
+    """A 1x1 convolution [out, in, 1, 1] with its bias → flat [out/rows, in + 1, rows]."""
+    matrix = np.concatenate([weight.reshape(len(bias), -1), bias[:, None]], axis=1)
+    packed = matrix.reshape(-1, rows, matrix.shape[1]).transpose(0, 2, 1)
+    return np.ascontiguousarray(packed, np.float32).reshape(-1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eopipe.errors import WeightsError
-from eopipe.models.checkpoints import open_checkpoint
+from eopipe.models.checkpoints import misfits, open_checkpoint
 from eopipe.models.clip.entries import OPENAI
 from eopipe.models.registry import MODELS
 from eopipe.models.weights import find, locate, sha256_of
@@ -28,11 +28,11 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedUpsampler:
-    """An upsampler whose file is here and is the one meant; none of its tensors is read yet.
+    """An upsampler whose file is on this machine and checked; none of its tensors is read yet.
 
     Attributes:
         name: ``bilinear``, ``jbu_one``, ``jbu_stack`` or ``anyup``.
-        checkpoint: The user's own file, as given; None for the registered one, or none at all.
+        checkpoint: The user's file, as the spec has it; None for the registered one, or none at all.
         sha256: Of the file; empty where there is none.
         notes: What its user should know, one line each.
     """
@@ -62,10 +62,10 @@ def resolve_upsampler(name: str, *, checkpoint: str | None = None) -> ResolvedUp
 
     Args:
         name: ``bilinear``, ``jbu_one``, ``jbu_stack`` or ``anyup``.
-        checkpoint: The user's own file in place of the registered one.
+        checkpoint: The user's file in place of the registered one.
 
     Raises:
-        WeightsError: No such upsampler; its file is not here and cannot be fetched; or ``bilinear`` is given one.
+        WeightsError: No such upsampler; its file is missing and cannot be fetched; or ``bilinear`` has a file.
     """
     if name == WEIGHTLESS:
         if checkpoint is not None:
@@ -74,10 +74,10 @@ def resolve_upsampler(name: str, *, checkpoint: str | None = None) -> ResolvedUp
             )
         return ResolvedUpsampler(name=name)
     path = _path(name, checkpoint)
-    found = sha256_of(path)
+    actual = sha256_of(path)
     unknown = checkpoint is not None or MODELS[name].weights.sha256 is None
-    notes = (f"upsampler {name}: no source states the sha256 of {path.name}; it is {found}",) if unknown else ()
-    return ResolvedUpsampler(name=name, checkpoint=checkpoint, sha256=found, notes=notes)
+    notes = (f"upsampler {name}: no source states the sha256 of {path.name}; it is {actual}",) if unknown else ()
+    return ResolvedUpsampler(name=name, checkpoint=checkpoint, sha256=actual, notes=notes)
 
 
 def load_upsampler(
@@ -91,18 +91,18 @@ def load_upsampler(
     """Read the tensors; on a CPU the fused forms, elsewhere torch.
 
     Args:
-        resolved: From `resolve_upsampler`; its file is looked for again, on this machine.
+        resolved: From `resolve_upsampler`; its file is searched again, on this machine.
         device: Where it runs.
         threads: For the fused forms.
         channels: Of the encoder's features.
         colours: Mean and standard deviation that the guidance is normalised with, of pixels from 0 to 1.
 
     Raises:
-        WeightsError: The file is not here, is another than the one resolved, is unsafe, holds other tensors, or was
+        WeightsError: The file is missing, is another than the one resolved, is unsafe, holds other tensors, or was
             made for features of other channels.
     """
     if resolved.name == WEIGHTLESS:
-        from eopipe.models.upsample.bilinear import Bilinear  # noqa: PLC0415  (torch, for who only resolves)
+        from eopipe.models.upsample.protocol import Bilinear  # noqa: PLC0415  (torch, which a plan does not need)
 
         return Bilinear()
     path = _path(resolved.name, resolved.checkpoint)
@@ -168,17 +168,8 @@ def _jbu(name: str, channels: int, tensors: dict[str, Tensor], path: Path) -> JB
             f" {channels}; take an upsampler trained for this encoder, or bilinear or anyup"
         )
     module = JBU(name, channels)
-    expected = module.state_dict()
-    wrong = [
-        f"{key} is {'missing' if key not in tensors else tuple(tensors[key].shape)}, not {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key not in tensors or tensors[key].shape != value.shape
-    ]
-    wrong += [f"{key} is unknown" for key in tensors if key not in expected]
-    if wrong:
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        raise WeightsError(
-            f"upsampler {name}: {path} holds other tensors: {wrong[0]}{more}; give a {name} checkpoint"
-        )
+    fault = misfits({key: value.shape for key, value in module.state_dict().items()}, tensors)
+    if fault:
+        raise WeightsError(f"upsampler {name}: {path} holds other tensors: {fault}; give a {name} checkpoint")
     module.load_state_dict(tensors)
     return module

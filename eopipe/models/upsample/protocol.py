@@ -1,10 +1,13 @@
-"""What an upsampler is to the kernel that uses it."""
+"""What an upsampler is to the kernel that uses it; and the published path without one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch.nn import functional
+
+from eopipe.errors import PlanError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,9 +19,9 @@ NORM_FLOOR = 1e-12
 class Upsampler(Protocol):
     """Turns a window's patch features into cosines at every pixel.
 
-    What the published methods compute is a map of features at window resolution, made unit length and
-    multiplied by the text matrix. Nothing but the products is wanted, so the interface asks for those, and
-    how (or whether) the features are ever made is each upsampler's own business.
+    The published methods compute a map of features at window resolution, make them unit length and multiply them
+    by the text matrix. A kernel needs the products only, so the interface returns those; whether the features are
+    ever computed is up to the upsampler.
 
     Attributes:
         name: ``bilinear``, ``jbu_one``, ``jbu_stack`` or ``anyup``.
@@ -43,7 +46,6 @@ class Upsampler(Protocol):
         Raises:
             PlanError: The shapes do not fit this upsampler: its channels, or the ratio of window to patches.
         """
-        ...
 
     def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
         """Peak bytes of `score` beside its inputs and its output.
@@ -54,7 +56,26 @@ class Upsampler(Protocol):
             channels: C.
             queries: Q.
         """
-        ...
+
+
+def patch_side(patches: Tensor, guidance: Tensor) -> int:
+    """Pixels of a patch's side.
+
+    Raises:
+        PlanError: The picture is no whole multiple of its patches.
+    """
+    (h, w), (height, width) = patches.shape[2:], guidance.shape[2:]
+    if height % h or height * w != width * h:
+        raise PlanError(f"a window of {height} x {width} is no multiple of its {h} x {w} patches")
+    return int(height // h)
+
+
+def for_other_channels(upsampler: str, channels: int, given: int) -> PlanError:
+    """What to raise where an upsampler gets the features of another encoder."""
+    return PlanError(
+        f"upsampler {upsampler} is for features of {channels} channels, and the encoder gives {given}; "
+        f"take an upsampler trained for this encoder, or bilinear or anyup"
+    )
 
 
 def cosines(features: Tensor, text: Tensor) -> Tensor:
@@ -70,3 +91,25 @@ def cosines(features: Tensor, text: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(features, dim=-1, keepdim=True).clamp_min(NORM_FLOOR)
     products: Tensor = features @ text.transpose(-1, -2)
     return products.div_(length)
+
+
+class Bilinear:
+    """Cosines of the patch grid, resized to the window (SegEarth-OV's path without SimFeatUp, arXiv 2410.01768).
+
+    Of the guidance only the size is used.
+    """
+
+    name = "bilinear"
+
+    @torch.no_grad()
+    def score(self, patches: Tensor, guidance: Tensor, text: Tensor) -> Tensor:
+        """As `Upsampler.score`: the pixel's score is interpolated between patches, not its feature's cosine."""
+        grid = cosines(patches.movedim(1, -1), text).movedim(-1, 1)  # channels last, and it stays so
+        size = (guidance.shape[-2], guidance.shape[-1])
+        resized = functional.interpolate(grid, size=size, mode="bilinear", align_corners=False)
+        return resized.movedim(1, -1).contiguous()
+
+    def memory(self, windows: int, side: int, channels: int, queries: int) -> int:
+        """As `Upsampler.memory`."""
+        patches = (side // 8) ** 2  # no encoder has finer patches
+        return 4 * windows * (patches * (channels + 2 * queries) + side * side * queries)

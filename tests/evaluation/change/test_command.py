@@ -9,12 +9,11 @@ import typer
 from PIL import Image
 
 from eopipe.cli.app import app
-from eopipe.cli.evaluation import CommandToo
+from eopipe.cli.evaluation import CallableGroup
 from eopipe.errors import SpecError
-from eopipe.evaluation.change.baselines import ChangeVectors, change_vectors
 from eopipe.evaluation.change.cards import find_set, sets
-from eopipe.evaluation.change.command import Request, judge_methods
-from eopipe.evaluation.change.methods import Method
+from eopipe.evaluation.change.command import ChangeRequest, judge_methods
+from eopipe.evaluation.change.methods import ChangeVectors, Method, change_vectors
 from eopipe.evaluation.change.pairs import find_pairs
 from eopipe.evaluation.change.report import result_lines
 from tests.support.command import eopipe
@@ -25,20 +24,20 @@ class Halves:
     """Says that the right half changed; counts how often it was asked."""
 
     def __init__(self):
-        self.asked = 0
+        self.calls = 0
 
     def __call__(self, pair):
-        self.asked += 1
-        found = np.zeros(pair.shape[1:3], np.uint8)
-        found[:, found.shape[1] // 2 :] = 1
-        return found
+        self.calls += 1
+        codes = np.zeros(pair.shape[1:3], np.uint8)
+        codes[:, codes.shape[1] // 2 :] = 1
+        return codes
 
 
 def run(root, out=None, **options):
     halves, card = Halves(), find_set("levir-cd")
     methods = [Method("halves", halves, {"side": "right"}), Method("change vectors", ChangeVectors())]
-    request = Request(card="levir-cd", data=root, out=out, **options)
-    return judge_methods(request, card, "building", find_pairs(root, card), methods), halves.asked
+    request = ChangeRequest(card="levir-cd", data=str(root), out=out, **options)
+    return judge_methods(request, find_pairs(root, card), methods), halves.calls
 
 
 @pytest.fixture
@@ -55,8 +54,8 @@ def levir(tmp_path):
 @needs_shared
 def test_figures_are_counted_over_the_set_and_kept(levir, tmp_path):
     out = tmp_path / "out"
-    found, asked = run(levir, out)
-    assert asked == 3
+    result, calls = run(levir, out)
+    assert calls == 3
     right = changed = both = 0
     for path in sorted((levir / "label").iterdir()):
         label = np.asarray(Image.open(path).convert("L")) > 127.5
@@ -64,30 +63,30 @@ def test_figures_are_counted_over_the_set_and_kept(levir, tmp_path):
         both += label[:, 128:].sum()
         with Image.open(out / "halves/predictions" / path.name) as file:
             assert (np.asarray(file)[:, 128:] == 1).all()
-    assert found["IoU"] == round(100 * both / (right + changed - both), 2)
-    assert found["precision"] == round(100 * both / right, 2)
-    assert (found["images"], found["pixels"], found["skipped"]) == (3, 3 * 65536, [])
-    assert [row["method"] for row in found["methods"]] == ["halves", "change vectors"]
-    assert json.loads((out / "result.json").read_text()) == found
-    again, asked = run(levir, out)
-    assert (asked, again["resumed"]) == (0, 3)
-    assert again["methods"] == found["methods"]
+    assert result["IoU"] == round(100 * both / (right + changed - both), 2)
+    assert result["precision"] == round(100 * both / right, 2)
+    assert (result["images"], result["pixels"], result["skipped"]) == (3, 3 * 65536, [])
+    assert [row["method"] for row in result["methods"]] == ["halves", "change vectors"]
+    assert json.loads((out / "result.json").read_text()) == result
+    again, calls = run(levir, out)
+    assert (calls, again["resumed"]) == (0, 3)
+    assert again["methods"] == result["methods"]
     label = levir / "label" / "test_7_0256_0512.png"
     Image.fromarray(np.full((256, 256), 255, np.uint8)).save(label)
-    more, asked = run(levir, out)
-    assert asked == 1, "a label that changed is judged again"
-    assert more["recall"] != found["recall"]
+    more, calls = run(levir, out)
+    assert calls == 1, "a label that changed is judged again"
+    assert more["recall"] != result["recall"]
 
 
 @needs_shared
 def test_pairs_that_do_not_fit_are_left_out_and_told(levir, caplog):
     Image.fromarray(np.zeros((256, 255), np.uint8)).save(levir / "label" / "test_7_0256_0512.png")
-    found, asked = run(levir)
-    assert (asked, found["images"]) == (2, 2)
-    assert found["skipped"] == ["the files of test_7_0256_0512 differ in size (255 x 256, 256 x 256)"]
+    result, calls = run(levir)
+    assert (calls, result["images"]) == (2, 2)
+    assert result["skipped"] == ["the files of test_7_0256_0512 differ in size (255 x 256, 256 x 256)"]
     assert caplog.text.count("left out: the files of test_7_0256_0512") == 1
-    assert any("1 pairs were left out" in note for note in found["notes"])
-    lines = [line for line in result_lines(found) if isinstance(line, str)]
+    assert any("1 pairs were left out" in note for note in result["notes"])
+    lines = [line for line in result_lines(result) if isinstance(line, str)]
     assert "on 2 pairs" in lines[0]
     for path in (levir / "label").iterdir():
         path.write_bytes(b"none")
@@ -105,8 +104,8 @@ def test_change_vectors_part_at_otsu_s_threshold():
         if levelled:
             dates = [(date - date.mean((1, 2), keepdims=True)) / date.std((1, 2), keepdims=True) for date in dates]
         length = np.hypot(*(dates[1] - dates[0]))
-        found = change_vectors(before, after, levelled=levelled)
-        np.testing.assert_array_equal(found, length > threshold_otsu(length))
+        codes = change_vectors(before, after, levelled=levelled)
+        np.testing.assert_array_equal(codes, length > threshold_otsu(length))
     assert not change_vectors(before, before).any(), "nothing changed"
     assert not change_vectors(np.ones((3, 4, 4)), np.full((3, 4, 4), 9), levelled=True).any()
 
@@ -123,7 +122,7 @@ def test_sets_are_listed_for_people_and_programs():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "eval change needs a SET, or --map OUT"),
         (("atlantis",), "no change set 'atlantis'; there are levir-cd"),
@@ -145,17 +144,17 @@ def test_sets_are_listed_for_people_and_programs():
         (("levir-cd", "extra"), "unexpected extra argument"),
     ],
 )
-def test_a_wrong_request_is_one_line(arguments, told):
+def test_a_wrong_request_is_one_line(arguments, message):
     ended = eopipe("eval", "change", *arguments)
     assert ended.status == 2
-    assert told in ended.line
+    assert message in ended.line
 
 
 def test_eval_is_a_command_still_and_says_what_is_below_it():
-    said = eopipe("eval", "--help")
-    assert "Usage: eopipe eval [OPTIONS] [CARD] | COMMAND [ARGS]..." in said.out
+    usage = eopipe("eval", "--help")
+    assert "Usage: eopipe eval [OPTIONS] [CARD] | COMMAND [ARGS]..." in usage.out
     for word in ("--list", "--data", "change", "Judge maps of change"):
-        assert word in said.out
+        assert word in usage.out
     below = eopipe("eval", "change", "--help").out
     assert "Usage: eopipe eval change [OPTIONS] [SET]" in below
     assert "--map" in below
@@ -165,13 +164,13 @@ def test_eval_is_a_command_still_and_says_what_is_below_it():
 
 def test_the_shell_completes_cards_commands_and_options():
     group = typer.main.get_command(app).commands["eval"]
-    assert isinstance(group, CommandToo)
+    assert isinstance(group, CallableGroup)
     with group.make_context("eval", [], resilient_parsing=True) as context:
         (card,) = [param for param in group.get_params(context) if param.param_type_name == "argument"]
-        assert [found.value for found in card.shell_complete(context, "ch")] == ["change", "chn6-cug"]
+        assert [item.value for item in card.shell_complete(context, "ch")] == ["change", "chn6-cug"]
     with group.make_context("eval", ["change", "le"], resilient_parsing=True) as context:
         assert [param for param in group.get_params(context) if param.param_type_name == "argument"] == []
         name, below, rest = group.resolve_command(context, ["change", "le"])
         assert (name, rest) == ("change", ["le"])
-        (asked,) = [param for param in below.params if param.param_type_name == "argument"]
-        assert [found.value for found in asked.shell_complete(context, "le")] == ["levir-cd"]
+        (argument,) = [param for param in below.params if param.param_type_name == "argument"]
+        assert [item.value for item in argument.shell_complete(context, "le")] == ["levir-cd"]

@@ -21,7 +21,7 @@ def save(path, values):
     Image.fromarray(np.asarray(values, np.uint8)).save(path)
 
 
-def made(root, folders, names, shape=(6, 9)):
+def write_pictures(root, folders, names, shape=(6, 9)):
     rng = np.random.default_rng(3)
     for folder in folders:
         for name in names:
@@ -70,7 +70,7 @@ def test_a_category_changed_where_either_date_is_it_by_codes_or_colours(tmp_path
     first, second = np.random.default_rng(1).integers(0, 7, (2, 6, 9))
     for colours in (False, True):
         root = tmp_path / str(colours)
-        made(root, ("im1", "im2"), ["a.png"])
+        write_pictures(root, ("im1", "im2"), ["a.png"])
         for name, codes in (("label1", first), ("label2", second)):
             save(root / name / "a.png", np.array(SECOND_COLOURS)[codes] if colours else codes)
         (sample,) = find_pairs(root, card)
@@ -80,7 +80,7 @@ def test_a_category_changed_where_either_date_is_it_by_codes_or_colours(tmp_path
 
 
 def test_a_set_with_labels_of_three_values_leaves_some_out(tmp_path):
-    made(tmp_path, ("imgs/A", "imgs/B"), ["bj/a.jpg"])
+    write_pictures(tmp_path, ("imgs/A", "imgs/B"), ["bj/a.jpg"])
     save(tmp_path / "labels/bj/a.png", np.tile([0, 1, 255], (6, 3)))
     card = find_set("bandon")
     (sample,) = find_pairs(tmp_path, card)
@@ -89,25 +89,25 @@ def test_a_set_with_labels_of_three_values_leaves_some_out(tmp_path):
 
 
 def test_pieces_lie_side_by_side_and_cover_a_pair_once(tmp_path):
-    made(tmp_path, "AB", ["a.png", "b.png"], shape=(200, 130))
+    write_pictures(tmp_path, "AB", ["a.png", "b.png"], shape=(200, 130))
     for name in "ab":
         save(tmp_path / "label" / f"{name}.png", np.zeros((200, 130)))
-    card, seen = find_set("levir-cd"), np.zeros((200, 130), int)
+    card, times = find_set("levir-cd"), np.zeros((200, 130), int)
     samples = list(cut(find_pairs(tmp_path, card), 96, limit=1))
     reader = PairReader(card)
     for sample in samples:
         top, bottom, left, right = sample.window
-        seen[top:bottom, left:right] += 1
+        times[top:bottom, left:right] += 1
         pictures, truth = reader(sample)
         assert pictures.shape[1:3] == truth.shape == (bottom - top, right - left)
     assert len(samples) == 6
     assert len({sample.key for sample in samples}) == 6
-    assert (seen == 1).all()
+    assert (times == 1).all()
     assert len(list(cut(find_pairs(tmp_path, card), 200))) == 2
 
 
 def test_what_cannot_be_read_or_does_not_fit_is_unusable(tmp_path):
-    made(tmp_path, "AB", ["a.png", "b.png", "c.png"])
+    write_pictures(tmp_path, "AB", ["a.png", "b.png", "c.png"])
     for name, shape in (("a", (6, 9)), ("b", (6, 8)), ("c", (6, 9))):
         save(tmp_path / "label" / f"{name}.png", np.zeros(shape))
     (tmp_path / "B" / "c.png").write_bytes(b"no picture")
@@ -122,18 +122,18 @@ def test_what_cannot_be_read_or_does_not_fit_is_unusable(tmp_path):
 
 def test_what_makes_no_pair_is_one_line(tmp_path):
     card = find_set("levir-cd")
-    for told, step in (
+    for message, step in (
         ("has not A/, B/, label/", lambda: None),
         ("no picture named", lambda: [(tmp_path / name).mkdir() for name in ("A", "B", "label")]),
-        ("has no partner in B/", lambda: made(tmp_path, "A", ["a.png"])),
-        ("has no partner in label/", lambda: made(tmp_path, "B", ["a.png"])),
+        ("has no partner in B/", lambda: write_pictures(tmp_path, "A", ["a.png"])),
+        ("has no partner in label/", lambda: write_pictures(tmp_path, "B", ["a.png"])),
         (
             "b.png has no earlier picture",
-            lambda: [made(tmp_path, ("label",), ["a.png"]), made(tmp_path, "B", ["b.png"])],
+            lambda: [write_pictures(tmp_path, ("label",), ["a.png"]), write_pictures(tmp_path, "B", ["b.png"])],
         ),
     ):
         step()
-        with pytest.raises(SpecError, match=told) as error:
+        with pytest.raises(SpecError, match=message) as error:
             find_pairs(tmp_path, card)
         assert "\n" not in str(error.value)
     with pytest.raises(SpecError, match="is no folder"):
@@ -144,7 +144,7 @@ def test_labels_that_are_none_are_refused(tmp_path):
     card = ChangeCard(
         name="mine", title="Mine", labels="damage", folders=((".", ".", "."),), names=("*_1", "*_2", "*_2")
     )
-    made(tmp_path, (".",), ["a_1.png", "a_2.png"])
+    write_pictures(tmp_path, (".",), ["a_1.png", "a_2.png"])
     (tmp_path / "a_2.json").write_text('{"features": {}}')
     (sample,) = find_pairs(tmp_path, card)
     with pytest.raises(Unusable, match="cannot be read as xBD's labels"):

@@ -6,11 +6,11 @@ from skimage.exposure import match_histograms
 from skimage.filters import threshold_otsu
 
 from eopipe.errors import SpecError
-from eopipe.kernels.change.adjoint import Axis, cell_weights, mean_features
-from eopipe.kernels.change.comparer import compare_objects, compare_pixels
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.otsu import otsu, otsu_of_counts
-from eopipe.kernels.change.picture import match_histogram
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.spectral.threshold import otsu, otsu_of_counts
+from eopipe.kernels.change.stages.compare.latent import compare_objects, compare_pixels
+from eopipe.kernels.change.stages.compare.pooling import Axis, mean_features
+from eopipe.kernels.change.stages.preprocess import match_histogram
 from tests.support import change as plain
 
 SHAPE = (61, 90)
@@ -18,8 +18,8 @@ SHAPE = (61, 90)
 
 @pytest.fixture(scope="module")
 def dense():
-    found = plain.discs(np.random.default_rng(8), 20, SHAPE, least=0.7)
-    return found[found.any(axis=(1, 2))]
+    masks = plain.discs(np.random.default_rng(8), 20, SHAPE, least=0.7)
+    return masks[masks.any(axis=(1, 2))]
 
 
 def features(*shape, seed=0):
@@ -30,8 +30,8 @@ def features(*shape, seed=0):
 def test_means_are_those_of_the_upsampled_map(dense, cells):
     before, after = features(11, *cells), features(11, *cells, seed=1)
     masks = Masks.from_dense(dense, SHAPE)
-    for found, each in zip(mean_features(masks, before, after), (before, after), strict=True):
-        np.testing.assert_allclose(found, plain.mean_features(each, dense), atol=2e-6)
+    for means, each in zip(mean_features(masks, before, after), (before, after), strict=True):
+        np.testing.assert_allclose(means, plain.mean_features(each, dense), atol=2e-6)
     np.testing.assert_allclose(
         compare_objects(before, after, masks, beta=145).score, plain.scores(before, after, dense), atol=1e-5
     )
@@ -50,15 +50,6 @@ def test_a_mask_is_summed_alone(dense):
         assert alone.tobytes() == together[number].tobytes()
 
 
-def test_weights_are_the_mask_s_pixels(dense):
-    masks = Masks.from_dense(dense, SHAPE)
-    weights = cell_weights(masks, (6, 9))
-    np.testing.assert_allclose(weights.sum(axis=(1, 2)), masks.areas)
-    field = features(3, 6, 9)
-    sums = np.einsum("nhw,chw->nc", weights, field) / masks.areas[:, None]
-    np.testing.assert_allclose(sums, mean_features(masks, field)[0], atol=1e-12)
-
-
 def test_corners_are_aligned():
     axis = Axis.stretch(3, 5)
     assert axis.lower.tolist() == [0, 0, 1, 1, 1]
@@ -69,18 +60,18 @@ def test_corners_are_aligned():
 
 def test_an_empty_mask_has_not_changed():
     masks = Masks.from_dense([np.zeros(SHAPE)], SHAPE)
-    found = compare_objects(features(4, 3, 3), features(4, 3, 3, seed=1), masks, beta=180)
-    assert np.isnan(found.score).all()
-    assert not found.changed.any()
+    comparison = compare_objects(features(4, 3, 3), features(4, 3, 3, seed=1), masks, beta=180)
+    assert np.isnan(comparison.score).all()
+    assert not comparison.changed.any()
     assert not len(compare_objects(features(4, 3, 3), features(4, 3, 3), Masks.empty(SHAPE), beta=145).changed)
 
 
 def test_equal_features_have_not_changed_at_any_angle():
     """At 180° everything at an angle has changed; what is at none has not by the published margin."""
     field = features(4, 5, 5)
-    found = compare_pixels(field, field, SHAPE, beta=179)
-    np.testing.assert_allclose(found.score, -1, atol=1e-7)
-    assert not found.changed.any()
+    comparison = compare_pixels(field, field, SHAPE, beta=179)
+    np.testing.assert_allclose(comparison.score, -1, atol=1e-7)
+    assert not comparison.changed.any()
     assert not compare_pixels(0 * field, 0 * field, SHAPE, beta=90).score.any()  # a zero vector has cosine 0
 
 
@@ -127,7 +118,7 @@ def test_histograms_are_matched_as_scikit_image():
     expected = np.stack([match_histograms(*bands) for bands in zip(picture, reference, strict=True)])
     np.testing.assert_allclose(match_histogram(picture, reference), expected)
     valid = generator.random((20, 30)) < 0.5
-    found = match_histogram(picture, reference, valid)
-    np.testing.assert_array_equal(found[:, ~valid], picture[:, ~valid])
-    assert (found[:, valid] >= 40).all()
+    matched = match_histogram(picture, reference, valid)
+    np.testing.assert_array_equal(matched[:, ~valid], picture[:, ~valid])
+    assert (matched[:, valid] >= 40).all()
     np.testing.assert_array_equal(match_histogram(picture, reference, np.zeros((20, 30), bool)), picture)

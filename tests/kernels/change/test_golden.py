@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from eopipe.kernels.change.comparer import Comparison, compare_objects
-from eopipe.kernels.change.identifier import AFTER, BEFORE, class_means, classes_of, keep
-from eopipe.kernels.change.instances import unmatched
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.overlap import box_nms, mask_iou
-from eopipe.kernels.change.picture import identifier_picture
-from eopipe.kernels.change.pipelines import judge_objects
-from eopipe.kernels.change.proposals import Proposals, joined
+from eopipe.kernels.change.dynamicearth.pipelines import judge_objects
+from eopipe.kernels.change.masks.overlap import box_nms, mask_iou, without_counterpart
+from eopipe.kernels.change.masks.proposals import AFTER, BEFORE, Proposals
+from eopipe.kernels.change.masks.runs import Masks
+from eopipe.kernels.change.stages.compare.latent import AngleComparison, compare_objects
+from eopipe.kernels.change.stages.identify.rules import class_means, classes_of, eligible
+from eopipe.kernels.change.stages.preprocess import identifier_picture
 from eopipe.models.clip.entries import OPENAI
 from tests.support.paths import golden, needs_shared
 
@@ -33,7 +32,7 @@ def masks(arrays):
 def proposals(arrays, masks):
     first = int(arrays["n1"])
     before, after = masks.take(np.arange(first)), masks.take(np.arange(first, len(masks)))
-    return joined([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
+    return Proposals.concatenate([Proposals.of(before, BEFORE), Proposals.of(after, AFTER)])
 
 
 def compare(arrays, masks, beta):
@@ -41,37 +40,37 @@ def compare(arrays, masks, beta):
 
 
 def test_scores(arrays, masks):
-    found = compare(arrays, masks, 145)
-    np.testing.assert_allclose(found.score, arrays["change_score"], atol=1e-6)
-    np.testing.assert_allclose(180 - found.angle, arrays["change_angle_deg"], rtol=1e-6)
+    comparison = compare(arrays, masks, 145)
+    np.testing.assert_allclose(comparison.score, arrays["change_score"], atol=1e-6)
+    np.testing.assert_allclose(180 - comparison.angle, arrays["change_angle_deg"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("beta", [110, 125, 130, 135, 145, 155])
 def test_keeps(arrays, masks, proposals, beta):
     changed = compare(arrays, masks, beta).changed
     np.testing.assert_array_equal(changed, arrays[f"keep_{beta}"])
-    assert proposals.take(changed).first == arrays[f"k1_{beta}"]
+    assert (proposals.origin[changed] == BEFORE).sum() == arrays[f"k1_{beta}"]
 
 
 def test_otsu(arrays, masks):
     """The threshold over all pixels, from the features' products alone."""
-    found = compare(arrays, masks, None)
-    assert found.limit == pytest.approx(arrays["otsu_cos"], abs=1e-6)
-    assert found.beta == pytest.approx(float(arrays["otsu_angle"]), rel=1e-6)
-    np.testing.assert_array_equal(found.changed, arrays["otsu_keep"])
+    comparison = compare(arrays, masks, None)
+    assert comparison.limit == pytest.approx(arrays["otsu_cos"], abs=1e-6)
+    assert comparison.beta == pytest.approx(float(arrays["otsu_angle"]), rel=1e-6)
+    np.testing.assert_array_equal(comparison.changed, arrays["otsu_keep"])
 
 
 def test_instances(arrays, masks):
     first = int(arrays["n1"])
     before, after = masks.take(np.arange(first)), masks.take(np.arange(first, len(masks)))
     np.testing.assert_allclose(mask_iou(after, before), arrays["ceg_iou"], atol=1e-6)
-    np.testing.assert_array_equal(unmatched(before, after), arrays["ceg_keep"])
+    np.testing.assert_array_equal(without_counterpart(before, after), arrays["ceg_keep"])
 
 
 def test_doubles(arrays):
-    found = box_nms(arrays["nms_boxes"], arrays["nms_scores"], 0.7)
-    np.testing.assert_array_equal(found, arrays["nms_keep_sorted"])
-    assert (found < arrays["nms_m1"]).sum() == arrays["nms_kept_from_img1"]
+    indices = box_nms(arrays["nms_boxes"], arrays["nms_scores"], 0.7)
+    np.testing.assert_array_equal(indices, arrays["nms_keep_sorted"])
+    assert (indices < arrays["nms_m1"]).sum() == arrays["nms_kept_from_img1"]
 
 
 def test_classes_and_rules(arrays, masks):
@@ -84,14 +83,14 @@ def test_classes_and_rules(arrays, masks):
     np.testing.assert_array_equal(after, arrays["ident_cls2"])
     origin = np.where(np.arange(27) < arrays["n1"], BEFORE, AFTER)
     for rule in ("instance", "stuff"):
-        found = keep(before, after, origin, rule=rule)
-        np.testing.assert_array_equal(found, arrays[f"ident_keep_{rule}"], err_msg=rule)
+        flags = eligible(before, after, origin, rule=rule)
+        np.testing.assert_array_equal(flags, arrays[f"ident_keep_{rule}"], err_msg=rule)
 
 
 def test_the_last_two_stages_at_once(arrays, proposals):
-    everything = Comparison(np.ones(len(proposals)), 0.0)
-    found = judge_objects(proposals, everything, arrays["ident_prob1"], arrays["ident_prob2"], rule="stuff")
-    np.testing.assert_array_equal(found.kept, arrays["ident_keep_stuff"][:-1])
+    everything = AngleComparison.of(np.ones(len(proposals)), 0.0)
+    changes = judge_objects(proposals, everything, arrays["ident_prob1"], arrays["ident_prob2"], rule="stuff")
+    np.testing.assert_array_equal(changes.changed, arrays["ident_keep_stuff"][:-1])
 
 
 def test_merge(arrays, masks):
@@ -108,6 +107,6 @@ def test_the_identifier_s_picture(side, antialias):
         rows, moments = archive[f"{name}_ch0_row0_7"], archive[f"{name}_mean_std"]
     y, x, c = np.ogrid[:1024, :1024, :3]
     rgb = stored if side == 256 else ((7 * y + 13 * x + 29 * c) ^ (x * y // 16)).astype(np.uint8)
-    found = identifier_picture(rgb, size=448, mean=OPENAI[0], std=OPENAI[1], antialias=bool(antialias)).numpy()
-    np.testing.assert_allclose(found[0, :8], rows, atol=1e-5)
-    np.testing.assert_allclose([found.mean(), found.std()], moments, atol=1e-5)
+    picture = identifier_picture(rgb, size=448, mean=OPENAI[0], std=OPENAI[1], antialias=bool(antialias)).numpy()
+    np.testing.assert_allclose(picture[0, :8], rows, atol=1e-5)
+    np.testing.assert_allclose([picture.mean(), picture.std()], moments, atol=1e-5)

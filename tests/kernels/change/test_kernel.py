@@ -9,12 +9,12 @@ import rasterio
 from eopipe.errors import SpecError, TileFault
 from eopipe.grid import CELL, PixelBox
 from eopipe.kernels import registry
-from eopipe.kernels.change import kernel as change
-from eopipe.kernels.change.comparing import HALO
-from eopipe.kernels.change.filters import move
+from eopipe.kernels.change.registration.shift import move
+from eopipe.kernels.change.spectral import base
+from eopipe.kernels.change.spectral.cell import HALO
 from eopipe.kernels.land_cover import BANDS
-from eopipe.kernels.measure import Field
 from eopipe.kernels.protocol import Measuring, StripContext
+from eopipe.kernels.statistics import Field
 from tests.support.change import Colours
 from tests.support.paths import needs_shared, shared
 
@@ -35,7 +35,7 @@ def scene():
     return np.stack(bands).astype(np.float32)
 
 
-def made(**options):
+def load_kernel(**options):
     """The kernel with its net loaded."""
     kernel = registry.create("change", options, resolution=10)
     kernel.load(device="cpu", threads=1)
@@ -44,13 +44,13 @@ def made(**options):
 
 def measured(kernel, pixels, valid):
     """Every stage's numbers, as if the cell were the whole area."""
-    told = {}
+    fields = {}
     for stage in kernel.stages():
         at = np.s_[HALO - stage.info.halo : SIDE - HALO + stage.info.halo]
         rows = [BANDS.index(band) for band in stage.info.bands]
-        sums = stage.measure(pixels[:, rows][..., at, at], valid[:, at, at], BOX, StripContext(statistics=told))
-        told[stage.info.name] = Field.constant(stage.numbers(sums), BOX.pad(CELL), CELL)
-    return told
+        sums = stage.measure(pixels[:, rows][..., at, at], valid[:, at, at], BOX, StripContext(statistics=fields))
+        fields[stage.info.name] = Field.constant(stage.numbers(sums), BOX.pad(CELL), CELL)
+    return fields
 
 
 def dates(scene, *, noise):
@@ -68,47 +68,47 @@ def dates(scene, *, noise):
 @needs_shared
 def test_noise_and_a_shift_are_no_change(scene):
     """With the real net: it too must not take noise for another class."""
-    kernel, pixels, valid = made(), dates(scene, noise=True), np.ones((2, SIDE, SIDE), bool)
-    told = measured(kernel, pixels, valid)
-    shift = {name: float(told["shift"].at(name, BOX)[0, 0]) for name in ("down", "right")}
+    kernel, pixels, valid = load_kernel(), dates(scene, noise=True), np.ones((2, SIDE, SIDE), bool)
+    fields = measured(kernel, pixels, valid)
+    shift = {name: float(fields["shift"].at(name, BOX)[0, 0]) for name in ("down", "right")}
     assert shift == pytest.approx({"down": 0.3, "right": 0.3}, abs=0.06)
-    found = kernel(pixels, valid, BOX, StripContext(statistics=told)).arrays
-    assert (found["change"] == 1).mean() <= 0.0005
-    assert (found["label_before"] == found["label_after"]).mean() > 0.95
-    assert set(np.unique(found["label_before"])) <= set(range(1, 10))
+    arrays = kernel(pixels, valid, BOX, StripContext(statistics=fields)).arrays
+    assert (arrays["change"] == 1).mean() <= 0.0005
+    assert (arrays["label_before"] == arrays["label_after"]).mean() > 0.95
+    assert set(np.unique(arrays["label_before"])) <= set(range(1, 10))
 
 
 @pytest.fixture
 def colours(monkeypatch):
-    monkeypatch.setattr(change, "load_dynamic_world", lambda *_, **__: Colours())
+    monkeypatch.setattr(base, "load_dynamic_world", lambda *_, **__: Colours())
 
 
 @needs_shared
 def test_a_scene_twice_is_no_change_and_a_new_place_is(scene, colours):
-    kernel, pixels, valid = made(), dates(scene, noise=False), np.ones((2, SIDE, SIDE), bool)
-    told = measured(kernel, pixels, valid)
-    found = kernel(pixels, valid, BOX, StripContext(statistics=told)).arrays
-    assert not found["change"].any()
-    assert not found["change_score"].any()
-    np.testing.assert_array_equal(found["label_before"], found["label_after"])
+    kernel, pixels, valid = load_kernel(), dates(scene, noise=False), np.ones((2, SIDE, SIDE), bool)
+    fields = measured(kernel, pixels, valid)
+    arrays = kernel(pixels, valid, BOX, StripContext(statistics=fields)).arrays
+    assert not arrays["change"].any()
+    assert not arrays["change_score"].any()
+    np.testing.assert_array_equal(arrays["label_before"], arrays["label_after"])
     new = np.s_[..., HALO + 200 : HALO + 220, HALO + 300 : HALO + 330]
     pixels[1][new] = 3500 + pixels[1][new[0], :20, :30] / 2
     valid[1, HALO : HALO + 9] = False
-    told = measured(kernel, pixels, valid)
-    found = kernel(pixels, valid, BOX, StripContext(statistics=told)).arrays
-    changed = found["change"] == 1
+    fields = measured(kernel, pixels, valid)
+    arrays = kernel(pixels, valid, BOX, StripContext(statistics=fields)).arrays
+    changed = arrays["change"] == 1
     assert changed[200:220, 300:330].mean() > 0.9
     assert changed.sum() < 4 * 600  # what is smoothed reaches a little beyond
     for name, unseen in (("change", 254), ("change_score", 254), ("label_before", 0), ("label_after", 0)):
-        assert (found[name][:9] == unseen).all()
-        assert (found[name][9:] != unseen).all()
-    np.testing.assert_array_equal(changed, (found["change_score"] >= 100) & (found["change_score"] <= 250))
+        assert (arrays[name][:9] == unseen).all()
+        assert (arrays[name][9:] != unseen).all()
+    np.testing.assert_array_equal(changed, (arrays["change_score"] >= 100) & (arrays["change_score"] <= 250))
 
 
 @needs_shared
 def test_strips_cannot_be_seen(scene, colours):
     """Two cells in one strip, each alone, and with somebody who sees but a corner: the same bytes."""
-    kernel, both = made(), PixelBox(0, 0, CELL, 2 * CELL)
+    kernel, both = load_kernel(), PixelBox(0, 0, CELL, 2 * CELL)
     wide = np.concatenate([scene, scene[..., ::-1]], axis=2)[..., : both.pad(HALO).shape[1]]
     pixels = np.stack([wide, np.roll(wide, 40, axis=2) + 100]).astype(np.float32)
     valid = np.random.default_rng(1).random(pixels[:, 0].shape) > 0.01
@@ -120,17 +120,19 @@ def test_strips_cannot_be_seen(scene, colours):
     }
     covered = PixelBox(-CELL, -CELL, CELL, 2 * CELL).pad(CELL)
     grown = {
-        stage: {name: np.pad(a, ((1, 1), (1, 1), *[(0, 0)] * (a.ndim - 2)), mode="edge") for name, a in found.items()}
-        for stage, found in corners.items()
+        stage: {
+            name: np.pad(a, ((1, 1), (1, 1), *[(0, 0)] * (a.ndim - 2)), mode="edge") for name, a in values.items()
+        }
+        for stage, values in corners.items()
     }
-    told = {stage: Field(covered, CELL, found) for stage, found in grown.items()}
-    whole = kernel(pixels, valid, both, StripContext(statistics=told)).arrays
+    fields = {stage: Field(covered, CELL, values) for stage, values in grown.items()}
+    whole = kernel(pixels, valid, both, StripContext(statistics=fields)).arrays
     assert 0.01 < (whole["change"] == 1).mean() < 0.9
     for left in (0, CELL):
         at = np.s_[..., left : left + SIDE]
-        box, wanted = PixelBox(0, left, CELL, left + CELL), np.zeros((SIDE, SIDE), bool)
-        wanted[HALO + 5 :, HALO + 5 :] = True
-        part = kernel(pixels[at], valid[at], box, StripContext(statistics=told, wanted=wanted)).arrays
+        box, inside = PixelBox(0, left, CELL, left + CELL), np.zeros((SIDE, SIDE), bool)
+        inside[HALO + 5 :, HALO + 5 :] = True
+        part = kernel(pixels[at], valid[at], box, StripContext(statistics=fields, inside=inside)).arrays
         for name, array in part.items():
             np.testing.assert_array_equal(array, whole[name][:, left : left + CELL])
 
@@ -149,12 +151,12 @@ def test_what_it_is():
 
 
 def test_what_prompts_stand_for():
-    def told(**options):
+    def classes(**options):
         return registry.create("change", options, resolution=10).info.provenance["teacher_classes"]
 
-    assert told() == {"construction": ["built", "bare", "snow"]}
-    assert told(prompts={"houses": ["buildings"], "wood": ["forest"]}) == {"houses": ["built"], "wood": ["trees"]}
-    assert told(prompts=["water"], teacher_classes={"water": ["flooded vegetation", "water"]}) == {
+    assert classes() == {"construction": ["built", "bare", "snow"]}
+    assert classes(prompts={"houses": ["buildings"], "wood": ["forest"]}) == {"houses": ["built"], "wood": ["trees"]}
+    assert classes(prompts=["water"], teacher_classes={"water": ["flooded vegetation", "water"]}) == {
         "water": ["water", "flooded vegetation"]
     }
     kernel = registry.create("change", {"prompts": ["construction", "forest"]}, resolution=10)
@@ -162,7 +164,7 @@ def test_what_prompts_stand_for():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"instantiation": "pixels"}, "did you mean 'pixels-mini'?"),
         ({"instantiation": "x"}, "there are spectral-land-cover, SAM-DINO-SegEarth-OV"),
@@ -176,10 +178,10 @@ def test_what_prompts_stand_for():
         ({"beta": 145}, "kernel.beta: unknown key"),
     ],
 )
-def test_what_cannot_be_asked(options, said):
-    with pytest.raises(SpecError, match=re.escape(said)) as told:
+def test_what_cannot_be_asked(options, message):
+    with pytest.raises(SpecError, match=re.escape(message)) as refused:
         registry.create("change", options, resolution=10)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_dates_that_share_no_pixel_are_told():

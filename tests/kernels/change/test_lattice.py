@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 
 from eopipe.grid import PixelBox
-from eopipe.kernels.change.lattice import SIDES, beyond_core, core_of, decided, pictures, stride_of
-from eopipe.kernels.change.masks import Masks
+from eopipe.kernels.change.dynamicearth.lattice import beyond_core, core_of, in_core, pictures, stride_of
+from eopipe.kernels.change.masks.runs import Masks
 
 
-@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("side", [256, 512, 1024])
 def test_pictures_are_those_that_touch_and_cores_tile_the_plane(side):
     box = PixelBox(-512, 1024, 512, 1536)
-    found = list(pictures(box, side))
+    touching = list(pictures(box, side))
     stride = stride_of(side)
     around = box.pad(2 * side)
     starts = np.arange(around.row0, around.row1, stride), np.arange(around.col0, around.col1, stride)
     squares = (PixelBox(row, col, row + side, col + side) for row in starts[0].tolist() for col in starts[1].tolist())
-    assert found == [square for square in squares if not (square & box).empty]
+    assert touching == [square for square in squares if not (square & box).empty]
     covered = np.zeros(box.shape, int)
-    for picture in found:
+    for picture in touching:
         shared = core_of(picture) & box
         if not shared.empty:
             covered[shared.slices(box)] += 1
@@ -43,7 +43,7 @@ def test_an_object_of_half_a_picture_has_one_that_sees_it_whole(side):
                 continue
             mask = np.zeros(picture.shape, bool)
             mask[shared.slices(picture)] = True
-            if shared == box and decided(Masks.from_dense([mask], picture.shape))[0]:
+            if shared == box and in_core(Masks.from_dense([mask], picture.shape))[0]:
                 owners.append(picture)
         assert len(owners) == 1
 
@@ -54,6 +54,6 @@ def test_what_reaches_beyond_the_core():
     masks = np.zeros((4, side, side), bool)
     for mask, (top, left, bottom, right) in zip(masks, boxes, strict=True):
         mask[top:bottom, left:right] = True
-    found = Masks.from_dense(masks, (side, side))
-    assert beyond_core(found).tolist()[:3] == [False, True, True]
-    assert decided(found).tolist() == [True, True, True, False]
+    runs = Masks.from_dense(masks, (side, side))
+    assert beyond_core(runs).tolist()[:3] == [False, True, True]
+    assert in_core(runs).tolist() == [True, True, True, False]

@@ -6,9 +6,10 @@ from skimage.measure import label
 from torch import from_numpy
 from torchvision.ops import nms
 
-from eopipe.kernels.change.instances import regions
-from eopipe.kernels.change.masks import Masks
-from eopipe.kernels.change.overlap import box_nms, corner_boxes, mask_iou, mask_nms
+from eopipe.kernels.change.masks.overlap import box_nms, corner_boxes, mask_iou
+from eopipe.kernels.change.masks.regions import regions
+from eopipe.kernels.change.masks.runs import Masks
+from tests.support import change as plain
 from tests.support.change import discs
 
 SHAPE = (37, 53)
@@ -18,12 +19,12 @@ SHAPE = (37, 53)
 def dense():
     """Discs, noise, a full mask, the last pixel, and two empty ones, of which one is the last."""
     generator = np.random.default_rng(3)
-    found = np.concatenate(
+    rasters = np.concatenate(
         [discs(generator, 12, SHAPE), generator.random((3, *SHAPE)) < 0.4, np.zeros((4, *SHAPE), bool)]
     )
-    found[15] = True
-    found[16, -1, -1] = True
-    return found[[0, 1, 17, *range(2, 17), 18]]
+    rasters[15] = True
+    rasters[16, -1, -1] = True
+    return rasters[[0, 1, 17, *range(2, 17), 18]]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def masks(dense):
 
 
 def same(masks, dense):
-    np.testing.assert_array_equal(masks.dense(), dense)
+    np.testing.assert_array_equal(plain.dense(masks), dense)
 
 
 def test_they_are_what_they_were_made_of(masks, dense):
@@ -68,7 +69,7 @@ def test_none_of_them():
     assert len(none) == len(none.areas) == len(none.boxes) == 0
     assert not none.union().any()
     assert mask_iou(none, none).shape == (0, 0)
-    assert len(mask_nms(none, np.zeros(0), 0.5)) == len(box_nms(corner_boxes(none), np.zeros(0), 0.5)) == 0
+    assert len(box_nms(corner_boxes(none), np.zeros(0), 0.5)) == 0
 
 
 def test_a_map_of_objects():
@@ -85,8 +86,8 @@ def test_a_mask_of_another_shape_is_told():
 
 
 def test_hundreds_take_kilobytes():
-    found = Masks.from_dense(discs(np.random.default_rng(2), 50, (512, 512)), (512, 512))
-    assert found.nbytes < 50 * 512 * 512 / 100
+    hundreds = Masks.from_dense(discs(np.random.default_rng(2), 50, (512, 512)), (512, 512))
+    assert hundreds.runs.nbytes + hundreds.offsets.nbytes < 50 * 512 * 512 / 100
 
 
 def test_overlaps(masks, dense):
@@ -121,7 +122,6 @@ def test_doubled_masks():
     dense[2] = dense[0]
     masks = Masks.from_dense(dense, (20, 20))
     scores = np.array([0.5, 0.7, 0.6])
-    np.testing.assert_array_equal(mask_nms(masks, scores, 0.7), [1, 2])
     np.testing.assert_array_equal(box_nms(corner_boxes(masks), scores, 0.7), [1])
 
 
@@ -129,12 +129,9 @@ def test_doubled_masks():
 def test_regions_as_scikit_image(density):
     generator = np.random.default_rng(int(10 * density))
     classes = np.where(generator.random(SHAPE) < density, generator.integers(1, 3, SHAPE), 0)
-    found, numbers = regions(classes)
+    result = regions(classes)
     expected = label(classes, background=0, connectivity=2)
-    same(found, expected == np.arange(1, expected.max() + 1)[:, None, None])
-    np.testing.assert_array_equal(numbers, [classes[expected == n][0] for n in range(1, expected.max() + 1)])
-    large, _ = regions(classes, smallest=4)
-    assert len(large) == (found.areas >= 4).sum()
+    same(result, expected == np.arange(1, expected.max() + 1)[:, None, None])
 
 
 def test_regions_need_whole_numbers():

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.kernels.ovss.assemble import classify
+from eopipe.kernels.ovss.class_scores import classify
 from eopipe.kernels.ovss.segmentor import Segmentor, segment_image
-from eopipe.models.clip.vision import AttentionSettings, DenseEncoder
-from eopipe.models.upsample.bilinear import Bilinear
+from eopipe.models.clip.architecture import AttentionSettings
+from eopipe.models.clip.vision import DenseEncoder
 from eopipe.models.upsample.jbu import JBU
 from eopipe.models.upsample.jbu_cpu import JBUCpu
 from eopipe.models.upsample.jbu_torch import JBUTorch
+from eopipe.models.upsample.protocol import Bilinear
 from tests.support.paths import golden, needs_shared
 
 pytestmark = needs_shared
@@ -49,8 +50,8 @@ def segmentor(arrays, encoder, upsampler, bias=-0.3):
     return Segmentor(encoder, upsampler, arrays["query_features"], bias=bias)
 
 
-def close(found, expected, **tolerance):
-    np.testing.assert_allclose(found.numpy(), expected.numpy(), **(CLOSE | tolerance))
+def close(tensor, expected, **tolerance):
+    np.testing.assert_allclose(tensor.numpy(), expected.numpy(), **(CLOSE | tolerance))
 
 
 @pytest.mark.parametrize(

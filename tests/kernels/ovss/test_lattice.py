@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eopipe.grid import PixelBox
-from eopipe.kernels.ovss.windows import lay_windows
+from eopipe.kernels.ovss.segmentor import lay_windows
 from eopipe.kernels.protocol import StripContext
 from tests.support.ovss import kernel
 from tests.support.paths import needs_shared
@@ -31,7 +31,7 @@ def world():
         "bilinear",
         "jbu_one",
         pytest.param("jbu_stack", marks=needs_shared),
-        pytest.param("anyup", marks=needs_shared),
+        pytest.param("anyup", marks=[needs_shared, pytest.mark.slow]),
     ]
 )
 def ovss(request, tmp_path, monkeypatch):
@@ -72,7 +72,7 @@ def test_the_map_does_not_depend_on_cuts(ovss, world):
 def test_a_bias_of_the_strip_in_place_of_the_window_would_show(world, tmp_path, monkeypatch):
     """The test above can fail: windows that begin at the strip, as benchmarks lay them, give another map."""
     monkeypatch.setattr(
-        "eopipe.kernels.ovss.lattice.lay_windows",
+        "eopipe.kernels.ovss.strip_windows.lay_windows",
         lambda box, **given: lay_windows(box, **(given | {"lattice": False})),
     )
     monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
@@ -92,21 +92,19 @@ def test_windows_without_a_valid_pixel_are_left_out(world, tmp_path, monkeypatch
     full = call(ovss, world, box).arrays["label"]
     holed = valid.copy()
     holed[PixelBox(-223, 337, 64, 1300).slices(WORLD)[0].stop :] = False  # nothing from row 64 on
-    seen = []
-    monkeypatch.setattr(
-        type(ovss._segmentor.encoder), "__call__", counting(type(ovss._segmentor.encoder).__call__, seen)
-    )
-    found = call(ovss, (np.where(holed, pixels, 0), holed), box)
-    assert (found.arrays["label"][64:] == 0).all()
-    assert (found.arrays["label"][:64] > 0).all()
-    assert (full > 0).sum() > (found.arrays["label"] > 0).sum()
-    assert len(seen) == 2 * 3  # two rows of windows begin above row 64, three columns touch the box
-    assert not found.carry.values.any()
+    calls = []
+    monkeypatch.setattr(type(ovss._net.encoder), "__call__", counting(type(ovss._net.encoder).__call__, calls))
+    result = call(ovss, (np.where(holed, pixels, 0), holed), box)
+    assert (result.arrays["label"][64:] == 0).all()
+    assert (result.arrays["label"][:64] > 0).all()
+    assert (full > 0).sum() > (result.arrays["label"] > 0).sum()
+    assert len(calls) == 2 * 3  # two rows of windows begin above row 64, three columns touch the box
+    assert not result.carry.values.any()
 
 
-def counting(method, seen):
+def counting(method, calls):
     def counted(*given):
-        seen.append(1)
+        calls.append(1)
         return method(*given)
 
     return counted
@@ -117,29 +115,29 @@ def test_windows_that_nobody_will_see_are_left_out(world, tmp_path, monkeypatch)
     ovss = kernel(tmp_path)
     box = PixelBox(0, 600, 192, 936)
     full = call(ovss, world, box).arrays
-    wanted = np.zeros(box.pad(223).shape, bool)
+    inside = np.zeros(box.pad(223).shape, bool)
     part = PixelBox(20, 700, 90, 760)
-    wanted[part.slices(box.pad(223))] = True
-    seen = []
-    tower = type(ovss._segmentor.encoder)
-    monkeypatch.setattr(tower, "__call__", counting(tower.__call__, seen))
-    found = call(ovss, world, box, wanted=wanted).arrays
-    for name, array in found.items():
+    inside[part.slices(box.pad(223))] = True
+    calls = []
+    tower = type(ovss._net.encoder)
+    monkeypatch.setattr(tower, "__call__", counting(tower.__call__, calls))
+    arrays = call(ovss, world, box, inside=inside).arrays
+    for name, array in arrays.items():
         np.testing.assert_array_equal(array[part.slices(box)], full[name][part.slices(box)])
-    assert len(seen) == 2 * 2  # the windows that touch the part
+    assert len(calls) == 2 * 2  # the windows that touch the part
 
 
 def test_features_are_handed_out_where_they_are_kept_and_score_the_same(world, tmp_path, monkeypatch):
     monkeypatch.setenv("EOPIPE_CACHE", str(tmp_path / "cache"))
     box = PixelBox(0, 600, 64, 664)
     plain, keeping = kernel(tmp_path), kernel(tmp_path, features="keep")
-    expected, kept = call(plain, world, box), call(keeping, world, box)
+    expected, result = call(plain, world, box), call(keeping, world, box)
     assert not expected.windows
-    assert set(kept.windows) == {(row, col) for row in (-1, 0) for col in (4, 5)}
-    assert all(found.shape == (197, 32) for found in kept.windows.values())
-    again = call(plain, world, box, features=Kept(kept.windows))
+    assert set(result.windows) == {(row, col) for row in (-1, 0) for col in (4, 5)}
+    assert all(window.shape == (197, 32) for window in result.windows.values())
+    again = call(plain, world, box, features=Kept(result.windows))
     for name, array in expected.arrays.items():
-        np.testing.assert_array_equal(array, kept.arrays[name])
+        np.testing.assert_array_equal(array, result.arrays[name])
         np.testing.assert_array_equal(array, again.arrays[name])
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.engine.recipe import tile_recipe
+from eopipe.engine.output.recipe import tile_recipe
 from eopipe.grid import Grid, PixelBox
-from eopipe.kernels.ovss.kernel import Ovss, create
+from eopipe.kernels.ovss.kernel import OvssKernel, create
 from eopipe.kernels.ovss.model import OvssModel
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.protocol import StripContext
 from eopipe.models.clip.entries import ALIGNEARTH
 from eopipe.spec import SourceSpec
@@ -49,8 +49,8 @@ def scores(ovss, world, look):
             if part.empty:
                 continue
             ys, xs = window.slices(outer)
-            seen = look(pixels[:, ys, xs], valid[ys, xs])
-            logits = ovss._segmentor(torch.from_numpy(seen.astype(np.float32))[None])[0].numpy()
+            picture = look(pixels[:, ys, xs], valid[ys, xs])
+            logits = ovss._net(torch.from_numpy(picture.astype(np.float32))[None])[0].numpy()
             total[part.slices(BOX)] += logits[part.slices(window)]
             count[part.slices(BOX)] += 1
     assert (count == 4).all()
@@ -77,18 +77,18 @@ def optical(ovss):
     return look
 
 
-def agree(found, expected, seen, threshold=0.0, background=None):
+def agree(arrays, expected, valid, threshold=0.0, background=None):
     """Codes and percents; where two classes are within a hundred-thousandth either may win."""
     order = np.sort(expected, axis=-1)
     sure = (order[..., -1] - order[..., -2] > 1e-5) & (abs(order[..., -1] - threshold) > 1e-5)
     label = expected.argmax(axis=-1)
     if background is not None:
         label = np.where(order[..., -1] < threshold, background, label)
-    expected_code = np.where(seen, label + 1, 0)
-    np.testing.assert_array_equal(found["label"][sure], expected_code[sure])
+    expected_code = np.where(valid, label + 1, 0)
+    np.testing.assert_array_equal(arrays["label"][sure], expected_code[sure])
     assert sure.mean() > 0.99
-    percent = np.where(seen, 100 * order[..., -1], 0)
-    assert np.abs(found["confidence"] - percent).max() <= 0.51
+    percent = np.where(valid, 100 * order[..., -1], 0)
+    assert np.abs(arrays["confidence"] - percent).max() <= 0.51
 
 
 def call(ovss, world):
@@ -98,40 +98,40 @@ def call(ovss, world):
 
 def test_the_map_is_what_brute_force_gives(tmp_path, world):
     ovss = kernel(tmp_path, "jbu_one")
-    seen = world[1][223:-223, 223:-223]
-    agree(call(ovss, world), scores(ovss, world, optical(ovss)), seen)
+    valid = world[1][223:-223, 223:-223]
+    agree(call(ovss, world), scores(ovss, world, optical(ovss)), valid)
 
 
 def test_pixels_below_the_threshold_are_background(tmp_path, world):
     ovss = kernel(tmp_path, threshold=0.4, background="forest")
-    seen = world[1][223:-223, 223:-223]
+    valid = world[1][223:-223, 223:-223]
     expected = scores(ovss, world, optical(ovss))
     assert 0.02 < (expected.max(axis=-1) < 0.4).mean() < 0.98
-    agree(call(ovss, world), expected, seen, threshold=0.4, background=1)
+    agree(call(ovss, world), expected, valid, threshold=0.4, background=1)
 
 
 def test_finer_pixels_are_averaged_before_the_classes_are_decided(tmp_path, world):
     ovss = kernel(tmp_path, resolution=20.0, gsd=10.0)
     assert ovss.info.factor == 2
-    seen = world[1][223:-223, 223:-223]
+    valid = world[1][223:-223, 223:-223]
     rows, cols = BOX.shape
     blocks = (rows // 2, 2, cols // 2, 2)
-    weight = seen.reshape(blocks).sum(axis=(1, 3))
-    fine = scores(ovss, world, optical(ovss)) * seen[..., None]
+    weight = valid.reshape(blocks).sum(axis=(1, 3))
+    fine = scores(ovss, world, optical(ovss)) * valid[..., None]
     means = fine.reshape(*blocks, -1).sum(axis=(1, 3)) / np.maximum(weight, 1)[..., None]
     agree(call(ovss, world), means, weight > 0)
 
 
 def test_radar_is_shown_as_its_picture(tmp_path, world):
     """AlignEarth's settings on a small tower: decibels, clipped as stated, VV alone in all three channels."""
-    checked = Options(**options(tmp_path, channels="vv", stretch="auto"))
+    checked = OvssOptions(**options(tmp_path, channels="vv", stretch="auto"))
     model = OvssModel.resolve(checked)
     entry = replace(model.clip.entry, modality="sar", attention=ALIGNEARTH)
-    ovss = Ovss(replace(model, clip=replace(model.clip, entry=entry)), factor=1)
+    ovss = OvssKernel(replace(model, clip=replace(model.clip, entry=entry)), factor=1)
     ovss.load(device="cpu", threads=1)
     assert ovss.info.inputs.modality == "sar"
     assert ovss.info.inputs.bands == ("vv",)
-    assert (ovss._segmentor.encoder.attention.kind, ovss._segmentor.encoder.attention.last) == ("SCLIP", 2)
+    assert (ovss._net.encoder.attention.kind, ovss._net.encoder.attention.last) == ("SCLIP", 2)
     pixels, valid = world
     decibels = (pixels[:1] / 100 - 32).astype(np.float32)
     mean, std = np.array(entry.mean)[:, None, None], np.array(entry.std)[:, None, None]
@@ -156,7 +156,7 @@ def test_where_files_lie_is_no_part_of_the_recipe_but_what_they_hold_is(tmp_path
             document = json.loads(config.read_text())
             document["model_cfg"]["quick_gelu"] = not document["model_cfg"].get("quick_gelu", False)
             config.write_text(json.dumps(document))
-        info = create(Options(**given), resolution=10.0).info
+        info = create(OvssOptions(**given), resolution=10.0).info
         grid = Grid("EPSG:32632", 10.0)
         source = SourceSpec(catalog="collection.json", collections=["c"], datetime="2020")
         recipes.append(tile_recipe(info=info, grid=grid, tile=512, source=source, threads=1))

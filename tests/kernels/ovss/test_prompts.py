@@ -2,13 +2,13 @@ import pytest
 from pydantic import ValidationError
 
 from eopipe.errors import PlanError
-from eopipe.kernels.ovss.options import Options
+from eopipe.kernels.ovss.options import OvssOptions
 from eopipe.kernels.ovss.picture import normalise, optical_picture, stretch_of
 from eopipe.kernels.ovss.prompts import Vocabulary, parse_prompts, parse_text
 
 
 def test_codes_follow_the_order_and_synonyms_their_class():
-    options = Options(model="m", prompts={"water": ["water", "river"], "forest": None, "built": "a  house"})
+    options = OvssOptions(model="m", prompts={"water": ["water", "river"], "forest": None, "built": "a  house"})
     vocabulary = options.vocabulary
     assert vocabulary.queries == ("water", "river", "forest", "a house")
     assert vocabulary.query_class == (0, 0, 1, 2)
@@ -19,8 +19,8 @@ def test_codes_follow_the_order_and_synonyms_their_class():
 
 
 def test_a_frozen_run_keeps_the_order():
-    options = Options(model="m", prompts={"z": None, "a": ["b", "c"]}, threshold=0.3, background="z")
-    again = Options.model_validate(options.complete())
+    options = OvssOptions(model="m", prompts={"z": None, "a": ["b", "c"]}, threshold=0.3, background="z")
+    again = OvssOptions.model_validate(options.complete())
     assert again == options
     assert again.vocabulary.names == ("z", "a")
 
@@ -42,7 +42,7 @@ def test_two_hundred_classes_have_colours_of_their_own():
 
 
 @pytest.mark.parametrize(
-    ("prompts", "said"),
+    ("prompts", "message"),
     [
         ({}, "no prompt"),
         ("water", "names with their synonyms"),
@@ -53,13 +53,13 @@ def test_two_hundred_classes_have_colours_of_their_own():
         ({"water": ["a\ud800b"]}, "is no phrase"),
     ],
 )
-def test_wrong_prompts_are_one_line(prompts, said):
-    with pytest.raises(ValueError, match=said):
+def test_wrong_prompts_are_one_line(prompts, message):
+    with pytest.raises(ValueError, match=message):
         parse_prompts(prompts)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"background": "sky"}, "'sky' is no prompt"),
         ({"background": "auto"}, "taught vocabulary"),
@@ -71,9 +71,9 @@ def test_wrong_prompts_are_one_line(prompts, said):
         ({"features": {"pca": 0}}, "greater than or equal to 1"),
     ],
 )
-def test_wrong_options_are_named(options, said):
-    with pytest.raises(ValidationError, match=said):
-        Options(model="m", prompts={"water": None}, **options)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValidationError, match=message):
+        OvssOptions(model="m", prompts={"water": None}, **options)
 
 
 def test_prompts_as_people_type_them():
@@ -100,6 +100,6 @@ def test_the_picture_is_clipped_and_invalid_pixels_are_the_mean():
     picture = optical_picture(pixels, stretch=(0.0, 0.3558))
     np.testing.assert_allclose(picture[0, 0], [0, 0, 0.5, 1, 1], atol=1e-6)
     valid = np.array([[True, True, True, True, False]])
-    seen = normalise(picture, valid, mean=(0.5, 0.25, 0), std=(0.5, 0.25, 1))
-    np.testing.assert_allclose(seen[:, 0, 2], [0, 1, 0.5], atol=1e-6)
-    assert (seen[:, 0, 4] == 0).all()
+    normal = normalise(picture, valid, mean=(0.5, 0.25, 0), std=(0.5, 0.25, 1))
+    np.testing.assert_allclose(normal[:, 0, 2], [0, 1, 0.5], atol=1e-6)
+    assert (normal[:, 0, 4] == 0).all()

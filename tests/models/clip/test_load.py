@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eopipe.errors import WeightsError
+from eopipe.models.clip.architecture import AttentionSettings
 from eopipe.models.clip.entries import INCEPTION, OPENAI
 from eopipe.models.clip.load import load_encoder, resolve_model
 from eopipe.models.clip.seeded import TINY, write_seeded_model
 from eopipe.models.clip.text import load_text_tower
-from eopipe.models.clip.vision import AttentionSettings
 
 SEGEARTH = AttentionSettings("SegEarth")
 

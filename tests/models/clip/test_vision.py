@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.models.clip.products import Product, can_pack
+from eopipe.engine.bench.ovss import encoder_gflop
+from eopipe.models.clip.architecture import AttentionSettings
+from eopipe.models.clip.packed_linear import Product, can_pack
 from eopipe.models.clip.seeded import TINY, seeded_config, seeded_text_state, seeded_vision_state
-from eopipe.models.clip.vision import AttentionSettings, DenseEncoder, encoder_gflop, position_table
+from eopipe.models.clip.vision import DenseEncoder, position_table
 from tests.models.clip.golden import arrays, state
 from tests.support.paths import needs_shared
 

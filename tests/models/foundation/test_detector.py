@@ -6,10 +6,9 @@ import torch
 
 from eopipe.errors import SpecError
 from eopipe.models.foundation import detector as module
-from eopipe.models.foundation.caption import caption_of
 from eopipe.models.foundation.detector import BoxDetector
+from eopipe.models.foundation.inputs import caption_of, detector_shape
 from eopipe.models.foundation.resolve import resolve
-from eopipe.models.foundation.sizes import detector_shape
 from tests.models.foundation import tiny
 
 NAMES = ("Roof", "rooftop", "football field", "sea")

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from eopipe.kernels.change.generator import SAM, GeneratorSettings, generate, point_grid
+from eopipe.kernels.change.stages.propose.sam import generate, point_grid
+from eopipe.kernels.change.stages.settings import SAM, GeneratorSettings
 from eopipe.models.foundation import masks as module
 from eopipe.models.foundation.masks import BoxMaskModel, PointMaskModel
 from eopipe.models.foundation.resolve import resolve
 from tests.models.foundation import tiny
+from tests.support import change
 
 SHAPES = [(128, 128), (70, 90), (200, 150)]
 POINTS = np.array([[10.25, 20.5], [50, 30], [0.5, 69], [33, 44], [62.5, 11]])
@@ -98,7 +100,7 @@ def test_pieces_change_nothing_and_are_smaller_than_a_batch(models, monkeypatch,
 
 
 def test_the_picture_is_encoded_once(models, monkeypatch):
-    net = models["sam"]._segmenter._net.module
+    net = models["sam"]._net.module
     seen = []
     encode = net.get_image_embeddings
     monkeypatch.setattr(net, "get_image_embeddings", lambda pixels: seen.append(pixels.shape) or encode(pixels))
@@ -131,7 +133,7 @@ def test_the_kernels_generator_keeps_what_the_librarys_own_keeps(models):
     ]
     logits, predicted = (torch.from_numpy(each) for each in joined(answers))
     limits = {"predicted_iou": float(predicted.quantile(0.4)), "stability": 0.3, "offset": 0.002}
-    settings = GeneratorSettings(weights="tiny", points=6, batch=16, **limits)
+    settings = GeneratorSettings(points=6, batch=16, **limits)
     found = generate(answers, (96, 120), settings=settings, origin=0)
 
     processor = SamImageProcessor()
@@ -140,7 +142,7 @@ def test_the_kernels_generator_keeps_what_the_librarys_own_keeps(models):
         stability_score_thresh=limits["stability"], stability_score_offset=limits["offset"],
     )  # fmt: skip
     expected, scores, *_ = processor.post_process_for_mask_generation(kept, scores, boxes, 0.7)
-    dense = found.masks.dense()
+    dense = change.dense(found.masks)
     assert 3 < len(dense) < len(kept) < len(logits)
     order = np.argsort(-found.scores, kind="stable")
     np.testing.assert_allclose(found.scores[order], scores.numpy())
@@ -180,5 +182,5 @@ def test_boxes_are_the_librarys_with_one_mask_each(boxer, nets, monkeypatch):
 
 
 def test_no_boxes_are_no_masks_and_the_encoder_rests(boxer, monkeypatch):
-    monkeypatch.setattr(boxer._segmenter._net, "module", None)
+    monkeypatch.setattr(boxer._net, "module", None)
     assert boxer(tiny.picture(20, 30), np.zeros((0, 4))).shape == (0, 20, 30)

@@ -13,14 +13,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from eopipe.errors import PlanError, WeightsError
-from eopipe.models.entry import FoundationEntry
 from eopipe.models.foundation import resolve as module
 from eopipe.models.foundation.entries import FOUNDATION_ENTRIES
 from eopipe.models.foundation.features import FeatureModel
 from eopipe.models.foundation.memory import work
-from eopipe.models.foundation.net import Net
 from eopipe.models.foundation.resolve import is_foundation, resolve
+from eopipe.models.foundation.transformers_net import Net
 from eopipe.models.registry import get_model, listing
+from eopipe.models.registry_entry import FoundationEntry
 from tests.models.foundation import tiny
 
 

@@ -6,7 +6,7 @@ from eopipe.errors import WeightsError
 from eopipe.models.mini.net import ALIGN, EDGE, HALO, NINE, RECEPTIVE_FIELD, Mini, fold, merge_order
 from eopipe.models.mini.runner import MiniRunner, continued, load_mini, trunk_arrays
 from eopipe.models.registry import MINI, mini_entry
-from eopipe.training.recipe import TRUE_COLOUR
+from eopipe.training.trainer import TRUE_COLOUR
 
 BANDS = MINI.bands
 

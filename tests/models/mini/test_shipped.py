@@ -13,7 +13,7 @@ import rasterio
 
 from eopipe.models.mini.runner import load_mini
 from eopipe.models.registry import MINI
-from eopipe.training.judge import Space, Student, judge, teacher_weights
+from eopipe.training.evaluate import MiniModel, Space, judge, teacher_weights
 from eopipe.training.report import AIRLESS, wordings
 from eopipe.training.scenes import load_scenes
 from tests.support.paths import needs_shared, shared
@@ -31,7 +31,7 @@ def scenes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def figures(scenes):
-    student = Student(load_mini(MINI), MINI.bands)
+    student = MiniModel(load_mini(MINI), MINI.bands)
     return judge(scenes, student, wordings=wordings(), space=Space.shipped(MINI.sharpness))
 
 
@@ -43,16 +43,19 @@ def test_the_left_out_cities_are_both_dates_of_three(scenes):
     assert len(scenes) == 6
 
 
+@pytest.mark.slow
 def test_by_name_it_agrees_with_the_teacher_on_cities_it_never_saw(figures):
     assert figures["names"]["accuracy"] >= 0.80
     assert figures["names"]["miou"] >= 0.50
 
 
+@pytest.mark.slow
 def test_words_never_taught_cost_little(figures):
     assert unseen(figures, "accuracy") >= figures["names"]["accuracy"] - 0.05
     assert unseen(figures, "miou") >= figures["names"]["miou"] - 0.05
 
 
+@pytest.mark.slow
 def test_the_baseline_without_training_loses_far_more_by_such_words(scenes, figures):
     """It is the teacher itself, with all nine bands: what it lacks is the way from words to classes."""
     baseline = judge(scenes, teacher_weights, wordings=wordings(), space=Space.plain())
@@ -61,9 +64,10 @@ def test_the_baseline_without_training_loses_far_more_by_such_words(scenes, figu
         assert unseen(baseline, key) < unseen(figures, key) - 0.1
 
 
+@pytest.mark.slow
 def test_without_the_air_it_maps_nearly_as_well(scenes):
     """As on surface reflectance, which the teacher was not made for."""
-    student = Student(load_mini(MINI), MINI.bands, AIRLESS)
+    student = MiniModel(load_mini(MINI), MINI.bands, AIRLESS)
     names = {"names": wordings()["names"]}
     found = judge(scenes, student, wordings=names, space=Space.shipped(MINI.sharpness))["names"]
     assert found["accuracy"] >= 0.70

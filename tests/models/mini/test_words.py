@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from eopipe.errors import SpecError, WeightsError
-from eopipe.models.mini import heldout, minilm, words
+from eopipe.models.mini import minilm, words
 from eopipe.models.mini.phrases import CONCEPTS
 from eopipe.models.registry import DYNAMIC_WORLD
 from eopipe.models.weights import find
-from eopipe.training import mini_words
+from eopipe.training import heldout, mini_words
 
 TAUGHT = [phrase for concept in CONCEPTS for phrase in concept.phrases]
 FOREST = (0.0764150, -0.0636074, -0.0227972, 0.0727466)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from eopipe.models.upsample.bilinear import Bilinear
+from eopipe.models.upsample.protocol import Bilinear
 
 
 def test_cosines_of_patches_are_resized():

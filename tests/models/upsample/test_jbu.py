@@ -83,7 +83,7 @@ def test_dropout_is_off_unless_asked_for():
     model = seeded("jbu_one", 4)
     with torch.no_grad():
         assert torch.equal(model(source, image), model(source, image))
-        mimic = JBU("jbu_one", 4, train_mode=True)
+        mimic = JBU("jbu_one", 4).train()
         mimic.load_state_dict(model.state_dict())
         assert not torch.equal(mimic(source, image), mimic(source, image))
 

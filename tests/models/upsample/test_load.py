@@ -5,11 +5,11 @@ import torch
 
 from eopipe.errors import WeightsError
 from eopipe.models.upsample.anyup import AnyUp
-from eopipe.models.upsample.bilinear import Bilinear
 from eopipe.models.upsample.jbu import JBU
 from eopipe.models.upsample.jbu_cpu import JBUCpu
 from eopipe.models.upsample.jbu_torch import JBUTorch
 from eopipe.models.upsample.load import jbu_upsampler, load_upsampler, resolve_upsampler
+from eopipe.models.upsample.protocol import Bilinear
 from tests.support.paths import needs_shared, shared
 
 

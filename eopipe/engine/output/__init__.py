@@ -1,0 +1,1 @@
+"""What stands in a run's folder, and who may write it."""

@@ -1,0 +1,1 @@
+"""From a spec to what will be done; no pixel is read."""

@@ -1,0 +1,1 @@
+"""How far the second date lies beside the first, and how it is moved onto it."""

@@ -1,0 +1,1 @@
+"""The kernel that compares pixels' colours, weighed by how likely they are what the prompts name."""

@@ -1,0 +1,1 @@
+"""Comparers, and the encoders whose features they compare: whether an object or a pixel looks different."""

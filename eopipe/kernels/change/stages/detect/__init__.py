@@ -1,0 +1,1 @@
+"""Detectors: objects of the prompts' classes on each date."""

@@ -1,0 +1,1 @@
+"""Identifiers: the class of an object or a pixel on each date."""

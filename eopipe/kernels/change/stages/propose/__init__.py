@@ -1,0 +1,1 @@
+"""Proposers: objects that may have changed, whatever their class."""
