@@ -139,8 +139,11 @@ def plain_unit(value: object) -> str:
 
 
 def _holders(asset: Mapping[str, Any], index: int) -> list[Mapping[str, Any]]:
-    entries = (asset.get(key) for key in _BAND_LISTS)
-    lists = [entry for entry in entries if isinstance(entry, list) and len(entry) >= index]
+    stated = {key: asset[key] for key in _BAND_LISTS if asset.get(key) is not None}
+    for key, entry in stated.items():
+        if not isinstance(entry, list):
+            raise TypeError(f"{key} is {entry!r}, not a list")
+    lists = [entry for entry in stated.values() if len(entry) >= index]
     return [*(entry[index - 1] for entry in lists if isinstance(entry[index - 1], dict)), asset]
 
 
