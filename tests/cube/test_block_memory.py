@@ -85,7 +85,9 @@ def test_reading_files_of_one_strip_stays_within_the_plan(tmp_path, interleave, 
     assert block == SIDE * SIDE * 2 * planes
     # The base is taken once libraries and compiled code are loaded, by a script that reads 16 rows of a small file.
     script = SCRIPT.format(cache=GDAL_CACHE, base='status("VmRSS")')
-    done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, check=True, timeout=300)
+    # The first process compiles, which takes memory of its own; the second one finds the compiled code on the disk.
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, check=True, timeout=300)
     peak = json.loads(done.stdout)
     promised = memory(STRIP, FILES, BANDS) + GDAL_CACHE + block_memory(block, FILES)
     assert peak <= 1.15 * promised
